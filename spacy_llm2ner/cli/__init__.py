@@ -1,0 +1,17 @@
+"""`python -m spacy llm2ner ...`: one file per command.
+
+spaCy imports this module on every run of its command line, so it imports nothing heavy.
+"""
+
+from spacy.cli._util import app
+from typer import Typer
+
+from .convert import convert
+
+llm2ner_app = Typer(
+    name="llm2ner",
+    help="Named entities from the hidden states of a frozen LLM.",
+    no_args_is_help=True,
+)
+llm2ner_app.command("convert")(convert)
+app.add_typer(llm2ner_app)

@@ -1,0 +1,46 @@
+"""Corpora -> spaCy Docs: tag schemes, natural spacing, CoNLL-style files, the registered reader."""
+
+from .conll import (
+    ConllDocument,
+    ConllError,
+    ConllFile,
+    ConllReport,
+    ConllSentence,
+    parse_conll,
+    read_conll,
+)
+from .docs import make_docs
+from .reader import ConllCorpus, create_conll_corpus
+from .spacing import spaces_for
+from .tags import (
+    REPAIRS,
+    SCHEMES,
+    Scheme,
+    TagSpan,
+    count_repairs,
+    detect_scheme,
+    spans_to_tags,
+    tags_to_spans,
+)
+
+__all__ = [
+    "REPAIRS",
+    "SCHEMES",
+    "ConllCorpus",
+    "ConllDocument",
+    "ConllError",
+    "ConllFile",
+    "ConllReport",
+    "ConllSentence",
+    "Scheme",
+    "TagSpan",
+    "count_repairs",
+    "create_conll_corpus",
+    "detect_scheme",
+    "make_docs",
+    "parse_conll",
+    "read_conll",
+    "spaces_for",
+    "spans_to_tags",
+    "tags_to_spans",
+]

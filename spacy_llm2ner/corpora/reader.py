@@ -1,0 +1,149 @@
+"""The corpus reader `spacy_llm2ner.ConllCorpus.v1`: train on a CoNLL-style file as it is."""
+
+# No `from __future__ import annotations`: spaCy's registry checks a config against the annotations
+# of create_conll_corpus, which must be types and not strings.
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from spacy import util
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from .conll import ConllFile, read_conll
+from .docs import border_warnings, check_sentences_per_doc, make_docs
+
+
+def create_conll_corpus(
+    path: Path | None,
+    *,
+    sentences_per_doc: int = 1,
+    limit: int = 0,
+    word_column: int = 0,
+    tag_column: int = -1,
+    comments: bool = False,
+    retokenize: bool = False,
+) -> Callable[[Language], Iterable[Example]]:
+    """Make a reader of a CoNLL-style file, for [corpora.train] and [corpora.dev] of a config.
+
+    Registered as reader `spacy_llm2ner.ConllCorpus.v1`. The arguments are those of ConllCorpus.
+
+    path: the file.
+    sentences_per_doc: 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
+    limit: the number of Docs to read; 0 for all.
+    word_column, tag_column: the columns of words and tags, from 0; negative from the last.
+    comments: whether lines that start with "# " are comments.
+    retokenize: whether the pipeline's tokenizer makes the Docs to predict on; by default they have
+        the file's words.
+    RETURNS: the corpus.
+    RAISES: ValueError or FileNotFoundError, naming the setting, for arguments that cannot be.
+    """
+    return ConllCorpus(
+        path,
+        sentences_per_doc=sentences_per_doc,
+        limit=limit,
+        word_column=word_column,
+        tag_column=tag_column,
+        comments=comments,
+        retokenize=retokenize,
+    )
+
+
+class ConllCorpus:
+    """Iterate Example objects from a CoNLL-style file.
+
+    The reference Docs have the words of the file, with natural spacing. The file is parsed once,
+    at the first call; what it contains is logged then, with a warning if tags had to be repaired.
+
+    path: the file.
+    sentences_per_doc: 1 for a Doc per sentence, n for up to n neighbouring sentences of a document
+        per Doc, 0 for a Doc per document (what stands between two -DOCSTART- lines).
+    limit: the number of Docs to read; 0 for all.
+    word_column, tag_column: the columns of words and tags, from 0; negative from the last.
+    comments: whether lines that start with "# " are comments.
+    retokenize: whether the predicted Docs are made by the pipeline's tokenizer, as when the
+        pipeline is used on text. By default they have the file's words, as CoNLL results are
+        compared.
+    RAISES: ValueError or FileNotFoundError, naming the setting, for arguments that cannot be.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        *,
+        sentences_per_doc: int = 1,
+        limit: int = 0,
+        word_column: int = 0,
+        tag_column: int = -1,
+        comments: bool = False,
+        retokenize: bool = False,
+    ) -> None:
+        self.path = _check_path(path)
+        check_sentences_per_doc(sentences_per_doc)
+        if limit < 0:
+            raise ValueError(f"limit = {limit}: expected a number of Docs, or 0 for all")
+        self.sentences_per_doc = sentences_per_doc
+        self.limit = limit
+        self.word_column = word_column
+        self.tag_column = tag_column
+        self.comments = comments
+        self.retokenize = retokenize
+        self._file: ConllFile | None = None
+
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        """Yield examples from the file.
+
+        nlp: the current nlp object.
+        YIELDS: the examples.
+        RAISES: ConllError, with file and line, if the file cannot be read.
+        """
+        documents = self.file.documents
+        docs = make_docs(documents, nlp.vocab, sentences_per_doc=self.sentences_per_doc)
+        for reference in islice(docs, self.limit or None):
+            yield Example(self._predicted(nlp, reference), reference)
+
+    @property
+    def file(self) -> ConllFile:
+        """The parsed file.
+
+        RAISES: ConllError, with file and line, if it cannot be read.
+        """
+        if self._file is None:
+            self._file = read_conll(
+                self.path,
+                word_column=self.word_column,
+                tag_column=self.tag_column,
+                comments=self.comments,
+            )
+            report = self._file.report
+            util.logger.info("%s", report)
+            for message in [*report.warnings(), *border_warnings(report, self.sentences_per_doc)]:
+                util.logger.warning("%s", message)
+        return self._file
+
+    def _predicted(self, nlp: Language, reference: Doc) -> Doc:
+        if self.retokenize:
+            return nlp.make_doc(reference.text)
+        return Doc(
+            nlp.vocab,
+            words=[token.text for token in reference],
+            spaces=[bool(token.whitespace_) for token in reference],
+        )
+
+
+def _check_path(path: str | Path | None) -> Path:
+    if path is None:
+        raise ValueError(
+            "spacy_llm2ner.ConllCorpus.v1: the setting path (corpora.train.path or "
+            "corpora.dev.path) is not set: expected a CoNLL-style file. Set it in the config or, "
+            "where the config has it from [paths], as --paths.train FILE and --paths.dev FILE"
+        )
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(
+            "spacy_llm2ner.ConllCorpus.v1: the setting path (corpora.train.path or "
+            f"corpora.dev.path) is '{path}', which {what}: expected a CoNLL-style file"
+        )
+    return path

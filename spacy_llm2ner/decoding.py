@@ -1,0 +1,325 @@
+"""Scores -> spans: which spans of a band become annotation.
+
+A *band* holds the logits of one text, float32 (tokens, width, labels): entry [i, o, l] is the logit
+of "the tokens i .. i+o inclusive are an entity with label l". Cells that are no span (past the end
+of the text, over a whitespace token) hold -1e6. Each cell is an independent yes/no question, so a
+band may ask for overlapping spans and for several labels on one span; a *decoding* says how much of
+that is kept:
+
+    all      every span at or above its threshold
+    greedy   the best span first, then the next best that is disjoint from all kept
+    flat     the disjoint set with the largest total gain
+    nested   the set without crossing spans with the largest total gain
+
+The *gain* of a span is the log odds that it has in excess of its threshold (`gains`). With every
+threshold at 0.5 the flat set is the most probable disjoint set when spans are independent; another
+threshold for a label amounts to another prior for it.
+
+Ties. Greedy takes equal scores longest first, then leftmost, then by smaller label index. Flat and
+nested prefer, among sets of equal gain, fewer spans, then more tokens (the spans' lengths summed),
+then the set that is first when read from left to right: where two sets first differ, the span that
+starts earlier, else is longer, else has the smaller label index. No two different sets tie under
+these rules, so a result never depends on the order in which spans come.
+
+numpy only: nothing here knows spaCy or torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DECODINGS = ("all", "greedy", "flat", "nested")
+
+# Cells at or below this logit are no spans; illegal cells hold -1e6, real logits stay far above.
+ILLEGAL_LOGIT = -1e5
+
+# Gains are whole multiples of this. Float sums of such numbers are exact (up to totals of 2**23),
+# so that equal totals are equal whatever the order of addition, and the tie rules mean something.
+GAIN_STEP = 2.0**-30
+
+_THRESHOLD_CLIP = 1e-6
+# Half the distance between 1 and the float32 below it: keeps logit(1) finite, and above the logit
+# of every other float32 probability.
+_SCORE_CLIP = 2.0**-25
+
+
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """Labelled, scored spans of one text, as columns of equal length (spans,).
+
+    starts: int32, first token. ends: int32, the token after the last one. labels: int32, label
+    indices. scores: float32, probabilities in [0, 1]. Every function of this module returns them
+    sorted by (start, end, label).
+    """
+
+    starts: NDArray[np.int32]
+    ends: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """Return the number of spans."""
+        return len(self.starts)
+
+    def select(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Spans:
+        """Return the spans at `index`: positions, in their order, or a mask (spans,)."""
+        return Spans(self.starts[index], self.ends[index], self.labels[index], self.scores[index])
+
+
+def candidates(logits: NDArray[np.float32], thresholds: NDArray[np.float32]) -> Spans:
+    """Return all spans of a band whose probability reaches the threshold of their label.
+
+    logits: (tokens, width, labels). thresholds: (labels,), probabilities in [0, 1]. Probability and
+    threshold are compared as float32, >= counts. At threshold 0 every legal cell is a candidate; at
+    threshold 1 those whose float32 probability is 1 (a logit above about 17.3).
+
+    Raises ValueError when the shapes do not fit, for thresholds outside [0, 1] and for NaN.
+    """
+    logits = np.asarray(logits, dtype=np.float32)
+    thresholds = _checked_thresholds(thresholds)
+    if logits.ndim != 3 or logits.shape[2] != len(thresholds):
+        raise ValueError(
+            f"A band of shape (tokens, width, labels) with one threshold per label is needed, got "
+            f"logits of shape {logits.shape} and {len(thresholds)} thresholds."
+        )
+    if np.isnan(logits).any():
+        raise ValueError("The logits contain NaN; the head that computed them has diverged.")
+    cells = np.flatnonzero(logits > ILLEGAL_LOGIT)
+    scores = _sigmoid(logits.reshape(-1)[cells])
+    # Cells come in C order, that is sorted by (start, offset, label); masks keep it so.
+    starts, offsets, labels = np.unravel_index(cells, logits.shape)
+    keep = (scores >= thresholds[labels]) & (starts + offsets < len(logits))
+    return Spans(
+        starts[keep].astype(np.int32),
+        (starts + offsets + 1)[keep].astype(np.int32),
+        labels[keep].astype(np.int32),
+        scores[keep],
+    )
+
+
+def gains(spans: Spans, thresholds: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return logit(score) - logit(threshold of the label), at least GAIN_STEP, per span: (spans,).
+
+    The result is finite and positive for all input: thresholds are clipped to [1e-6, 1 - 1e-6], and
+    scores to within 2**-25 of 0 and 1, beyond which float32 probabilities are 1 anyway. Rounded to
+    whole multiples of GAIN_STEP.
+
+    Raises ValueError for thresholds outside [0, 1] and for a label index without a threshold.
+    """
+    thresholds = _checked_thresholds(thresholds)
+    if len(spans) and not 0 <= spans.labels.min() <= spans.labels.max() < len(thresholds):
+        raise ValueError(
+            f"The spans have label indices {spans.labels.min()} to {spans.labels.max()}, but there "
+            f"are {len(thresholds)} thresholds."
+        )
+    excess = _logit(spans.scores, _SCORE_CLIP) - _logit(thresholds, _THRESHOLD_CLIP)[spans.labels]
+    return np.maximum(np.rint(excess / GAIN_STEP), 1.0) * GAIN_STEP
+
+
+def decode(logits: NDArray[np.float32], thresholds: NDArray[np.float32], decoding: str) -> Spans:
+    """Return the spans that `decoding`, one of DECODINGS, keeps of a band's candidates.
+
+    logits, thresholds: see `candidates`. What each decoding keeps, and how ties are settled: see
+    the top of this module. Raises ValueError as `candidates` does and for an unknown decoding.
+    """
+    if decoding not in DECODINGS:
+        raise ValueError(f"Unknown decoding {decoding!r}; choose one of {', '.join(DECODINGS)}.")
+    spans = candidates(logits, thresholds)
+    if decoding == "greedy":
+        return spans.select(_greedy(spans))
+    if decoding == "flat":
+        return spans.select(_flat(spans, _weights(spans, thresholds)))
+    if decoding == "nested":
+        return spans.select(_nested(spans, _weights(spans, thresholds)))
+    return spans
+
+
+def flatten(spans: Spans, thresholds: NDArray[np.float32]) -> Spans:
+    """Return the disjoint subset of `spans` with the largest total gain.
+
+    Of all candidates of a band it is what `decode` keeps with "flat"; it makes non-overlapping
+    entities (doc.ents) of spans that were decoded with "all" or "nested". The spans may come in any
+    order. thresholds: (labels,).
+
+    Raises ValueError as `gains` does, and for a span without tokens.
+    """
+    if (spans.starts >= spans.ends).any():
+        raise ValueError("A span without tokens (start >= end) cannot be flattened.")
+    spans = spans.select(np.lexsort((-spans.scores, spans.labels, spans.ends, spans.starts)))
+    return spans.select(_flat(spans, _weights(spans, thresholds)))
+
+
+def _checked_thresholds(thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
+    thresholds = np.asarray(thresholds, dtype=np.float32)
+    # Asked this way round, so that NaN fails too.
+    if thresholds.ndim != 1 or not ((thresholds >= 0) & (thresholds <= 1)).all():
+        raise ValueError(
+            f"The thresholds must be one number in [0, 1] per label, got {thresholds.tolist()}."
+        )
+    return thresholds
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Computed as float64 and rounded once. exp overflows shortly after 700, where float32
+    # has long reached 0 and 1.
+    exact = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -700.0, 700.0)))
+    # Rounding to 0 is what is wanted here, even for a caller who has numpy raise on underflow.
+    with np.errstate(under="ignore"):
+        return exact.astype(np.float32)
+
+
+def _logit(probabilities: NDArray[np.float32], clip: float) -> NDArray[np.float64]:
+    clipped = np.clip(probabilities.astype(np.float64), clip, 1.0 - clip)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+def _weights(spans: Spans, thresholds: NDArray[np.float32]) -> list[int]:
+    """Return what a set of spans is worth, per span: integers whose sums order sets.
+
+    Gain, then fewer spans, then more tokens, packed in one Python integer (of any size, exact):
+    gain steps above bit 64, the count (negative) above bit 32, tokens below. Every one is positive.
+    """
+    steps = np.rint(gains(spans, thresholds) / GAIN_STEP).astype(np.int64).tolist()
+    lengths = (spans.ends - spans.starts).tolist()
+    return [(s << 64) - (1 << 32) + n for s, n in zip(steps, lengths, strict=True)]
+
+
+def _greedy(spans: Spans) -> NDArray[np.bool_]:
+    """Return the mask of the spans to keep, best score first. O(n log n + n * width)."""
+    order = np.lexsort((spans.labels, spans.starts, spans.starts - spans.ends, -spans.scores))
+    starts, ends = spans.starts.tolist(), spans.ends.tolist()
+    keep = np.zeros(len(spans), dtype=bool)
+    taken = bytearray(max(ends, default=0))
+    for i in order.tolist():
+        start, end = starts[i], ends[i]
+        if taken.find(1, start, end) < 0:
+            taken[start:end] = b"\1" * (end - start)
+            keep[i] = True
+    return keep
+
+
+def _flat(spans: Spans, weights: list[int]) -> NDArray[np.bool_]:
+    """Return the mask of the heaviest disjoint subset: weighted interval scheduling, O(n log n).
+
+    With the spans in reading order (start, longest first, label), best[i] is the heaviest disjoint
+    subset of the spans i, i+1, ...:
+
+        best[i] = max(weight[i] + best[first span that starts at or after the end of i],   take i
+                      best[i+1])                                                           leave i
+
+    A tie takes i: of two sets, the one with the first difference in reading order.
+    """
+    order = np.lexsort((spans.labels, -spans.ends, spans.starts))
+    after = np.searchsorted(spans.starts[order], spans.ends[order]).tolist()
+    indices = order.tolist()
+    best = [0] * (len(spans) + 1)
+    take = [False] * len(spans)
+    for i in reversed(range(len(spans))):
+        with_it = weights[indices[i]] + best[after[i]]
+        take[i] = with_it >= best[i + 1]
+        best[i] = with_it if take[i] else best[i + 1]
+    keep = np.zeros(len(spans), dtype=bool)
+    i = 0
+    while i < len(spans):
+        if take[i]:
+            keep[indices[i]] = True
+            i = after[i]
+        else:
+            i += 1
+    return keep
+
+
+def _nested(spans: Spans, weights: list[int]) -> NDArray[np.bool_]:
+    """Return the mask of the heaviest subset without crossing spans; `spans` must be sorted.
+
+    Split into clusters (runs of spans that overlap, directly or through others): they cannot cross
+    each other, most hold a few spans, and those whose spans all start together keep everything.
+    """
+    keep = np.ones(len(spans), dtype=bool)
+    if not len(spans):
+        return keep
+    reach = np.maximum.accumulate(spans.ends)
+    first = np.flatnonzero(np.append(True, spans.starts[1:] >= reach[:-1]))
+    last = np.append(first[1:], len(spans))
+    starts, ends = spans.starts.tolist(), spans.ends.tolist()
+    for lo, hi in zip(first.tolist(), last.tolist(), strict=True):
+        if starts[lo] == starts[hi - 1]:
+            continue
+        # Labels of one span never exclude each other, and every weight is positive: all or none.
+        worth: dict[tuple[int, int], int] = {}
+        for i in range(lo, hi):
+            key = (starts[i], ends[i])
+            worth[key] = worth.get(key, 0) + weights[i]
+        kept = _non_crossing(worth)
+        keep[lo:hi] = [(starts[i], ends[i]) in kept for i in range(lo, hi)]
+    return keep
+
+
+def _non_crossing(worth: dict[tuple[int, int], int]) -> set[tuple[int, int]]:
+    """Return the heaviest subset of the spans `worth` {(start, end): weight > 0} without crossings.
+
+    In(s, e) is the heaviest set of spans that lie within the tokens [s, e). The span (s, e) itself
+    crosses none of them, so it is always in. Of the others, either none starts at s, or the longest
+    that does, (s, m), parts what is left in two that cannot cross:
+
+              s           m               e
+              |===========================|    the span (s, e), if it is a candidate
+              |===========|                    the longest other that starts at s
+              |  In(s,m)  |    In(m,e)    |
+
+        In(s, e) = worth(s, e)
+                 + max(In(s+1, e), max over spans (s, m), m < e, of In(s, m) + In(m, e))
+
+    No span is longer than the band's width, so In is only needed for e - s <= width. Over longer
+    stretches a chain of maximal spans takes its place:
+
+        Chain(s) = max(Chain(s+1), max over spans (s, m) of In(s, m) + Chain(m))
+
+    Time O(spans * width), memory O(tokens * width). A tie prefers a span to none, then a longer m.
+    """
+    lengths_at: dict[int, list[int]] = {}
+    for start, end in sorted(worth):
+        lengths_at.setdefault(start, []).append(end - start)
+    low, high = min(lengths_at), max(end for _, end in worth)
+    width = max(lengths[-1] for lengths in lengths_at.values())
+
+    # inside[s][k] is In(s, s+k), split[s][k] the length m - s that won there, 0 for In(s+1, e).
+    inside: dict[int, list[int]] = {high: [0] * (width + 1)}
+    split: dict[int, list[int]] = {}
+    chain: dict[int, int] = {high: 0}
+    link: dict[int, int] = {}
+    for s in range(high - 1, low - 1, -1):
+        lengths = lengths_at.get(s, [])
+        row, won = [0, *inside[s + 1][:-1]], [0] * (width + 1)
+        if lengths:
+            # Up to the shortest span at s the row is In(s+1, e), as it stands.
+            for k in range(lengths[0], width + 1):
+                for n in lengths:
+                    if n >= k:
+                        break
+                    total = row[n] + inside[s + n][k - n]
+                    if total >= row[k]:
+                        row[k], won[k] = total, n
+                row[k] += worth.get((s, s + k), 0)
+        inside[s], split[s] = row, won
+        chain[s], link[s] = max([(chain[s + 1], 0), *((row[n] + chain[s + n], n) for n in lengths)])
+
+    kept: set[tuple[int, int]] = set()
+    todo: list[tuple[int, int]] = []
+    s = low
+    while s < high:
+        if link[s]:
+            todo.append((s, s + link[s]))
+        s += link[s] or 1
+    while todo:
+        s, e = todo.pop()
+        if s == e:
+            continue
+        if (s, e) in worth:
+            kept.add((s, e))
+        n = split[s][e - s]
+        todo.extend([(s, s + n), (s + n, e)] if n else [(s + 1, e)])
+    return kept

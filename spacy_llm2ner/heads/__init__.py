@@ -1,0 +1,1 @@
+"""Hidden states -> scores: pure torch modules. They know nothing of spaCy or of any LLM."""

@@ -1,0 +1,110 @@
+"""The typed span head: a score for every span up to a width and every label, in one pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import MASKED, Encoder, LayerMix, Standardize, ahead, behind, real_tokens
+
+# The logit of every span before training: an untrained head predicts nothing (p = 0.7 %).
+_START_LOGIT = -5.0
+
+
+class SpanScorer(nn.Module):
+    """Scores spans with independent sigmoids: overlaps and two labels on one span are legal.
+
+    States are standardised, mixed over layers, projected and given to a small bidirectional
+    encoder. The logit of label l for the span of tokens i .. j (inclusive) is then
+
+        z_l(i, j) = <A_l x_i, E_l x_j> / sqrt(rank)                  bilinear: start meets end
+                  + start_l(x_i) + end_l(x_j)                        the span's own edges
+                  + left_l(x_{i-1}) + right_l(x_{j+1})               its neighbours
+                  + mean of inside_l(x_k) over i <= k <= j           what it consists of
+                  + length_l(j - i)                                  how long it is
+
+    all computed in a band (tokens, width, labels), never in a square of tokens.
+
+    n_layers (int): Layers of the states (L).
+    width (int): Size of a token's state in one layer (W).
+    n_labels (int): Labels.
+    max_span_tokens (int): Longest span, in tokens: the band's width.
+    hidden_width (int): Size of a token's features inside the head.
+    encoder (str): "none", "conv", "lstm" or "attention".
+    depth (int): Layers of the encoder.
+    rank (int): Rank of the bilinear part, per label.
+    dropout (float): Dropout on the states, in the encoder and on its output.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_layers: int,
+        width: int,
+        n_labels: int,
+        max_span_tokens: int,
+        hidden_width: int = 256,
+        encoder: str = "conv",
+        depth: int = 2,
+        rank: int = 32,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.n_labels, self.rank, self.max_span_tokens = n_labels, rank, max_span_tokens
+        self.standardize = Standardize(n_layers, width)
+        self.mix = LayerMix(n_layers)
+        self.project = nn.Linear(width, hidden_width)
+        self.encoder = Encoder(encoder, hidden_width, depth, dropout)
+        self.norm = nn.LayerNorm(hidden_width)
+        self.dropout = nn.Dropout(dropout)
+        # Rows go label by label, so that labels can be added below the old ones.
+        self.starts = nn.Linear(hidden_width, n_labels * rank)
+        self.ends = nn.Linear(hidden_width, n_labels * rank)
+        self.parts = nn.Linear(hidden_width, n_labels * 5)
+        self.length = nn.Parameter(torch.full((n_labels, max_span_tokens), _START_LOGIT))
+        for linear in (self.ends, self.parts):
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def fit_states(self, sample: list[Tensor]) -> None:
+        """Take the states' statistics from texts of (S, L, W)."""
+        self.standardize.fit(sample)
+
+    def set_dropout(self, rate: float) -> None:
+        """Set the rate of every dropout layer."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = rate
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Score all spans.
+
+        states (FloatTensor): (B, S, L, W), zeros for padding and for tokens that are no candidates.
+        RETURNS (FloatTensor): Logits (B, S, max_span_tokens, labels); entry [b, i, o, l] is the span
+            of tokens i .. i + o with label l. `MASKED` where the span leaves the text, or starts or
+            ends at a token that is no candidate.
+        """
+        real = real_tokens(states)
+        x = self.features(states, real)
+        batch, length = real.shape
+        by_label = (batch, length, self.n_labels, -1)
+        starts, ends = self.starts(x).view(by_label), self.ends(x).view(by_label)
+        parts = self.parts(x) * real[..., None]
+        start, end, left, right, inside = parts.view(by_label).unbind(-1)
+        start, end = start + behind(left), end + ahead(right, 1)
+        starts = starts * self.rank**-0.5
+        band, inside_sum = [], torch.zeros_like(inside)
+        for offset in range(self.max_span_tokens):
+            inside_sum = inside_sum + ahead(inside, offset)
+            logits = (starts * ahead(ends, offset)).sum(-1) + start + ahead(end, offset)
+            logits = logits + inside_sum / (offset + 1) + self.length[:, offset]
+            legal = real & ahead(real, offset)
+            band.append(logits.masked_fill(~legal[..., None], MASKED))
+        return torch.stack(band, dim=2)
+
+    def features(self, states: Tensor, real: Tensor) -> Tensor:
+        """Token features: states (B, S, L, W), real bool (B, S) -> (B, S, hidden_width)."""
+        x = self.dropout(self.mix(self.standardize(states)))
+        x = self.encoder(F.gelu(self.project(x)), real)
+        return self.dropout(self.norm(x)) * real[..., None]

@@ -1,0 +1,1 @@
+"""Text -> hidden states of a frozen LLM. Knows nothing of entities, heads or labels."""

@@ -1,0 +1,131 @@
+"""LLM pieces <-> spaCy tokens, by character offsets; and which pieces make up a token's state.
+
+Byte-level BPE counts the blank before a word as part of the word's first piece. If that blank were
+allowed to touch the token before it, a token would get a piece of the next word mixed in (and a causal
+model would leak what it has not read yet). So pieces are trimmed of white space first; a piece that is
+nothing but white space touches no token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+Pooling = Literal["last", "first+last", "mean"]
+POOLINGS: tuple[str, ...] = get_args(Pooling)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Which pieces touch which token: a contiguous run for each.
+
+    first (ndarray): First piece of each token, int64 (tokens,); undefined where `touched` is False.
+    last (ndarray): Last piece of each token, inclusive, int64 (tokens,).
+    touched (ndarray): Whether any piece touches the token, bool (tokens,). White space, and
+        characters that the LLM's tokenizer drops, are touched by none.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+    touched: np.ndarray
+
+
+@dataclass(frozen=True)
+class PoolingPlan:
+    """Token states as weighted sums of piece states: one row for each contribution.
+
+    token, slot, piece (ndarray): int64 (rows,): `piece` adds to part `slot` of `token`'s state.
+    weight (ndarray): float32 (rows,).
+    slots (int): Parts of a token's state: 2 for "first+last", else 1.
+    """
+
+    token: np.ndarray
+    slot: np.ndarray
+    piece: np.ndarray
+    weight: np.ndarray
+    slots: int
+
+
+def trim_offsets(text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Offsets of pieces without the white space at their ends, int64 (pieces, 2).
+
+    A piece of white space only gets an empty range.
+    """
+    trimmed = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).copy()
+    space = np.fromiter((char.isspace() for char in text), dtype=bool, count=len(text))
+    if space.any():
+        position = np.arange(len(text) + 1)
+        # next_word[i] = first position >= i that is no space; last_word[i] likewise, going left.
+        next_word = np.append(np.where(space, len(text), position[:-1]), len(text))
+        next_word = np.minimum.accumulate(next_word[::-1])[::-1]
+        last_word = np.maximum.accumulate(np.where(space, 0, position[1:]))
+        last_word = np.insert(last_word, 0, 0)
+        starts, ends = trimmed[:, 0], trimmed[:, 1]
+        trimmed[:, 0] = np.minimum(next_word[starts], ends)
+        trimmed[:, 1] = np.maximum(last_word[ends], trimmed[:, 0])
+    return trimmed
+
+
+def align(
+    text: str, offsets: Sequence[tuple[int, int]], boundaries: Sequence[tuple[int, int]]
+) -> Alignment:
+    """Find the pieces that share a character with each token.
+
+    text (str): The text.
+    offsets (Sequence[Tuple[int, int]]): Character ranges of the pieces, in order (a fast
+        tokenizer's `offset_mapping`). Several pieces may lie within one character.
+    boundaries (Sequence[Tuple[int, int]]): Character ranges of the tokens, in order.
+    """
+    tokens = np.asarray(boundaries, dtype=np.int64).reshape(-1, 2)
+    pieces = trim_offsets(text, offsets)
+    real = np.flatnonzero(pieces[:, 1] > pieces[:, 0])
+    if not len(real):
+        none = np.zeros(len(tokens), dtype=np.int64)
+        return Alignment(none, none, np.zeros(len(tokens), dtype=bool))
+    # Normalisers may reorder or overlap ranges by a character: make both ends monotone.
+    starts = np.minimum.accumulate(pieces[real, 0][::-1])[::-1]
+    ends = np.maximum.accumulate(pieces[real, 1])
+    first = np.searchsorted(ends, tokens[:, 0], side="right")
+    last = np.searchsorted(starts, tokens[:, 1], side="left") - 1
+    space = np.fromiter((text[a:b].isspace() for a, b in boundaries), dtype=bool, count=len(tokens))
+    touched = (first <= last) & ~space
+    first, last = np.minimum(first, len(real) - 1), np.maximum(last, 0)
+    return Alignment(real[first], real[last], touched)
+
+
+def plan_pooling(alignment: Alignment, pooling: str) -> PoolingPlan:
+    """How a token's state is made of its pieces' states.
+
+    pooling (str): "last" piece; "first+last", side by side (twice as wide); "mean" of all pieces.
+    RAISES: ValueError for another pooling.
+    """
+    tokens = np.flatnonzero(alignment.touched)
+    first, last = alignment.first[tokens], alignment.last[tokens]
+    zeros, ones = np.zeros(len(tokens), dtype=np.int64), np.ones(len(tokens), dtype=np.float32)
+    if pooling == "last":
+        return PoolingPlan(tokens, zeros, last, ones, slots=1)
+    if pooling == "first+last":
+        return PoolingPlan(
+            token=np.concatenate([tokens, tokens]),
+            slot=np.concatenate([zeros, zeros + 1]),
+            piece=np.concatenate([first, last]),
+            weight=np.concatenate([ones, ones]),
+            slots=2,
+        )
+    if pooling == "mean":
+        counts = last - first + 1
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return PoolingPlan(
+            token=np.repeat(tokens, counts),
+            slot=np.zeros(counts.sum(), dtype=np.int64),
+            piece=np.repeat(first, counts) + within,
+            weight=(1.0 / np.repeat(counts, counts)).astype(np.float32),
+            slots=1,
+        )
+    raise ValueError(
+        f"llm2ner: the setting 'pooling' of the LLM is '{pooling}'; "
+        f"accepted are {', '.join(POOLINGS)}."
+    )

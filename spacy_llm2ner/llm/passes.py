@@ -1,0 +1,194 @@
+"""One pass of the LLM over many texts: windows -> length-sorted batches -> token states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from .alignment import PoolingPlan, align, plan_pooling
+from .windows import Windows, cut_windows
+
+if TYPE_CHECKING:
+    import torch
+
+    from .frozen import FrozenLLM
+
+_LARGEST_FLOAT16 = 65504.0
+
+
+@dataclass
+class _Text:
+    """A text on its way: its pieces, how they become token states, and the states so far."""
+
+    tokens: int
+    pieces: list[int]
+    windows: Windows
+    plan: PoolingPlan
+    left: int  # windows not read yet
+    states: torch.Tensor | None = None  # float16 (tokens * slots, layers, width of one piece)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A window of a text, framed: one row of a batch."""
+
+    text: int
+    window: int
+    length: int
+
+
+def read_texts(
+    llm: FrozenLLM, texts: Sequence[tuple[str, list[tuple[int, int]]]]
+) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """Run the LLM over texts, with a progress bar if it takes more than a few seconds.
+
+    llm (FrozenLLM): The LLM and its settings.
+    texts (Sequence): (text, token boundaries) for each text; at least one token each.
+    YIELDS (List[Tuple[int, ndarray]]): After each forward pass, the texts that are complete:
+        (index in `texts`, float16 (tokens, layers, width)). Every text comes exactly once.
+    """
+    prepared = _prepare(llm, texts)
+    rows = _rows(llm, prepared)
+    total = sum(row.length for row in rows)
+    finished = [index for index, text in enumerate(prepared) if text.left == 0]
+    if finished:
+        yield [(index, _finish(llm, prepared[index])) for index in finished]
+    name = llm.settings.name.rstrip("/").split("/")[-1]
+    with tqdm(
+        total=total,
+        desc=f"{name} reads {len(texts):,} texts",
+        unit=" pieces",
+        unit_scale=True,
+        delay=3.0,
+        leave=False,
+        disable=None,  # no bar in files and pipes
+    ) as bar:
+        for batch in _batches(rows, llm.settings.batch_pieces):
+            for part in _forward(llm, prepared, batch):
+                bar.update(sum(row.length for row in part))
+            finished = sorted({row.text for row in batch if prepared[row.text].left == 0})
+            if finished:
+                yield [(index, _finish(llm, prepared[index])) for index in finished]
+
+
+def _prepare(llm: FrozenLLM, texts: Sequence[tuple[str, list[tuple[int, int]]]]) -> list[_Text]:
+    encoded = llm.tokenizer(
+        [text for text, _ in texts],
+        add_special_tokens=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        return_offsets_mapping=True,
+        verbose=False,  # no notice that a text is long: it is cut into windows
+    )
+    left_only = llm.reading.copies == 1 and llm.model.is_causal
+    prefer: Literal["left", "center"] = "left" if left_only else "center"
+    prepared = []
+    for index, (text, boundaries) in enumerate(texts):
+        pieces = encoded["input_ids"][index]
+        windows = cut_windows(len(pieces), llm.window, llm.stride, prefer)
+        alignment = align(text, encoded["offset_mapping"][index], boundaries)
+        plan = plan_pooling(alignment, llm.settings.pooling)
+        prepared.append(_Text(len(boundaries), pieces, windows, plan, len(windows.starts)))
+    return prepared
+
+
+def _rows(llm: FrozenLLM, prepared: Sequence[_Text]) -> list[_Row]:
+    reading = llm.reading
+    rows = [
+        _Row(index, window, reading.overhead + reading.copies * int(end - start))
+        for index, text in enumerate(prepared)
+        for window, (start, end) in enumerate(
+            zip(text.windows.starts, text.windows.ends, strict=True)
+        )
+    ]
+    # Long texts first, all windows of a text together: little padding, little held in memory.
+    return sorted(rows, key=lambda row: (-row.length, row.text, row.window))
+
+
+def _batches(rows: Sequence[_Row], batch_pieces: int) -> Iterator[list[_Row]]:
+    batch: list[_Row] = []
+    for row in rows:
+        # Rows come by falling length, so the first one says how wide the batch is.
+        if batch and (len(batch) + 1) * batch[0].length > batch_pieces:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _forward(
+    llm: FrozenLLM, prepared: Sequence[_Text], batch: Sequence[_Row]
+) -> Iterator[Sequence[_Row]]:
+    """Run a batch and add its states to their texts; in halves if the GPU's memory is too small."""
+    import torch
+
+    try:
+        states = _run(llm, prepared, batch)
+    except torch.cuda.OutOfMemoryError:
+        if len(batch) == 1:
+            raise
+        torch.cuda.empty_cache()
+        states = None
+    if states is None:
+        middle = len(batch) // 2
+        yield from _forward(llm, prepared, batch[:middle])
+        yield from _forward(llm, prepared, batch[middle:])
+        return
+    for row, row_states in zip(batch, states, strict=True):
+        _add_window(llm, prepared[row.text], row.window, row_states)
+    yield batch
+
+
+def _run(llm: FrozenLLM, prepared: Sequence[_Text], batch: Sequence[_Row]) -> torch.Tensor:
+    import torch
+
+    longest = max(row.length for row in batch)
+    # What stands in the padding is masked and never read; 0 is a piece of every vocabulary.
+    ids = np.zeros((len(batch), longest), dtype=np.int64)
+    mask = np.zeros((len(batch), longest), dtype=np.int64)
+    for i, row in enumerate(batch):
+        text = prepared[row.text]
+        start, end = text.windows.starts[row.window], text.windows.ends[row.window]
+        ids[i, : row.length] = llm.reading.frame(text.pieces[start:end])
+        mask[i, : row.length] = 1
+    device = llm.model.spec.device
+    return llm.model.hidden_states(
+        torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device), llm.layers
+    )
+
+
+def _add_window(llm: FrozenLLM, text: _Text, window: int, row_states: torch.Tensor) -> None:
+    """Add what a window owns to its text's token states.
+
+    row_states (FloatTensor): (padded pieces, layers, width).
+    """
+    import torch
+
+    plan = text.plan
+    start, end = text.windows.starts[window], text.windows.ends[window]
+    own = np.flatnonzero(text.windows.owner[plan.piece] == window)
+    positions = llm.reading.first(int(end - start)) + plan.piece[own] - start
+    picked = row_states[torch.from_numpy(positions).to(row_states.device)].float()
+    if llm.settings.normalize:
+        picked = picked * torch.rsqrt(picked.square().mean(dim=-1, keepdim=True) + 1e-6)
+    weighted = picked.cpu() * torch.from_numpy(plan.weight[own])[:, None, None]
+    weighted = weighted.clamp(-_LARGEST_FLOAT16, _LARGEST_FLOAT16).half()
+    if text.states is None:
+        text.states = torch.zeros(text.tokens * plan.slots, *picked.shape[1:], dtype=torch.float16)
+    places = torch.from_numpy(plan.token[own] * plan.slots + plan.slot[own])
+    text.states.index_add_(0, places, weighted)
+    text.left -= 1
+
+
+def _finish(llm: FrozenLLM, text: _Text) -> np.ndarray:
+    n_layers = len(llm.layers)
+    if text.states is None:
+        return np.zeros((text.tokens, n_layers, llm.width), dtype=np.float16)
+    by_slot = text.states.view(text.tokens, text.plan.slots, n_layers, -1)
+    text.states, text.pieces = None, []
+    return by_slot.transpose(1, 2).reshape(text.tokens, n_layers, -1).numpy()

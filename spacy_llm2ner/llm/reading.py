@@ -1,0 +1,98 @@
+"""How a text is read: the exact row of pieces that the LLM is given, and whose states count.
+
+    once     [prefix] t1 t2 t3 [suffix]
+                      ^^^^^^^^
+    twice    [prefix] t1 t2 t3 [separator] t1 t2 t3 [suffix]
+                                           ^^^^^^^^
+
+`twice` lets a causal model see, at the second copy, what follows each word: no weight changes
+(repeated input: arXiv 2601.17585 for fine-tuned models). The prefix is what the model's own tokenizer
+puts first, or its BOS, or its EOS: decoders put huge "sink" activations on the very first position,
+and no piece of the text may stand there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+ReadingMode = Literal["once", "twice"]
+READINGS: tuple[str, ...] = get_args(ReadingMode)
+_SEPARATOR = "\n"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The frame around the pieces of a text.
+
+    mode (str): "once" or "twice".
+    prefix (Tuple[int, ...]): Special pieces before the text.
+    separator (Tuple[int, ...]): Pieces between the two copies.
+    suffix (Tuple[int, ...]): Special pieces after the text (encoders).
+    """
+
+    mode: str
+    prefix: tuple[int, ...]
+    separator: tuple[int, ...]
+    suffix: tuple[int, ...]
+
+    @property
+    def copies(self) -> int:
+        """How often each piece of the text is fed."""
+        return 2 if self.mode == "twice" else 1
+
+    @property
+    def overhead(self) -> int:
+        """The number of pieces that are fed beside the text's own."""
+        between = len(self.separator) if self.copies == 2 else 0
+        return len(self.prefix) + between + len(self.suffix)
+
+    def frame(self, pieces: list[int]) -> list[int]:
+        """The piece ids to feed for a text (or a window of it)."""
+        if self.copies == 2:
+            pieces = [*pieces, *self.separator, *pieces]
+        return [*self.prefix, *pieces, *self.suffix]
+
+    def first(self, n_pieces: int) -> int:
+        """Where, in a framed row, the copy starts whose states count."""
+        skipped = n_pieces + len(self.separator) if self.copies == 2 else 0
+        return len(self.prefix) + skipped
+
+
+def make_reading(mode: str, tokenizer: PreTrainedTokenizerFast) -> Reading:
+    """Find out which special pieces the tokenizer puts around a text.
+
+    RAISES: ValueError for an unknown mode, or a tokenizer with no special piece to put first.
+    """
+    if mode not in READINGS:
+        raise ValueError(
+            f"llm2ner: the setting 'reading' of the LLM is '{mode}'; "
+            f"accepted are {', '.join(READINGS)}."
+        )
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    framed = tokenizer("a")["input_ids"]
+    start = _position(plain, framed)
+    prefix, suffix = framed[:start], framed[start + len(plain) :]
+    if not prefix:
+        first = [i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None]
+        if not first:
+            raise ValueError(
+                f"llm2ner: the tokenizer of the LLM ({type(tokenizer).__name__}) has neither a BOS "
+                f"nor an EOS piece, so that no special piece can stand before the text."
+            )
+        prefix = first[:1]
+    separator = tokenizer(_SEPARATOR, add_special_tokens=False)["input_ids"]
+    return Reading(mode, tuple(prefix), tuple(separator), tuple(suffix))
+
+
+def _position(part: list[int], whole: list[int]) -> int:
+    for start in range(len(whole) - len(part) + 1):
+        if whole[start : start + len(part)] == part:
+            return start
+    raise ValueError(
+        "llm2ner: the tokenizer of the LLM changes the pieces of a text when it adds its special "
+        "pieces, so that they cannot be told apart."
+    )

@@ -1,0 +1,401 @@
+"""The memory of hidden states: RAM over an optional LMDB store, addressed by content."""
+
+import hashlib
+import math
+import os
+import struct
+import threading
+import warnings
+import weakref
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:  # spaCy builds configs many times; lmdb is imported when a store is first used
+    import lmdb
+
+T = TypeVar("T")
+
+# The address space a store asks for at first, doubled when it is full. Unused, it takes no disk.
+INITIAL_MAP_BYTES = 2**30
+KEY_BYTES = hashlib.sha256().digest_size
+MARKER, MARKER_VALUE = b"spacy_llm2ner.StateStore", b"1"  # whose LMDB store this is; no key of ours
+
+# Before the states of an entry: magic, format version, padding, shape; then a checksum of it all.
+_FIELDS, _CHECKSUM = struct.Struct("<4sHHIII"), struct.Struct("<I")
+_MAGIC, _VERSION = b"L2NS", 1
+HEADER_BYTES = _FIELDS.size + _CHECKSUM.size
+
+_LOCK = threading.RLock()  # one for all stores of the process, because they share environments
+
+
+def state_key(fingerprint: str, text: str, boundaries: Sequence[tuple[int, int]]) -> bytes:
+    """The address of the states of one text.
+
+    fingerprint (str): What reads the text: the LLM and all settings that change its states.
+    text (str): The text, character for character.
+    boundaries (Sequence[Tuple[int, int]]): Start and end character of each token.
+    RETURNS (bytes): A sha256 digest, 32 bytes.
+    """
+    parts = (
+        fingerprint.encode("utf8", "surrogatepass"),
+        text.encode("utf8", "surrogatepass"),
+        np.asarray(boundaries, dtype="<i8").tobytes(),
+    )
+    digest = hashlib.sha256()
+    for part in parts:  # each after its length: no part can pass for the end of the one before
+        digest.update(struct.pack("<Q", len(part)))
+        digest.update(part)
+    return digest.digest()
+
+
+def _checked(key: bytes) -> bytes:
+    if not isinstance(key, bytes) or len(key) != KEY_BYTES:
+        raise ValueError(f"A key of the state store is {KEY_BYTES} bytes (state_key), not {key!r}.")
+    return key
+
+
+def _encode(states: np.ndarray) -> bytes:
+    if states.dtype != np.float16 or states.ndim != 3 or not states.flags.c_contiguous:
+        raise ValueError(
+            "States must be a C-contiguous float16 array of shape (tokens, layers, width), but "
+            f"came as {states.dtype} of shape {states.shape} with strides {states.strides}."
+        )
+    fields = _FIELDS.pack(_MAGIC, _VERSION, 0, *states.shape)
+    payload = states.astype("<f2", copy=False).data
+    return b"".join((fields, _CHECKSUM.pack(zlib.crc32(payload, zlib.crc32(fields))), payload))
+
+
+def _decode(value: bytes) -> np.ndarray:
+    """The array inside a whole entry: no copy, and read-only, because bytes are."""
+    shape = _FIELDS.unpack_from(value)[3:]
+    return np.ndarray(shape, dtype="<f2", buffer=value, offset=HEADER_BYTES)
+
+
+def _is_whole(value: bytes) -> bool:
+    if len(value) < HEADER_BYTES:
+        return False
+    magic, version, _, *shape = _FIELDS.unpack_from(value)
+    if magic != _MAGIC or version != _VERSION or len(value) != HEADER_BYTES + 2 * math.prod(shape):
+        return False
+    content = memoryview(value)
+    checksum = zlib.crc32(content[HEADER_BYTES:], zlib.crc32(content[: _FIELDS.size]))
+    return _CHECKSUM.unpack_from(value, _FIELDS.size)[0] == checksum
+
+
+def _disk_errors() -> tuple[type[Exception], ...]:
+    """For `except`, which asks only after something was raised: nothing imports lmdb early."""
+    import lmdb
+
+    return lmdb.Error, OSError
+
+
+class _Disk:
+    """The LMDB environment of one folder, shared by all stores of this process that name it,
+    because LMDB forbids opening one environment twice in a process. To be used under `_LOCK`.
+    Raises `_disk_errors` when the disk fails, ValueError when the path holds something else."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._environment: lmdb.Environment | None = None
+        self._opened_as: tuple[int, ...] = ()
+
+    def read(self, key: bytes) -> bytes | None:
+        return self._transact(lambda _, transaction: transaction.get(key), write=False)
+
+    def count(self) -> int:
+        entries = self._transact(lambda _, transaction: transaction.stat()["entries"], write=False)
+        return max(0, entries - 1)  # the marker does not count
+
+    def write(self, entries: Sequence[tuple[bytes, bytes]], budget: float) -> int:
+        """Write in one transaction as many entries as fit into the budget; return how many."""
+
+        def put(environment: "lmdb.Environment", transaction: "lmdb.Transaction[bytes]") -> int:
+            # Looked up inside the transaction, where no other process can write.
+            page, depth = environment.stat()["psize"], environment.stat()["depth"]
+            room = budget - page * (environment.info()["last_pgno"] + 1)
+            for number, (key, value) in enumerate(entries):
+                # The value's own pages, and the pages of the tree above it, which LMDB copies.
+                room -= page * (math.ceil((len(value) + 256) / page) + depth + 2)
+                if room < 0:
+                    return number
+                transaction.put(MARKER, MARKER_VALUE, overwrite=False)
+                transaction.put(key, value)
+            return len(entries)
+
+        try:
+            return self._transact(put, write=True)
+        except BaseException:
+            self.close()  # after a failed commit LMDB may refuse further use of the environment
+            raise
+
+    def close(self) -> None:
+        if self._environment is not None:
+            self._environment.close()
+            self._environment = None
+
+    def _transact(self, work: Callable[..., T], *, write: bool) -> T:
+        """Do work in a transaction; again in a larger map as often as the map was too small."""
+        import lmdb
+
+        environment = self._current_environment()
+        while True:
+            try:
+                with environment.begin(write=write) as transaction:
+                    return work(environment, transaction)
+            except lmdb.MapFullError:
+                environment.set_mapsize(2 * environment.info()["map_size"])
+            except lmdb.MapResizedError:  # another process has enlarged the map
+                environment.set_mapsize(0)
+
+    def _current_environment(self) -> "lmdb.Environment":
+        if self._environment is not None and self._opened_as != self._identity():
+            self.close()  # the folder was deleted, or a fork passed by _before_fork
+        if self._environment is None:
+            self._environment = self._open()
+            self._opened_as = self._identity()
+        return self._environment
+
+    def _identity(self) -> tuple[int, ...]:
+        try:
+            file = (self.path / "data.mdb").stat()
+        except OSError:
+            return (os.getpid(),)
+        return (os.getpid(), file.st_dev, file.st_ino)
+
+    def _open(self) -> "lmdb.Environment":
+        import lmdb
+
+        if self.path.is_file():
+            raise self._not_a_store("is a file")
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            # LMDB's defaults, on purpose. sync and metasync: a commit is on disk when put_many
+            # returns; there is one per LLM batch, every few seconds, so safety costs next to
+            # nothing. No writemap: a full disk is an error that can be caught, not a SIGBUS.
+            # lock: processes may share the store. readahead: an entry is many pages in a row.
+            environment = lmdb.open(str(self.path), map_size=INITIAL_MAP_BYTES)
+        except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
+            raise self._not_a_store(f"holds no readable LMDB store ({error})") from error
+        environment.reader_check()  # frees what killed readers held, so that pages can be reused
+        with environment.begin() as transaction:
+            empty = transaction.stat()["entries"] == 0
+            ours = transaction.get(MARKER) == MARKER_VALUE
+        if not (empty or ours):
+            environment.close()
+            raise self._not_a_store("holds an LMDB store of another program or version")
+        # Reading pages that are not there would kill the process. LMDB may leave a few unwritten.
+        expected = environment.stat()["psize"] * (environment.info()["last_pgno"] - 15)
+        if (self.path / "data.mdb").stat().st_size < expected:
+            environment.close()
+            raise OSError("data.mdb was copied in part only: copy it again, or delete the folder")
+        return environment
+
+    def _not_a_store(self, what: str) -> ValueError:
+        return ValueError(
+            f"[L2N-STORE] StateStore.path = {str(self.path)!r} {what}. Accepted: a folder that a "
+            "StateStore has made, an empty folder, or one that does not exist yet."
+        )
+
+
+# Weak: an environment closes with the last store that uses it, also when nobody calls `close`.
+_DISKS: weakref.WeakValueDictionary[Path, _Disk] = weakref.WeakValueDictionary()
+
+
+def _before_fork() -> None:
+    # An LMDB environment must not cross a fork: parent and child open their own on next use. The
+    # lock is held meanwhile, so that no child inherits a store that a thread has half changed.
+    _LOCK.acquire()
+    for disk in list(_DISKS.values()):
+        disk.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
+    )
+
+
+class StateStore:
+    """Remembers the hidden states of texts: in RAM up to a budget, the least recently used out,
+    and, given a path, on disk as well. The disk store survives crashes (a killed process loses at
+    most the `put_many` it was in; no reader ever sees half an entry), and processes may share it.
+    Threads and forks are safe. A copied or unpickled store shares the folder, with its RAM empty.
+
+    Nothing is opened before the first use. Any trouble with the disk then (full, not writable, no
+    locks) is one UserWarning, and the store goes on without writing, or in RAM alone, until
+    `close` is called; only a path that holds something else raises, ValueError.
+
+    path (Optional[str]): Folder of the disk store, made when missing. None: RAM only.
+    ram_mb (int): Budget for states in RAM, in MB (2**20 bytes). 0 keeps none.
+    disk_gb (Optional[float]): GB (2**30 bytes) that the folder may reach. None: no limit.
+    serve (bool): Whether loaded pipelines use the store too, not only training. For the caller.
+    """
+
+    hits: int  # calls of `get` that found states
+    misses: int  # calls of `get` that found none, so that the LLM has to read the text
+    written: int  # entries that reached the disk, or without a path the RAM
+    damaged: int  # misses for which the disk had an entry, but not a whole one
+    bytes_in_ram: int  # size of the entries in RAM, each with a header of `HEADER_BYTES`
+
+    def __init__(
+        self,
+        path: str | None = None,
+        ram_mb: int = 1024,
+        disk_gb: float | None = None,
+        serve: bool = False,
+    ) -> None:
+        if path is not None and not str(path):
+            raise ValueError("StateStore.path must name a folder or be left out, but is ''.")
+        if not ram_mb >= 0:
+            raise ValueError(f"StateStore.ram_mb must be 0 or more (MB), but is {ram_mb!r}.")
+        if disk_gb is not None and (path is None or not 0 < disk_gb < math.inf):
+            raise ValueError(
+                "StateStore.disk_gb must be above 0 (GB) and come with StateStore.path, or be left "
+                f"out for no limit, but is {disk_gb!r} with path = {path!r}."
+            )
+        self.path, self.ram_mb, self.disk_gb, self.serve = path, ram_mb, disk_gb, serve
+        self.hits = self.misses = self.written = self.damaged = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._ram: OrderedDict[bytes, bytes] = OrderedDict()
+        self.bytes_in_ram = 0
+        self._disk: _Disk | None = None
+        self._readable = self._writable = self.path is not None
+        self._warned: set[str] = set()
+
+    def get(self, key: bytes) -> np.ndarray | None:
+        """Look up the states of a text.
+
+        key (bytes): What `state_key` returns.
+        RETURNS (Optional[np.ndarray]): Shape (tokens, layers, width), float16, read-only; or None.
+        """
+        with _LOCK:
+            value = self._ram.get(_checked(key))
+            if value is not None:
+                self._ram.move_to_end(key)
+            elif self._readable:
+                value = self._read_disk(key)
+            if value is None:
+                self.misses += 1
+                return None
+            self.hits += 1
+            return _decode(value)
+
+    def put_many(self, entries: Sequence[tuple[bytes, np.ndarray]]) -> None:
+        """Remember the states of some texts. One call is one commit: on return all of it is on
+        disk. A known key's entry is replaced; of a key given twice the last counts. Arrays are copied.
+
+        entries (Sequence[Tuple[bytes, np.ndarray]]): Keys, as `state_key` returns them, and states
+            of shape (tokens, layers, width): float16, C-contiguous; 0 tokens are fine.
+        RAISES (ValueError): If a key or an array is none of these; then nothing is remembered.
+        """
+        # Each key once: pages replaced within one commit stay unwritten, see _Disk._open.
+        encoded = list({_checked(key): _encode(states) for key, states in entries}.items())
+        with _LOCK:
+            kept = sum(self._keep_in_ram(key, value) for key, value in encoded)
+            if self.path is None:
+                self.written += kept
+            elif self._writable and encoded:
+                self._write_disk(encoded)
+
+    def summary(self) -> str:
+        """One line for the log: how many of the texts asked for were remembered, and the size."""
+        where, place, size = self.path, "on disk", 0
+        if where is None:
+            where, place, size = "in RAM", "in RAM", self.bytes_in_ram
+        elif Path(where, "data.mdb").is_file():
+            size = Path(where, "data.mdb").stat().st_size
+        damaged = f" ({self.damaged} of them damaged on disk)" if self.damaged else ""
+        megabytes = f"{size / 2**20:.{0 if size >= 10 * 2**20 else 1}f}"
+        return (
+            f"state store {where}: {self.hits} of {self.hits + self.misses} texts remembered, "
+            f"{self.misses} read by the LLM{damaged} ({megabytes} MB {place})"
+        )
+
+    def close(self) -> None:
+        """Let go of the folder and forget the RAM. The next use opens the store again."""
+        with _LOCK:
+            self._reset()
+
+    def __len__(self) -> int:
+        """Number of entries on disk; without a path, or when the disk cannot be read, in RAM."""
+        with _LOCK:
+            try:
+                if self._readable:
+                    return self._open_disk().count()
+            except _disk_errors() as error:
+                self._give_up_disk(error)
+            return len(self._ram)
+
+    def __bool__(self) -> bool:
+        return True  # an empty store is a store: `if store` asks whether there is one
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        # An open environment means nothing to another process, and the RAM may be large.
+        return type(self), (self.path, self.ram_mb, self.disk_gb, self.serve)
+
+    def _keep_in_ram(self, key: bytes, value: bytes) -> bool:
+        self.bytes_in_ram -= len(self._ram.pop(key, b""))
+        budget = self.ram_mb * 2**20
+        if len(value) > budget:
+            return False
+        self._ram[key] = value
+        self.bytes_in_ram += len(value)
+        while self.bytes_in_ram > budget:
+            self.bytes_in_ram -= len(self._ram.popitem(last=False)[1])
+        return True
+
+    def _open_disk(self) -> _Disk:
+        if self._disk is None:
+            path = Path(os.path.realpath(str(self.path)))
+            self._disk = _DISKS.setdefault(path, _Disk(path))
+        return self._disk
+
+    def _read_disk(self, key: bytes) -> bytes | None:
+        try:
+            value = self._open_disk().read(key)
+        except _disk_errors() as error:
+            self._give_up_disk(error)
+            return None
+        if value is not None and not _is_whole(value):
+            value = None
+            self.damaged += 1
+            self._warn_once("damage", "has a damaged entry. The LLM reads its text again.")
+        if value is not None:
+            self._keep_in_ram(key, value)
+        return value
+
+    def _write_disk(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        budget = math.inf if self.disk_gb is None else self.disk_gb * 2**30
+        try:
+            written = self._open_disk().write(entries, budget)
+        except _disk_errors() as error:
+            self._give_up_disk(error)
+            self._readable = True  # what is there may still be of use
+            return
+        self.written += written
+        if written < len(entries):
+            self._warn_once(
+                "budget",
+                f"has reached StateStore.disk_gb = {self.disk_gb}: new states are kept in RAM "
+                "only. Raise disk_gb, or delete the folder if it holds states of other models.",
+            )
+
+    def _give_up_disk(self, error: Exception) -> None:
+        self._readable = self._writable = False
+        self._warn_once(
+            "disk",
+            f"fails ({error}). Work goes on, and new states are kept in RAM only. Free disk "
+            "space, or set StateStore.path to a writable folder on a local disk.",
+        )
+
+    def _warn_once(self, kind: str, trouble: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(f"[L2N-STORE] State store {str(self.path)!r} {trouble}", stacklevel=4)

@@ -1,0 +1,110 @@
+"""Gold annotation of examples: where it is looked for, and how it becomes target bands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from spacy.attrs import ENT_IOB
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+from spacy.util import filter_spans
+
+_UNKNOWN = 0  # ent_iob of a token about which nothing is said
+
+
+@dataclass(frozen=True)
+class Gold:
+    """The gold annotation of one example, on the tokens of its predicted doc.
+
+    spans (List[Tuple[int, int, str]]): (start, end exclusive, label); may overlap.
+    lost (int): Gold spans whose edges do not fall on token edges of the predicted doc.
+    known (ndarray): bool (tokens,): tokens about which the annotation says something.
+    """
+
+    spans: list[tuple[int, int, str]]
+    lost: int
+    known: np.ndarray
+
+
+def annotated_spans(doc: Doc, spans_key: str) -> list[Span] | None:
+    """A doc's gold spans: its span group `spans_key` if it has one, else its entities.
+
+    RETURNS (Optional[List[Span]]): None if the doc says nothing about entities.
+    """
+    if spans_key in doc.spans:
+        return list(doc.spans[spans_key])
+    if doc.has_annotation("ENT_IOB"):
+        return list(doc.ents)
+    return None
+
+
+def annotated_ents(doc: Doc, spans_key: str) -> list[Span] | None:
+    """A doc's gold entities; if only a span group is annotated, its longest disjoint spans."""
+    if doc.has_annotation("ENT_IOB"):
+        return list(doc.ents)
+    if spans_key in doc.spans:
+        return filter_spans(doc.spans[spans_key])
+    return None
+
+
+def read_gold(example: Example, spans_key: str) -> Gold:
+    """Gold annotation of an example; the two docs need not be tokenised alike."""
+    n_tokens = len(example.predicted)
+    spans = annotated_spans(example.reference, spans_key)
+    if spans is None:
+        return Gold([], 0, np.zeros(n_tokens, dtype=bool))
+    aligned = example.get_aligned_spans_y2x(spans, allow_overlap=True)
+    triples = [(span.start, span.end, span.label_) for span in aligned]
+    return Gold(triples, len(spans) - len(triples), _known_tokens(example, spans_key))
+
+
+def _known_tokens(example: Example, spans_key: str) -> np.ndarray:
+    n_tokens = len(example.predicted)
+    if spans_key in example.reference.spans:
+        return np.ones(n_tokens, dtype=bool)
+    said = example.reference.to_array(ENT_IOB).astype(np.int64) != _UNKNOWN
+    if said.all():
+        return np.ones(n_tokens, dtype=bool)
+    # A predicted token is known if every gold token that it shares characters with is.
+    gold_of = example.alignment.x2y
+    ends = np.cumsum(gold_of.lengths)
+    return np.array(
+        [
+            bool(said[gold_of.data[end - length : end]].all())
+            for length, end in zip(gold_of.lengths, ends, strict=True)
+        ],
+        dtype=bool,
+    )
+
+
+def target_band(gold: Gold, width: int, labels: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and weights of an example's cells.
+
+    gold (Gold): The annotation; its labels must be in `labels`.
+    width (int): The band's width; longer gold spans cannot be represented and are left out.
+    labels (Mapping[str, int]): Label -> column.
+    RETURNS (Tuple[ndarray, ndarray]): float32 (tokens, width, labels): 1 where a gold span is; and
+        float32 (tokens, width, labels): 1 where the annotation says something about every token of
+        the span, 0 elsewhere and beyond the text's end.
+    """
+    n_tokens = len(gold.known)
+    targets = np.zeros((n_tokens, width, len(labels)), dtype=np.float32)
+    for start, end, label in gold.spans:
+        if end - start <= width:
+            targets[start, end - start - 1, labels[label]] = 1.0
+    # inside[i, o]: span i .. i + o lies in the text and holds known tokens only.
+    unknown = np.concatenate([np.cumsum(~gold.known), np.zeros(0, dtype=np.int64)])
+    before = np.concatenate([[0], unknown])
+    starts = np.arange(n_tokens)[:, None]
+    ends = starts + np.arange(1, width + 1)[None]
+    fits = ends <= n_tokens
+    inside = fits & (before[np.minimum(ends, n_tokens)] - before[starts] == 0)
+    weights = np.repeat(inside[:, :, None], len(labels), axis=2).astype(np.float32)
+    return targets, weights
+
+
+def longest_span(golds: Sequence[Gold]) -> int:
+    """The longest gold span, in tokens; 0 without spans."""
+    return max((end - start for gold in golds for start, end, _ in gold.spans), default=0)

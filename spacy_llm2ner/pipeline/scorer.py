@@ -1,0 +1,74 @@
+"""Scoring of predicted spans and entities: exact boundaries and label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from spacy.scorer import Scorer, get_ner_prf
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+
+from .gold import annotated_ents, annotated_spans, read_gold
+
+
+def make_span_recognizer_scorer() -> Callable[..., dict[str, Any]]:
+    """The scorer as a registered function (`spacy_llm2ner.span_recognizer_scorer.v1`)."""
+    return score_span_recognizer
+
+
+def score_span_recognizer(
+    examples: Iterable[Example], *, spans_key: str = "sc", annotate: str = "both", **cfg: Any
+) -> dict[str, Any]:
+    """Precision, recall and F-score of what the component writes.
+
+    spans_key (str): The span group.
+    annotate (str): "spans", "ents" or "both": what the component writes, and so what is scored.
+    RETURNS (Dict[str, Any]): `ents_p/r/f`, `ents_per_type` and `spans_{key}_p/r/f`,
+        `spans_{key}_per_type`, as spaCy's `Scorer.score_spans` gives them. Gold spans are those of
+        the span group, else the entities; gold entities are the entities or, if no doc has any annotated, the longest
+        disjoint spans of the group; docs with neither are left out.
+    """
+    examples = list(examples)
+    scores: dict[str, Any] = {}
+    if annotate in ("ents", "both"):
+        scores.update(_score_ents(examples, spans_key))
+    if annotate in ("spans", "both"):
+        scores.update(_score_spans(examples, f"spans_{spans_key}", spans_key))
+    return scores
+
+
+def _score_ents(examples: list[Example], spans_key: str) -> dict[str, Any]:
+    if any(example.reference.has_annotation("ENT_IOB") for example in examples):
+        return get_ner_prf(examples)
+    predicted = {id(example.predicted) for example in examples}
+
+    def getter(doc: Doc, _: str) -> list[Span]:
+        return list(doc.ents) if id(doc) in predicted else annotated_ents(doc, spans_key) or []
+
+    return Scorer.score_spans(
+        examples,
+        attr="ents",
+        getter=getter,
+        has_annotation=lambda doc: annotated_ents(doc, spans_key) is not None,
+    )
+
+
+def _score_spans(examples: list[Example], name: str, spans_key: str) -> dict[str, Any]:
+    by_predicted = {id(example.predicted): example for example in examples}
+
+    def getter(doc: Doc, _: str) -> list[Span]:
+        if id(doc) not in by_predicted:
+            return annotated_spans(doc, spans_key) or []
+        # As spaCy does for entities: what is predicted where nothing is annotated does not count.
+        known = read_gold(by_predicted[id(doc)], spans_key).known
+        spans = doc.spans.get(spans_key, [])
+        return [span for span in spans if known[span.start : span.end].all()]
+
+    return Scorer.score_spans(
+        examples,
+        attr=name,
+        getter=getter,
+        has_annotation=lambda doc: annotated_spans(doc, spans_key) is not None,
+        allow_overlap=True,
+    )

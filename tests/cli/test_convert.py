@@ -1,0 +1,127 @@
+import pytest
+import spacy
+import typer
+from spacy.tokens import DocBin
+from spacy.training import Corpus
+from spacy.vocab import Vocab
+from typer.testing import CliRunner
+
+from spacy_llm2ner.cli.convert import OutputError, convert, convert_file
+
+TEXT = """-DOCSTART- O
+
+Anna B-PER
+Weber I-PER
+left O
+. O
+
+She O
+left O
+Oslo B-LOC
+. O
+"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "train.conll"
+    path.write_text(TEXT, encoding="utf8")
+    return path
+
+
+@pytest.fixture
+def run():
+    app = typer.Typer()
+    app.command("convert")(convert)
+    return lambda *args: CliRunner().invoke(app, [str(a) for a in args])
+
+
+def unwrapped(output):
+    """The output without the line ends that wasabi puts into long messages."""
+    return " ".join(output.split())
+
+
+def read(path):
+    return list(DocBin().from_disk(path).get_docs(Vocab()))
+
+
+def test_convert_file_writes_docs_and_returns_the_report(source, tmp_path):
+    output = tmp_path / "new" / "folder" / "train.spacy"
+    report, n_docs = convert_file(source, output)
+    assert (report.sentences, report.tokens, report.entities) == (2, 8, {"PER": 1, "LOC": 1})
+    docs = read(output)
+    assert n_docs == len(docs)
+    assert [doc.text for doc in docs] == ["Anna Weber left.", "She left Oslo."]
+    assert [[t.ent_iob_ for t in doc] for doc in docs] == [list("BIOO"), list("OOBO")]
+    assert [doc.user_data for doc in docs] == [{}, {}]
+
+
+def test_spacys_own_corpus_reads_the_output(source, tmp_path):
+    convert_file(source, tmp_path / "train.spacy", sentences_per_doc=0)
+    (example,) = Corpus(tmp_path / "train.spacy")(spacy.blank("en"))
+    assert example.text == "Anna Weber left. She left Oslo."
+    assert [e.text for e in example.y.ents] == ["Anna Weber", "Oslo"]
+    assert [s.text for s in example.y.sents] == ["Anna Weber left.", "She left Oslo."]
+
+
+@pytest.mark.parametrize("name", ["train.conll", "train"])
+def test_convert_file_refuses_other_suffixes(source, tmp_path, name):
+    with pytest.raises(OutputError, match=r"expected a file with the suffix \.spacy"):
+        convert_file(source, tmp_path / name)
+
+
+def test_command_prints_the_report(source, tmp_path, run):
+    output = tmp_path / "out" / "train.spacy"
+    result = run(source, output, "--sentences-per-doc", 2)
+    assert result.exit_code == 0, result.output
+    assert [doc.text for doc in read(output)] == ["Anna Weber left. She left Oslo."]
+    rows = [line.split() for line in result.output.splitlines() if line.strip()]
+    assert ["Tag", "scheme", "BIO2"] in rows
+    assert ["Sentences", "2"] in rows
+    assert ["Tokens", "8"] in rows
+    assert ["PER", "1"] in rows
+    assert ["Repaired", "tags", "0"] in rows
+    assert ["Docs", "1"] in rows
+    assert f"Wrote {output}" in unwrapped(result.output)
+
+
+def test_command_with_other_columns_and_comments(tmp_path, run):
+    source = tmp_path / "dev.conll"
+    source.write_text("# id 1\nB-LOC x Oslo\n", encoding="utf8")
+    output = tmp_path / "dev.spacy"
+    result = run(source, output, "--word-column", 2, "--tag-column", 0, "--comments")
+    assert result.exit_code == 0, result.output
+    assert [(e.text, e.label_) for e in read(output)[0].ents] == [("Oslo", "LOC")]
+    assert ["Comment", "lines", "1"] in [line.split() for line in result.output.splitlines()]
+
+
+def test_command_warns_of_repairs_and_of_missing_document_borders(tmp_path, run):
+    source = tmp_path / "odd.conll"
+    source.write_text("a B-X\nb I-X\n\na B-X\nb I-X\n\nc I-X\n", encoding="utf8")
+    result = run(source, tmp_path / "odd.spacy", "-n", 0)
+    assert result.exit_code == 0, result.output
+    assert ["inside_opens", "1"] in [line.split() for line in result.output.splitlines()]
+    assert "tags that are not valid BIO2: 1 (inside_opens" in unwrapped(result.output)
+    assert "no -DOCSTART- line" in unwrapped(result.output)
+
+
+@pytest.mark.parametrize(
+    ("text", "output", "message"),
+    [
+        ("a O\nb\n", "x.spacy", "in.conll, line 2: 1 column found, 2 expected"),
+        ("", "x.spacy", "no sentence found"),
+        (None, "x.spacy", "No such file"),
+        ("a O\n", "x.txt", "expected a file with the suffix .spacy"),
+        ("a O\n", "in.conll/x.spacy", "in.conll"),
+    ],
+)
+def test_command_ends_with_a_message_and_no_traceback(tmp_path, run, text, output, message):
+    source = tmp_path / "in.conll"
+    if text is not None:
+        source.write_text(text, encoding="utf8")
+    result = run(source, tmp_path / output)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert "Can't convert" in result.output
+    assert message in unwrapped(result.output)
+    assert not list(tmp_path.glob("*.spacy"))
