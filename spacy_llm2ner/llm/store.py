@@ -88,8 +88,7 @@ def _is_whole(value: bytes) -> bool:
 
 
 def _disk_errors() -> tuple[type[Exception], ...]:
-    """For `except`, which asks only after something was raised: nothing imports lmdb early."""
-    import lmdb
+    import lmdb  # here: `except` asks only after something was raised
 
     return lmdb.Error, OSError
 
@@ -182,17 +181,17 @@ class _Disk:
         except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise self._not_a_store(f"holds no readable LMDB store ({error})") from error
         environment.reader_check()  # frees what killed readers held, so that pages can be reused
+        # Reading pages that are not there would kill the process. LMDB may leave a few unwritten.
+        expected = environment.stat()["psize"] * (environment.info()["last_pgno"] - 15)
+        if (self.path / "data.mdb").stat().st_size < expected:
+            environment.close()
+            raise OSError("data.mdb was copied in part only: copy it again, or delete the folder")
         with environment.begin() as transaction:
             empty = transaction.stat()["entries"] == 0
             ours = transaction.get(MARKER) == MARKER_VALUE
         if not (empty or ours):
             environment.close()
             raise self._not_a_store("holds an LMDB store of another program or version")
-        # Reading pages that are not there would kill the process. LMDB may leave a few unwritten.
-        expected = environment.stat()["psize"] * (environment.info()["last_pgno"] - 15)
-        if (self.path / "data.mdb").stat().st_size < expected:
-            environment.close()
-            raise OSError("data.mdb was copied in part only: copy it again, or delete the folder")
         return environment
 
     def _not_a_store(self, what: str) -> ValueError:
@@ -289,7 +288,7 @@ class StateStore:
 
     def put_many(self, entries: Sequence[tuple[bytes, np.ndarray]]) -> None:
         """Remember the states of some texts. One call is one commit: on return all of it is on
-        disk. A known key's entry is replaced; of a key given twice the last counts. Arrays are copied.
+        disk. A known key is replaced; of a key given twice the last counts. Arrays are copied.
 
         entries (Sequence[Tuple[bytes, np.ndarray]]): Keys, as `state_key` returns them, and states
             of shape (tokens, layers, width): float16, C-contiguous; 0 tokens are fine.
@@ -306,11 +305,10 @@ class StateStore:
 
     def summary(self) -> str:
         """One line for the log: how many of the texts asked for were remembered, and the size."""
-        where, place, size = self.path, "on disk", 0
-        if where is None:
-            where, place, size = "in RAM", "in RAM", self.bytes_in_ram
-        elif Path(where, "data.mdb").is_file():
-            size = Path(where, "data.mdb").stat().st_size
+        where, place, size = "in RAM", "in RAM", self.bytes_in_ram
+        if self.path is not None:
+            data = Path(self.path, "data.mdb")
+            where, place, size = self.path, "on disk", data.stat().st_size if data.is_file() else 0
         damaged = f" ({self.damaged} of them damaged on disk)" if self.damaged else ""
         megabytes = f"{size / 2**20:.{0 if size >= 10 * 2**20 else 1}f}"
         return (

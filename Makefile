@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh machine with Python >= 3.10:
+#   make run     environment, default LLM, then the whole workflow: scores, pages, package
+#   make test    environment, default LLM, then the test suite
+# Both can be repeated at any time, and need no network the second time.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LLM := assets/llm/SmolLM2-135M-Instruct
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run test env llm lint format clean
+
+run: llm
+	$(BIN)/python -m spacy project assets
+	$(BIN)/python -m spacy project run all
+
+test: llm
+	$(BIN)/python -m pytest -n 2
+
+env: $(INSTALLED)
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	rm -rf spacy_llm2ner.egg-info
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+		--editable ".[gguf,spacy-transformers,test,dev]"
+	touch $@
+
+llm: $(LLM)/config.json
+
+$(LLM)/config.json: | $(INSTALLED)
+	$(BIN)/python scripts/fetch_default_llm.py $(LLM)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf corpus training metrics visuals packages project.lock
