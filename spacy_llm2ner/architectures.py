@@ -1,9 +1,10 @@
 """The Thinc models, registered: the one place where llm/ and heads/ meet.
 
-    docs --FrozenLLM--> states, float16 (tokens, layers, width) --head--> logits (tokens, width, labels)
+    docs --FrozenLLM--> states, float16 (tokens, layers, width)
+         --head-------> logits (tokens, width, labels)
 
-torch and transformers modules are only imported when a model is built or used, never by this module:
-spaCy imports every plugin's entry points for each `spacy.blank()`.
+Torch modules and transformers are only imported when a model is built or used, never by this
+module: spaCy imports every plugin's entry points for each `spacy.blank()`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from spacy.tokens import Doc
+from spacy.vocab import Vocab
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 from thinc.types import Floats3d
 
@@ -116,7 +118,18 @@ def build_span_scorer(
         to a cap that the component states).
     dropout (Optional[float]): null: the `dropout` of [training] acts; a number is used instead.
     RETURNS (Model[List[Floats3d], List[Floats3d]]): states -> logits (tokens, width, labels).
+    RAISES: ValueError for a setting out of range.
     """
+    from .heads.layers import check_encoder
+
+    _check_least(1, hidden_width=hidden_width, rank=rank, max_span_tokens=max_span_tokens)
+    _check_least(0, depth=depth)
+    check_encoder(encoder, hidden_width)
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ValueError(
+            f"llm2ner: the setting 'dropout' of the head is {dropout}; accepted are 0 to below 1, "
+            f"or null."
+        )
     settings = {
         "hidden_width": hidden_width,
         "encoder": encoder,
@@ -124,18 +137,21 @@ def build_span_scorer(
         "rank": rank,
         "dropout": dropout or 0.0,
     }
-    for setting in ("hidden_width", "rank", "max_span_tokens"):
-        value = max_span_tokens if setting == "max_span_tokens" else settings[setting]
-        if value is not None and value < 1:  # type: ignore[operator]
-            raise ValueError(
-                f"llm2ner: the setting '{setting}' of the head is {value}; at least 1 is needed."
-            )
     model = torch_head("span_scorer", partial(_make_span_scorer, settings), dropout=dropout)
     model.attrs["max_span_tokens"] = max_span_tokens
     return model
 
 
-def _make_span_scorer(settings: Mapping[str, Any], sizes: Mapping[str, int]) -> nn.Module:
+def _check_least(least: int, **settings: int | None) -> None:
+    for setting, value in settings.items():
+        if value is not None and value < least:
+            raise ValueError(
+                f"llm2ner: the setting '{setting}' of the head is {value}; "
+                f"at least {least} is needed."
+            )
+
+
+def _make_span_scorer(settings: Mapping[str, Any], sizes: Mapping[str, Any]) -> nn.Module:
     from .heads.span_scorer import SpanScorer
 
     return SpanScorer(**settings, **sizes)
@@ -158,7 +174,7 @@ def torch_head(
         attrs["dropout_rate"] = 0.0
     return Model(
         name,
-        _head_forward,
+        partial(_head_forward, fixed_dropout=dropout),
         init=_head_init,
         dims={"nO": None},
         attrs=attrs,
@@ -201,15 +217,20 @@ def _resize_head(model: Model[States, Bands], n_labels: int) -> Model[States, Ba
 
 
 def _head_forward(
-    model: Model[States, Bands], states: States, is_train: bool
+    model: Model[States, Bands],
+    states: States,
+    is_train: bool,
+    *,
+    fixed_dropout: float | None = None,
 ) -> tuple[Bands, Callable[[Bands], States]]:
     if not states:
         return [], lambda d_bands: []
     if not is_train:
         return _head_predict(model, states), lambda d_bands: []
     shim = _head_shim(model)
-    if "dropout_rate" in model.attrs:
-        shim.module.set_dropout(model.attrs["dropout_rate"])
+    # A checkpoint brings its attributes along, so a fixed rate cannot be one of them.
+    rate = model.attrs["dropout_rate"] if fixed_dropout is None else fixed_dropout
+    shim.module.set_dropout(rate)
     lengths = [len(text) for text in states]
     # A batch of texts without tokens has nothing to score.
     if max(lengths) == 0:
@@ -250,7 +271,7 @@ def _empty_bands(shim: HeadShim, lengths: Sequence[int], model: Model) -> Bands:
 
 
 def _cut(logits: Any, lengths: Sequence[int]) -> Bands:
-    bands = torch2xp(logits.detach().float())
+    bands: Any = torch2xp(logits.detach().float())
     return [bands[i, :length] for i, length in enumerate(lengths)]
 
 
@@ -280,8 +301,9 @@ def build_span_recognizer(
 def _recognizer_forward(
     model: Model[list[Doc], Bands], docs: list[Doc], is_train: bool
 ) -> tuple[Bands, Callable[[Bands], list[Doc]]]:
-    states, _ = model.get_ref("llm")(docs, is_train)
-    bands, head_backprop = model.get_ref("head")(states, is_train)
+    llm, head = model.layers  # and not the references: `Model.copy` drops them
+    states, _ = llm(docs, is_train)
+    bands, head_backprop = head(states, is_train)
 
     def backprop(d_bands: Bands) -> list[Doc]:
         head_backprop(d_bands)  # and no further: the LLM is frozen
@@ -293,15 +315,16 @@ def _recognizer_forward(
 def _recognizer_init(
     model: Model[list[Doc], Bands], X: list[Doc] | None = None, Y: Bands | None = None
 ) -> None:
-    llm, head = model.get_ref("llm"), model.get_ref("head")
+    """Without docs the head still learns its sizes, from an empty one."""
+    llm, head = model.layers
     llm.initialize(X=X)
-    head.initialize(X=llm.predict(X) if X else None, Y=Y)
+    head.initialize(X=llm.predict(X or [Doc(Vocab())]) if Y else None, Y=Y)
     if head.has_dim("nO"):
         model.set_dim("nO", head.get_dim("nO"), force=True)
 
 
 def _resize_recognizer(model: Model[list[Doc], Bands], n_labels: int) -> Model[list[Doc], Bands]:
-    head = model.get_ref("head")
+    _, head = model.layers
     head.attrs["resize_output"](head, n_labels)
     model.set_dim("nO", n_labels, force=True)
     return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from thinc.api import get_array_module
@@ -20,10 +20,11 @@ class SpanBCE:
     """Binary cross-entropy over every span and label (`spacy_llm2ner.SpanBCE.v1`).
 
     reduction (str): "sum": summed over a text's cells, averaged over the batch's texts.
-        "balanced": positive cells of the batch weigh as much as all its negative cells together
-        (each by #negatives / #positives), averaged over cells.
+        "balanced": averaged over the batch's cells, after the positive ones were given the weight
+        #negatives / #positives each: together they count as much as all negatives together.
     label_smoothing (float): Targets become 1 - s and s, with 0 <= s < 0.5.
-    positive_weight (float): Factor on the loss of positive cells; above 1 for more recall.
+    positive_weight (float): Another factor on the loss of positive cells, with both reductions;
+        above 1 for more recall.
     RAISES: ValueError for settings out of range.
     """
 
@@ -42,7 +43,7 @@ class SpanBCE:
                 f"llm2ner: the setting 'label_smoothing' of the loss is {self.label_smoothing}; "
                 f"accepted are 0 to below 0.5."
             )
-        if self.positive_weight <= 0:
+        if not 0 < self.positive_weight < float("inf"):
             raise ValueError(
                 f"llm2ner: the setting 'positive_weight' of the loss is {self.positive_weight}; "
                 f"a number above 0 is expected."
@@ -60,19 +61,18 @@ class SpanBCE:
             targets in [0, 1]. A cell with weight 0 does not count: no span, or not annotated.
         RETURNS (Tuple[float, List[Floats3d]]): The loss; its gradient, shaped like the logits.
         """
-        factors = [
-            _factor(target, weight, self.positive_weight)
-            for target, weight in zip(targets, weights, strict=True)
-        ]
         if self.reduction == "balanced":
-            factors = _balanced(targets, factors)
-        scale = 1.0 / max(len(logits), 1) if self.reduction == "sum" else 1.0
+            scale, on_positive = _balance(targets, weights)
+        else:
+            scale, on_positive = 1.0 / max(len(logits), 1), 1.0
+        on_positive *= self.positive_weight
         smoothing = self.label_smoothing
         loss, gradients = 0.0, []
-        for z, target, factor in zip(logits, targets, factors, strict=True):
+        for z, target, weight in zip(logits, targets, weights, strict=True):
             cells, gradient = _bce(z, target * (1 - 2 * smoothing) + smoothing)
-            loss += float((cells * factor).sum()) * scale
-            gradients.append(gradient * factor * scale)
+            factor = weight * (scale + scale * (on_positive - 1.0) * target)
+            loss += float((cells * factor).sum())
+            gradients.append(gradient * factor)
         return loss, gradients
 
 
@@ -85,13 +85,11 @@ def _bce(z: Floats3d, target: Floats3d) -> tuple[Floats3d, Floats3d]:
     return cells, (sigmoid - target).astype(np.float32)
 
 
-def _factor(target: Floats3d, weight: Floats3d, positive_weight: float) -> Floats3d:
-    return weight * (1.0 + (positive_weight - 1.0) * target)
-
-
-def _balanced(targets: Sequence[Floats3d], factors: Sequence[Floats3d]) -> list[Floats3d]:
-    pairs = list(zip(targets, factors, strict=True))
-    positive = sum(float((t * f).sum()) for t, f in pairs)
-    total = sum(float(f.sum()) for f in factors)
-    ratio = (total - positive) / positive if positive else 1.0
-    return [f * (1.0 + (ratio - 1.0) * t) / max(total, 1.0) for t, f in pairs]
+def _balance(targets: Sequence[Floats3d], weights: Sequence[Floats3d]) -> tuple[float, float]:
+    """1 / #cells, and #negatives / #positives (1 if there are only the ones or only the others)."""
+    pairs: list[Any] = list(zip(targets, weights, strict=True))
+    total = sum(float(weight.sum()) for _, weight in pairs)
+    positive = sum(float((target * weight).sum()) for target, weight in pairs)
+    negative = total - positive
+    ratio = negative / positive if positive > 0 and negative > 0 else 1.0
+    return (1.0 / total if total else 0.0), ratio

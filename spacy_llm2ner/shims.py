@@ -5,12 +5,14 @@ that never goes anywhere.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import srsly
 from thinc.api import PyTorchShim, Shim, get_torch_default_device, xp2torch
+from thinc.types import Floats3d
 
 from .llm.frozen import FrozenLLM, describe_difference
 
@@ -39,8 +41,8 @@ class HeadShim(PyTorchShim):
         self.sizes: dict[str, int] = {}
 
     @property
-    def module(self) -> nn.Module:
-        """The torch module.
+    def module(self) -> Any:
+        """The torch module, as `build` made it.
 
         RAISES: ValueError if it was not built yet (spaCy then says that `initialize` is missing).
         """
@@ -58,54 +60,86 @@ class HeadShim(PyTorchShim):
 
     def construct(self, sizes: Mapping[str, int]) -> None:
         """Make a fresh module of these sizes."""
+        self._adopt(self.build(sizes), sizes)
+
+    def _adopt(self, module: nn.Module, sizes: Mapping[str, int]) -> None:
         self.sizes = dict(sizes)
-        self._model = self.build(self.sizes).to(get_torch_default_device())
-
-    def grow(self, name: str, size: int) -> None:
-        """Enlarge one size (e.g. "n_labels"): old rows keep their weights, new ones start fresh."""
-        old = self.module.state_dict()
-        self.construct({**self.sizes, name: size})
-        new = self.module.state_dict()
-        for key, value in old.items():
-            if value.shape == new[key].shape:
-                new[key].copy_(value)
-            else:
-                new[key][: len(value)].copy_(value)
-        self._renew_id()
-
-    def _renew_id(self) -> None:
-        # The optimizer keeps momenta by shim and name: other shapes or another copy need their own.
+        self._model = module.to(get_torch_default_device())
+        # The optimizer keeps momenta and averages by shim and name: another module needs its own.
         with Shim.global_id_lock:
             Shim.global_id += 1
             self.id = Shim.global_id
 
+    def _with_weights(
+        self, sizes: Mapping[str, int], weights: Mapping[str, torch.Tensor]
+    ) -> nn.Module:
+        """A module of these sizes with these weights.
+
+        RAISES: ValueError if the weights do not fit the head that the config describes.
+        """
+        import torch
+
+        # Its random weights are overwritten at once: loading leaves the random numbers alone.
+        with torch.random.fork_rng(devices=[]):
+            module = self.build(sizes)
+        expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+        found = {key: tuple(value.shape) for key, value in weights.items()}
+        if expected != found:
+            key = sorted(k for k in {*expected, *found} if expected.get(k) != found.get(k))[0]
+            raise ValueError(
+                f"llm2ner: the head's stored weights do not fit its config: '{key}' has shape "
+                f"{found.get(key, 'nothing')} on disk, but the config's hidden_width, encoder, "
+                f"depth and rank make it {expected.get(key, 'nothing')}. Load the pipeline with "
+                f"the settings that it was trained with."
+            )
+        module.load_state_dict(weights)
+        return module
+
+    def grow(self, name: str, size: int) -> None:
+        """Enlarge one size (e.g. "n_labels"): old rows keep their weights, new ones start fresh.
+
+        The optimizer's momenta and averages start anew.
+
+        RAISES: ValueError if the size would shrink.
+        """
+        module, before = self.module, self.sizes[name]
+        if size < before:
+            raise ValueError(
+                f"llm2ner: the head has {name} = {before}, which cannot shrink to {size}: "
+                f"initialise it anew."
+            )
+        if size == before:
+            return
+        self.construct({**self.sizes, name: size})
+        new = self.module.state_dict()
+        for key, value in module.state_dict().items():
+            new[key][tuple(slice(n) for n in value.shape)].copy_(value)
+
     @contextlib.contextmanager
     def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
         """Use averaged weights within the context; they come keyed by (shim id, name)."""
-        averages = {
-            key[1]: value
-            for key, value in params.items()
-            if isinstance(key, tuple) and key[0] == self.id
-        }
-        if not averages or self._model is None:
-            yield
-            return
-        current = dict(self._model.named_parameters())
-        backup = {name: current[name].detach().clone() for name in averages}
+        named = dict(self._model.named_parameters()) if self._model is not None else {}
+        # By name first: the ids of thinc's own nodes are counted separately from those of shims.
+        current = {name: value for name, value in named.items() if (self.id, name) in params}
+        backup = {name: value.detach().clone() for name, value in current.items()}
         try:
-            for name, value in averages.items():
-                current[name].data.copy_(xp2torch(value, device=self.device))
+            for name, value in current.items():
+                value.data.copy_(xp2torch(params[self.id, name], device=value.device))
             yield
         finally:
-            for name, value in backup.items():
-                current[name].data.copy_(value)
+            for name, value in current.items():
+                value.data.copy_(backup[name])
+
+    def finish_update(self, optimizer: Any) -> None:
+        """Update the weights, if there are any yet, with the gradients that were collected."""
+        if self._model is not None:
+            super().finish_update(optimizer)
 
     def copy(self) -> HeadShim:
         """An independent copy of the weights."""
         twin = HeadShim(self.build)
         if self._model is not None:
-            twin.construct(self.sizes)
-            twin.module.load_state_dict(self._model.state_dict())
+            twin._adopt(self._with_weights(self.sizes, self._model.state_dict()), self.sizes)
         return twin
 
     def to_device(self, device_type: str, device_id: int) -> None:
@@ -135,18 +169,7 @@ class HeadShim(PyTorchShim):
             self._model, self.sizes = None, {}
             return self
         weights = load(message["safetensors"])
-        self.construct(message["sizes"])
-        expected = {key: tuple(value.shape) for key, value in self.module.state_dict().items()}
-        found = {key: tuple(value.shape) for key, value in weights.items()}
-        if expected != found:
-            key = sorted(k for k in {*expected, *found} if expected.get(k) != found.get(k))[0]
-            raise ValueError(
-                f"llm2ner: the head's stored weights do not fit its config: '{key}' has shape "
-                f"{found.get(key, 'nothing')} on disk, but the config's hidden_width, encoder, "
-                f"depth and rank make it {expected.get(key, 'nothing')}. Load the pipeline with "
-                f"the settings that it was trained with."
-            )
-        self.module.load_state_dict(weights)
+        self._adopt(self._with_weights(message["sizes"], weights), message["sizes"])
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -174,31 +197,49 @@ class LLMShim(Shim):
         self._checked = False
 
     def states(self, docs: Sequence[Doc], is_train: bool) -> list[np.ndarray]:
-        """Token states of docs, after making sure that this is the LLM the head knows."""
+        """Token states of docs, after making sure that this is the LLM the head knows.
+
+        RAISES: ValueError naming each part in which the LLM differs from that one.
+        """
         if is_train:
             self.llm.remember()
+        if not docs:
+            return []
         self.check()
         return self.llm.states(docs)
 
     def check(self) -> None:
-        """Compare the LLM with the one that the head was trained with.
+        """Compare the LLM with the one that the head was trained with; once.
+
+        Another dtype, window or stride is a warning [L2N-W03]: scores move a little.
 
         RAISES: ValueError naming each part that differs.
         """
         if self._checked:
             return
         found = self.llm.identity
-        if self.expected:
-            parts = {*self.expected, *found}
-            if any(self.expected.get(p) != found.get(p) for p in parts - _TOLERATED):
-                differences = "; ".join(describe_difference(self.expected, found))
-                raise ValueError(
-                    f"llm2ner: the head was trained on the states of another LLM than the one "
-                    f"configured as model.llm.name = '{self.llm.settings.name}' ({differences}). "
-                    f"Its scores would mean nothing. Give the LLM that it was trained with, or "
-                    f"train anew."
-                )
+        differing = {
+            part
+            for part in ({*self.expected, *found} if self.expected else ())
+            if self.expected.get(part) != found.get(part)
+        }
+        differences = "; ".join(describe_difference(self.expected, found))
+        if differing - _TOLERATED:
+            raise ValueError(
+                f"llm2ner: the head was trained on the states of another LLM than the one "
+                f"configured as model.llm.name = '{self.llm.settings.name}' ({differences}). "
+                f"Its scores would mean nothing. Give the LLM that it was trained with, or "
+                f"train anew."
+            )
         self._checked = True
+        if differing:
+            warnings.warn(
+                f"[L2N-W03] llm2ner: the LLM '{self.llm.settings.name}' is read with other "
+                f"settings than those that the head was trained with ({differences}). Its scores "
+                f"may move a little.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def record(self) -> None:
         """State that the head is trained on this LLM's states from now on."""
@@ -214,7 +255,7 @@ class LLMShim(Shim):
     def copy(self) -> LLMShim:
         """Another shim around the same LLM: its weights are never copied."""
         twin = LLMShim(self.llm)
-        twin.expected = dict(self.expected)
+        twin.expected, twin._checked = dict(self.expected), self._checked
         return twin
 
     def to_bytes(self) -> bytes:
@@ -228,7 +269,7 @@ class LLMShim(Shim):
         return self
 
 
-def to_padded(states: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
+def to_padded(states: Sequence[np.ndarray | Floats3d], device: torch.device) -> torch.Tensor:
     """Texts of (S, L, W) -> float32 (B, longest S, L, W), zeros behind each text's end."""
     import torch
 

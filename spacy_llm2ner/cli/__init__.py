@@ -7,6 +7,7 @@ from spacy.cli._util import app
 from typer import Typer
 
 from .convert import convert
+from .visualize import visualize
 
 llm2ner_app = Typer(
     name="llm2ner",
@@ -14,4 +15,5 @@ llm2ner_app = Typer(
     no_args_is_help=True,
 )
 llm2ner_app.command("convert")(convert)
+llm2ner_app.command("visualize")(visualize)
 app.add_typer(llm2ner_app)

@@ -6,7 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import MASKED, Encoder, LayerMix, Standardize, ahead, behind, real_tokens
+from .layers import (
+    MASKED,
+    Dropout,
+    Encoder,
+    LayerMix,
+    Standardize,
+    ahead,
+    band_products,
+    behind,
+    real_tokens,
+    windows,
+)
 
 # The logit of every span before training: an untrained head predicts nothing (p = 0.7 %).
 _START_LOGIT = -5.0
@@ -24,7 +35,9 @@ class SpanScorer(nn.Module):
                   + mean of inside_l(x_k) over i <= k <= j           what it consists of
                   + length_l(j - i)                                  how long it is
 
-    all computed in a band (tokens, width, labels), never in a square of tokens.
+    all computed in a band (tokens, width, labels), never in a square of tokens. Beyond the text,
+    and at a token without a state, the last four lines' parts are zero; such a token still counts
+    in the number that the mean divides by.
 
     n_layers (int): Layers of the states (L).
     width (int): Size of a token's state in one layer (W).
@@ -57,7 +70,7 @@ class SpanScorer(nn.Module):
         self.project = nn.Linear(width, hidden_width)
         self.encoder = Encoder(encoder, hidden_width, depth, dropout)
         self.norm = nn.LayerNorm(hidden_width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         # Rows go label by label, so that labels can be added below the old ones.
         self.starts = nn.Linear(hidden_width, n_labels * rank)
         self.ends = nn.Linear(hidden_width, n_labels * rank)
@@ -80,28 +93,26 @@ class SpanScorer(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Score all spans.
 
-        states (FloatTensor): (B, S, L, W), zeros for padding and for tokens that are no candidates.
-        RETURNS (FloatTensor): Logits (B, S, max_span_tokens, labels); entry [b, i, o, l] is the span
-            of tokens i .. i + o with label l. `MASKED` where the span leaves the text, or starts or
-            ends at a token that is no candidate.
+        states (FloatTensor): (B, S, L, W), zeros for padding and for tokens that are no
+            candidates.
+        RETURNS (FloatTensor): Logits (B, S, max_span_tokens, labels); entry [b, i, o, l] is the
+            span of tokens i .. i + o with label l. `MASKED` where the span leaves the text, or
+            starts or ends at a token that is no candidate.
         """
         real = real_tokens(states)
         x = self.features(states, real)
-        batch, length = real.shape
-        by_label = (batch, length, self.n_labels, -1)
-        starts, ends = self.starts(x).view(by_label), self.ends(x).view(by_label)
-        parts = self.parts(x) * real[..., None]
-        start, end, left, right, inside = parts.view(by_label).unbind(-1)
-        start, end = start + behind(left), end + ahead(right, 1)
-        starts = starts * self.rank**-0.5
-        band, inside_sum = [], torch.zeros_like(inside)
-        for offset in range(self.max_span_tokens):
-            inside_sum = inside_sum + ahead(inside, offset)
-            logits = (starts * ahead(ends, offset)).sum(-1) + start + ahead(end, offset)
-            logits = logits + inside_sum / (offset + 1) + self.length[:, offset]
-            legal = real & ahead(real, offset)
-            band.append(logits.masked_fill(~legal[..., None], MASKED))
-        return torch.stack(band, dim=2)
+        by_label = (*real.shape, self.n_labels, -1)
+        size = self.max_span_tokens
+        starts = self.starts(x).view(by_label) * self.rank**-0.5
+        logits = band_products(starts, self.ends(x).view(by_label), size)
+        parts = (self.parts(x) * real[..., None]).view(by_label)
+        start, end, left, right, inside = parts.unbind(-1)
+        lengths = torch.arange(1, size + 1, device=x.device)
+        logits = logits + (start + behind(left))[:, :, None] + self.length.T
+        logits = logits + windows(end + ahead(right, 1), size)
+        logits = logits + windows(inside, size).cumsum(dim=2) / lengths[:, None]
+        legal = real[..., None] & windows(real, size)
+        return logits.masked_fill(~legal[..., None], MASKED)
 
     def features(self, states: Tensor, real: Tensor) -> Tensor:
         """Token features: states (B, S, L, W), real bool (B, S) -> (B, S, hidden_width)."""

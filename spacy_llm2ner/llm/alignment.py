@@ -1,9 +1,9 @@
 """LLM pieces <-> spaCy tokens, by character offsets; and which pieces make up a token's state.
 
 Byte-level BPE counts the blank before a word as part of the word's first piece. If that blank were
-allowed to touch the token before it, a token would get a piece of the next word mixed in (and a causal
-model would leak what it has not read yet). So pieces are trimmed of white space first; a piece that is
-nothing but white space touches no token.
+allowed to touch the token before it, a token would get a piece of the next word mixed in (and a
+causal model would leak what it has not read yet). So pieces are trimmed of white space first; a
+piece that is nothing but white space touches no token.
 """
 
 from __future__ import annotations

@@ -21,14 +21,31 @@ from .store import StateStore, state_key
 from .windows import check_window
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
     from .loading import LoadedLLM, LoadSpec
 
+# A text and the character ranges of its tokens.
+_TextAndTokens = tuple[str, list[tuple[int, int]]]
 # Changes when the meaning of remembered states changes, so that old stores miss.
 _FORMAT = 1
 _DEFAULT_WINDOW = 512
 _DEFAULT_LAYERS = (0.27, 0.4, 0.53, 0.67)
+# RoBERTa and its kin: the first position is pad_token_id + 1, so that a table of 514 holds 512.
+_POSITIONS_AFTER_PAD = {
+    "camembert",
+    "data2vec-text",
+    "esm",
+    "ibert",
+    "longformer",
+    "luke",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+}
 
 # Two components of a pipeline that read the same LLM in the same way share one pass per text.
 _recent = StateStore(ram_mb=128)
@@ -97,7 +114,7 @@ class FrozenLLM:
     def _forget_lazy(self) -> None:
         self._folder: Path | None = None
         self._config: PretrainedConfig | None = None
-        self._tokenizer: PreTrainedTokenizerFast | None = None
+        self._tokenizer: PreTrainedTokenizerBase | None = None
         self._reading: Reading | None = None
         self._fingerprint: str | None = None
         self._loaded: LoadedLLM | None = None
@@ -136,7 +153,7 @@ class FrozenLLM:
         return self._config
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerFast:
+    def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's fast tokenizer."""
         if self._tokenizer is None:
             from .loading import load_tokenizer
@@ -150,7 +167,11 @@ class FrozenLLM:
     def reading(self) -> Reading:
         """The frame of special pieces and copies around a text."""
         if self._reading is None:
-            self._reading = make_reading(self.settings.reading, self.tokenizer)
+            self._reading = make_reading(
+                self.settings.reading,
+                self.tokenizer,
+                needs_prefix=not self.config.is_encoder_decoder,
+            )
         return self._reading
 
     @property
@@ -175,6 +196,11 @@ class FrozenLLM:
         """
         limit = self._max_positions()
         most = None if limit is None else (limit - self.reading.overhead) // self.reading.copies
+        if most is not None and most < 1:
+            raise ValueError(
+                f"llm2ner: the LLM {self.settings.name} has {limit} positions: too few for even "
+                f"one piece of text with reading '{self.settings.reading}'."
+            )
         if self.settings.window is None:
             return _DEFAULT_WINDOW if most is None else min(_DEFAULT_WINDOW, most)
         if most is not None and self.settings.window > most:
@@ -194,11 +220,12 @@ class FrozenLLM:
         return max(1, self.window // 2)
 
     def _max_positions(self) -> int | None:
+        """The most pieces of one row, None if the model sets no limit."""
         limit = getattr(self.config, "max_position_embeddings", None)
         if limit is None or limit < 1:
             return None
-        # RoBERTa and its kin count two positions more than they have (514 for 512).
-        limit -= limit % 8
+        if self.config.model_type in _POSITIONS_AFTER_PAD:
+            limit -= (self.config.pad_token_id or 0) + 1
         return min(limit, self.tokenizer.model_max_length)
 
     @property
@@ -237,7 +264,10 @@ class FrozenLLM:
 
     @property
     def model(self) -> LoadedLLM:
-        """The cut model, loaded on first use."""
+        """The cut model, loaded on first use.
+
+        RAISES: ValueError if it cannot be loaded, or has too few blocks for the setting 'layers'.
+        """
         if self._loaded is None:
             from .loading import load
 
@@ -259,20 +289,15 @@ class FrozenLLM:
             white space and for tokens that no piece of the LLM touches.
         """
         store = self._store()
-        shape = (0, len(self.layers), self.width)
-        texts = [(doc.text, token_boundaries(doc)) for doc in docs]
-        keys = [state_key(self.fingerprint, text, bounds) for text, bounds in texts]
-        found: dict[bytes, np.ndarray] = {}
-        missing: dict[bytes, tuple[str, list[tuple[int, int]]]] = {}
-        for key, (text, bounds) in zip(keys, texts, strict=True):
-            if key in found or key in missing:
-                continue
-            if not bounds:
-                found[key] = np.zeros(shape, dtype=np.float16)
+        keys, texts = self._addressed(docs)
+        found = self._without_tokens(texts)
+        missing = {}
+        for key, text in texts.items():
+            if key in found:
                 continue
             remembered = store.get(key)
             if remembered is None:
-                missing[key] = (text, bounds)
+                missing[key] = text
             else:
                 found[key] = remembered
         for done in self._read(missing):
@@ -280,9 +305,18 @@ class FrozenLLM:
             found.update(done)
         return [found[key] for key in keys]
 
-    def _read(
-        self, texts: dict[bytes, tuple[str, list[tuple[int, int]]]]
-    ) -> Iterator[list[tuple[bytes, np.ndarray]]]:
+    def _addressed(self, docs: Sequence[Doc]) -> tuple[list[bytes], dict[bytes, _TextAndTokens]]:
+        """The address of each doc's states, and what is to be read there: equal docs once."""
+        texts = [(doc.text, token_boundaries(doc)) for doc in docs]
+        keys = [state_key(self.fingerprint, text, boundaries) for text, boundaries in texts]
+        return keys, dict(zip(keys, texts, strict=True))
+
+    def _without_tokens(self, texts: dict[bytes, _TextAndTokens]) -> dict[bytes, np.ndarray]:
+        nothing = np.zeros((0, len(self.layers), self.width), dtype=np.float16)
+        nothing.flags.writeable = False
+        return {key: nothing for key, (_, boundaries) in texts.items() if not boundaries}
+
+    def _read(self, texts: dict[bytes, _TextAndTokens]) -> Iterator[list[tuple[bytes, np.ndarray]]]:
         if texts:
             from .passes import read_texts
 
@@ -294,6 +328,18 @@ class FrozenLLM:
                     states.flags.writeable = False
                     batch.append((keys[index], states))
                 yield batch
+
+    def read(self, docs: Sequence[Doc]) -> list[np.ndarray]:
+        """The states of each doc's tokens, read anew: no memory is asked, and none is filled.
+
+        docs (Sequence[Doc]): Any docs. Equal ones are read once.
+        RETURNS (List[ndarray]): As `states`.
+        """
+        keys, texts = self._addressed(docs)
+        found = self._without_tokens(texts)
+        for done in self._read({key: text for key, text in texts.items() if key not in found}):
+            found.update(done)
+        return [found[key] for key in keys]
 
     def remember(self) -> None:
         """From now on, keep states in the store: a training, an evaluation or a search runs."""

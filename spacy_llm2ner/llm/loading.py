@@ -1,30 +1,43 @@
 """A model folder -> a cut, frozen `transformers` model and its fast tokenizer, one per process.
 
 "Cut": a head that reads layers 8, 12 and 16 of a model of 30 blocks needs 16 blocks. The others are
-never read into memory, and neither is the LM head. Because the states are taken at the blocks
-themselves (by hooks), the final norm, which belongs to the last layer only, is never in the way.
+never read into memory, and neither is the LM head. The states are taken at the blocks themselves
+(by hooks), and the pass ends at the highest block that is asked for: the final norm, which belongs
+to the last layer only, is never in the way, and neither is the decoder behind an encoder.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from .cutting import (
+    check_weights,
+    cut_config,
+    find_blocks,
+    is_cuttable,
+    needed_weights,
+    nested_prefix,
+)
+from .source import weight_files
+
 if TYPE_CHECKING:
     import torch
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _DTYPES = ("float32", "float16", "bfloat16")
+
 _loaded: WeakValueDictionary[LoadSpec, LoadedLLM] = WeakValueDictionary()
 _loading = threading.Lock()
+_quiet = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -52,33 +65,66 @@ class LoadSpec:
             )
 
 
+class _Enough(Exception):
+    """No error: ends a pass when the highest layer that is asked for is there."""
+
+
 class LoadedLLM:
     """A frozen model: evaluation mode, no gradients, first `depth` blocks only.
 
+    Safe to use from several threads: one pass runs at a time.
+
     spec (LoadSpec): What was loaded.
-    model (PreTrainedModel): The cut base model, without LM head.
-    depth (int): The number of blocks in memory.
+    depth (int): The number of blocks that are needed. A model that cannot be cut has more.
+    RAISES: ValueError, see `load`.
     """
 
-    def __init__(self, spec: LoadSpec, model: PreTrainedModel, depth: int) -> None:
+    model: PreTrainedModel  # the cut base model, without LM head
+    depth: int  # the number of blocks in memory
+    blocks: torch.nn.ModuleList
+
+    def __init__(self, spec: LoadSpec, depth: int) -> None:
         self.spec = spec
-        self.model = model
-        self.depth = depth
-        self.blocks_name, self.blocks = find_blocks(model, depth)
-        self._views: dict[int, PreTrainedModel] = {depth: model}
         self._lock = threading.Lock()
         self._causal: bool | None = None
+        self._read(depth)
+
+    def _read(self, depth: int) -> None:
+        model = _read(self.spec, depth)
+        depth = model.config.num_hidden_layers
+        self.model, self.depth, self.blocks = model, depth, find_blocks(model, depth)
+
+    def deepen(self, depth: int) -> None:
+        """Have at least `depth` blocks in memory: the model is read again if it has fewer."""
+        with self._lock:
+            if depth > self.depth:
+                self._read(depth)
 
     @property
     def is_causal(self) -> bool:
         """Whether a piece's states depend on earlier pieces only: tried out, not looked up."""
         if self._causal is None:
-            import torch
-
-            ids = torch.tensor([[0, 0], [0, 1]], device=self.spec.device)
-            states = self.hidden_states(ids, torch.ones_like(ids), [self.depth])
-            self._causal = bool(torch.equal(states[0, 0], states[1, 0]))
+            self._causal = self._try_causal()
         return self._causal
+
+    def _try_causal(self) -> bool:
+        import torch
+
+        # From the middle of the vocabulary: its ends are special, unused or padded with equal rows.
+        size = int(self.model.config.vocab_size)
+        a, b, c = size // 2, size // 3, size // 5
+        device = self.spec.device
+        # One row at a time: rows of one batch may be computed by different kernels.
+        first, same, other = (
+            self.hidden_states(
+                torch.tensor([row], device=device),
+                torch.ones(1, len(row), dtype=torch.long, device=device),
+                [self.depth],
+            )[:, :-1].float()
+            for row in ([a, b, a, a], [a, b, a, a], [a, b, a, c])
+        )
+        noise = float((first - same).abs().max())  # 0 wherever kernels are deterministic
+        return float((first - other).abs().max()) <= 4 * noise
 
     def hidden_states(
         self, ids: torch.Tensor, mask: torch.Tensor, layers: Sequence[int]
@@ -90,30 +136,48 @@ class LoadedLLM:
         layers (Sequence[int]): Layers to return, in this order. Layer k = output of block k - 1,
             layer 0 = what enters the first block.
         RETURNS (FloatTensor): (batch, pieces, layers, width), in the model's dtype, on its device.
+        RAISES: ValueError if the blocks' outputs are no states of the pieces.
         """
         import torch
 
-        with self._lock, torch.inference_mode(), self._recording(layers) as record:
-            self._view(max(*layers, 1))(input_ids=ids, attention_mask=mask)
+        recording = self._recording(layers)
+        with self._lock, torch.inference_mode(), recording as record, suppress(_Enough):
+            self.model(input_ids=ids, attention_mask=mask)
+        for layer in layers:
+            shape = tuple(record[layer].shape) if layer in record else None
+            if shape != (*ids.shape, self.model.config.hidden_size):
+                raise self._unreadable(layer, shape, tuple(ids.shape))
         return torch.stack([record[layer] for layer in layers], dim=2)
+
+    def _unreadable(self, layer: int, shape: Any, given: Any) -> ValueError:
+        return ValueError(
+            f"llm2ner: the architecture {type(self.model).__name__} of the LLM in "
+            f"{self.spec.folder} cannot be read: for pieces of shape {given}, layer {layer} gives "
+            f"{shape}, where (batch, pieces, {self.model.config.hidden_size}) is expected."
+        )
 
     @contextmanager
     def _recording(self, layers: Sequence[int]) -> Iterator[dict[int, torch.Tensor]]:
         record: dict[int, torch.Tensor] = {}
+        top = max(layers)
+
+        def keep(layer: int, states: torch.Tensor) -> None:
+            record[layer] = states
+            if layer == top:
+                raise _Enough
 
         def keep_input(_: Any, args: tuple, kwargs: dict) -> None:
-            record[0] = args[0] if args else kwargs["hidden_states"]
+            keep(0, args[0] if args else kwargs["hidden_states"])
 
         def keep_output(layer: int) -> Any:
             def hook(_: Any, __: Any, output: Any) -> None:
-                record[layer] = output[0] if isinstance(output, tuple) else output
+                keep(layer, output[0] if isinstance(output, tuple) else output)
 
             return hook
 
         handles = [
             self.blocks[layer - 1].register_forward_hook(keep_output(layer))
-            for layer in layers
-            if layer > 0
+            for layer in {*layers} - {0}
         ]
         if 0 in layers:
             handles.append(self.blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True))
@@ -123,162 +187,184 @@ class LoadedLLM:
             for handle in handles:
                 handle.remove()
 
-    def _view(self, depth: int) -> PreTrainedModel:
-        """The same weights with fewer blocks, for a head that reads lower layers than another."""
-        if depth not in self._views:
-            self._views[depth] = _shallow_view(self.model, self.blocks_name, depth)
-        return self._views[depth]
-
     def save(self, folder: Path, depth: int) -> None:
         """Write the first `depth` blocks as an ordinary model folder (without tokenizer)."""
-        view = self._view(depth)
-        view.save_pretrained(folder, safe_serialization=True)
+        model = self.model if depth >= self.depth else _read(self.spec, depth)
+        model.save_pretrained(folder)
 
 
 def load(spec: LoadSpec, depth: int) -> LoadedLLM:
     """The model of `spec` with at least `depth` blocks; shared with whoever else uses it.
 
-    RAISES: ValueError if the model has fewer blocks, or its architecture hides them.
+    RAISES: ValueError if the model has fewer blocks, its architecture hides them, weights are
+        missing, or the device is not there.
     """
     with _loading:
         known = _loaded.get(spec)
-        if known is None or known.depth < depth:
-            known = LoadedLLM(spec, _read(spec, depth), depth)
+        if known is None:
+            known = LoadedLLM(spec, depth)
             _loaded[spec] = known
             # A forked worker would wait for ever for the parent's torch threads.
             _one_thread_after_fork()
+        known.deepen(depth)
         return known
 
 
 def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
-    """The model's configuration; of an encoder-decoder model, its encoder's."""
+    """The configuration of the model; of one for text and images, of its language model.
+
+    RAISES: ValueError if `transformers` does not know the model, or there are no blocks in it.
+    """
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(
-        str(folder), trust_remote_code=trust_remote_code, local_files_only=True
-    )
-    # Models for text and images keep the language model's settings one level down.
-    return config.get_text_config() if hasattr(config, "get_text_config") else config
+    with quiet_transformers():
+        try:
+            config = AutoConfig.from_pretrained(
+                str(folder), trust_remote_code=trust_remote_code, local_files_only=True
+            )
+        except (ValueError, KeyError, OSError, ImportError) as error:
+            raise not_loadable("configuration", folder, error) from error
+    if hasattr(config, "num_decoder_layers"):
+        # An encoder of the T5 kind, saved by itself, may say that it is none.
+        config.is_encoder_decoder = True
+    if not config.is_encoder_decoder:
+        # Models for text and images keep the language model's settings one level down.
+        config = config.get_text_config()
+    for setting in ("num_hidden_layers", "hidden_size", "vocab_size"):
+        if not isinstance(getattr(config, setting, None), int):
+            raise ValueError(
+                f"llm2ner: the config.json of the LLM in {folder} (model type "
+                f"'{config.model_type}') states no '{setting}'. Language models with one row of "
+                f"blocks, decoders or encoders, are supported."
+            )
+    return config
 
 
-def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerFast:
-    """The model's fast tokenizer.
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The model's fast tokenizer, set to read any text as mere text, and all of it.
 
-    RAISES: ValueError if the model only has a slow one: it gives no character offsets.
+    Special pieces are only put around a text, never found in it: where a text says "</s>" or
+    "[SEP]", these are characters like any others. (Except that a SentencePiece Unigram model, as of
+    T5, has "</s>" among its ordinary pieces, where transformers cannot take it out.)
+
+    RAISES: ValueError if there is none, or only a slow one, which gives no character offsets.
     """
     from transformers import AutoTokenizer
 
-    with _quiet_transformers():
-        tokenizer = AutoTokenizer.from_pretrained(
-            str(folder), trust_remote_code=trust_remote_code, local_files_only=True, use_fast=True
-        )
+    with quiet_transformers():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), trust_remote_code=trust_remote_code, local_files_only=True
+            )
+        except Exception as error:  # tokenizers raises bare Exceptions for broken files
+            raise not_loadable("tokenizer", folder, error) from error
     if not tokenizer.is_fast:
         raise ValueError(
             f"llm2ner: the tokenizer of the LLM in {folder} is {type(tokenizer).__name__}, a slow "
             f"one, which gives no character offsets. A fast tokenizer (tokenizer.json) is needed."
         )
+    # Set once and never again: changing a fast tokenizer while another thread uses it is an error.
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True
     return tokenizer
+
+
+def not_loadable(what: str, where: Path, error: Exception) -> ValueError:
+    """What a user is told when transformers gives up on a model."""
+    import transformers
+
+    return ValueError(
+        f"llm2ner: the {what} of the LLM in {where} cannot be loaded by transformers "
+        f"{transformers.__version__}: {error or type(error).__name__}"
+    )
 
 
 def _read(spec: LoadSpec, depth: int) -> PreTrainedModel:
     import torch
-    import transformers
-    from transformers import AutoModel, AutoModelForTextEncoding
 
+    _check_device(spec.device)
     config = load_config(spec.folder, trust_remote_code=spec.trust_remote_code)
     if depth > config.num_hidden_layers:
         raise ValueError(
             f"llm2ner: the setting 'layers' asks for layer {depth}, but the LLM in {spec.folder} "
             f"has {config.num_hidden_layers} blocks (layers 0 to {config.num_hidden_layers})."
         )
-    auto = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
-    major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
-    dtype_name = "dtype" if (major, minor) >= (4, 56) else "torch_dtype"
-    options: dict[str, Any] = {dtype_name: getattr(torch, spec.dtype)}
+    options: dict[str, Any] = {_dtype_argument(): getattr(torch, spec.dtype)}
     if spec.attention is not None:
         options["attn_implementation"] = spec.attention
-    with _quiet_transformers():
-        model, info = auto.from_pretrained(
-            str(spec.folder),
-            config=cut_config(config, depth),
-            trust_remote_code=spec.trust_remote_code,
-            local_files_only=True,
-            output_loading_info=True,
-            **options,
-        )
-    blocks_name, _ = find_blocks(model, depth)
-    missing = [key for key in info["missing_keys"] if f"{blocks_name}." in key or "embed" in key]
-    if missing:
-        raise ValueError(
-            f"llm2ner: the LLM's folder {spec.folder} lacks weights that its config.json promises: "
-            f"{', '.join(sorted(missing)[:3])}{' ...' if len(missing) > 3 else ''}."
-        )
+    if is_cuttable(config):
+        config = cut_config(config, depth)
+    model, missing = _from_folder(spec, config, options)
+    nested = needed_weights(config, missing) and nested_prefix(weight_files(spec.folder), missing)
+    if nested:
+        options["key_mapping"] = {f"^{re.escape(nested)}": ""}
+        model, missing = _from_folder(spec, config, options)
+    check_weights(spec.folder, config, missing)
     model.requires_grad_(False)
     return model.eval().to(spec.device)
 
 
-def cut_config(config: PretrainedConfig, depth: int) -> PretrainedConfig:
-    """A copy of `config` with `depth` blocks; settings given per block are cut along."""
-    total = config.num_hidden_layers
-    cut = copy.deepcopy(config)
-    for key, value in list(vars(cut).items()):
-        if isinstance(value, list) and len(value) == total and total > 1:
-            setattr(cut, key, value[:depth])
-    cut.num_hidden_layers = depth
-    cut.use_cache = False
-    return cut
+def _from_folder(
+    spec: LoadSpec, config: PretrainedConfig, options: dict[str, Any]
+) -> tuple[Any, list[str]]:
+    """The model, and the names of those of its weights that are not in the folder."""
+    with quiet_transformers():
+        try:
+            model, info = _auto_class(config).from_pretrained(
+                str(spec.folder),
+                config=config,
+                trust_remote_code=spec.trust_remote_code,
+                local_files_only=True,
+                output_loading_info=True,
+                **options,
+            )
+        except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
+            raise not_loadable("model", spec.folder, error) from error
+    return model, sorted(info["missing_keys"])
 
 
-def find_blocks(model: PreTrainedModel, depth: int) -> tuple[str, torch.nn.ModuleList]:
-    """The list of decoder or encoder blocks inside a model, and its dotted name.
-
-    RAISES: ValueError if there is none, e.g. because all blocks share one set of weights (ALBERT).
-    """
+def _check_device(name: str) -> None:
     import torch
 
-    found = [
-        (sum(p.numel() for p in module.parameters()), name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.ModuleList) and len(module) == depth
-    ]
-    if not found:
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("torch finds no CUDA device")
+    except RuntimeError as error:
         raise ValueError(
-            f"llm2ner: the architecture {type(model).__name__} has no list of {depth} blocks whose "
-            f"states could be read. Models with one module per layer are supported."
-        )
-    _, name, module = max(found, key=lambda entry: entry[0])
-    return name, module
+            f"llm2ner: the setting 'device' of the LLM is '{name}': {error}. Accepted are torch "
+            f"devices that this machine has, such as 'cpu' or 'cuda:0', and null."
+        ) from error
 
 
-def _shallow_view(model: PreTrainedModel, blocks_name: str, depth: int) -> PreTrainedModel:
-    import torch
+def _dtype_argument() -> str:
+    import transformers
 
-    def without_children(module: Any) -> Any:
-        twin = copy.copy(module)
-        twin._modules = dict(module._modules)
-        if hasattr(twin, "config"):
-            twin.config = cut_config(twin.config, depth)
-        return twin
+    major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
+    return "dtype" if (major, minor) >= (4, 56) else "torch_dtype"
 
-    view = node = without_children(model)
-    *parents, last = blocks_name.split(".")
-    for parent in parents:
-        node._modules[parent] = without_children(node._modules[parent])
-        node = node._modules[parent]
-    node._modules[last] = torch.nn.ModuleList(list(node._modules[last])[:depth])
-    return view
+
+def _auto_class(config: PretrainedConfig) -> Any:
+    """Of T5 and its kin the encoder only; all others as their base model."""
+    from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoModel, AutoModelForTextEncoding
+
+    encoder_only = config.is_encoder_decoder and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
+    return AutoModelForTextEncoding if encoder_only else AutoModel
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Hide the notice that the cut blocks' weights are unused: that is what cutting means."""
+def quiet_transformers() -> Iterator[None]:
+    """Hide notices, e.g. that the cut blocks' weights are unused: that is what cutting means."""
     logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    with _quiet:  # two threads would each restore what the other has set
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 _fork_hook_set = False

@@ -76,21 +76,17 @@ def read_texts(
 
 
 def _prepare(llm: FrozenLLM, texts: Sequence[tuple[str, list[tuple[int, int]]]]) -> list[_Text]:
-    encoded = llm.tokenizer(
-        [text for text, _ in texts],
-        add_special_tokens=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        return_offsets_mapping=True,
-        verbose=False,  # no notice that a text is long: it is cut into windows
+    # The library's own tokenizer, as `load_tokenizer` has set it: no thread changes it here.
+    encoded = llm.tokenizer.backend_tokenizer.encode_batch(
+        [text for text, _ in texts], add_special_tokens=False
     )
-    left_only = llm.reading.copies == 1 and llm.model.is_causal
+    left_only = llm.model.is_causal and llm.reading.copies == 1
     prefer: Literal["left", "center"] = "left" if left_only else "center"
     prepared = []
     for index, (text, boundaries) in enumerate(texts):
-        pieces = encoded["input_ids"][index]
+        pieces = encoded[index].ids
         windows = cut_windows(len(pieces), llm.window, llm.stride, prefer)
-        alignment = align(text, encoded["offset_mapping"][index], boundaries)
+        alignment = align(text, encoded[index].offsets, boundaries)
         plan = plan_pooling(alignment, llm.settings.pooling)
         prepared.append(_Text(len(boundaries), pieces, windows, plan, len(windows.starts)))
     return prepared
@@ -129,12 +125,16 @@ def _forward(
 
     try:
         states = _run(llm, prepared, batch)
-    except torch.cuda.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError as error:
         if len(batch) == 1:
-            raise
-        torch.cuda.empty_cache()
+            raise torch.cuda.OutOfMemoryError(
+                f"llm2ner: the GPU's memory is too small for even one window of "
+                f"{batch[0].length:,} pieces. Set 'window' of the LLM lower, or 'dtype' to a "
+                f"smaller type, or 'device' to 'cpu'. ({error})"
+            ) from error
         states = None
-    if states is None:
+    if states is None:  # only here, behind the handler, is the failed pass out of memory
+        torch.cuda.empty_cache()
         middle = len(batch) // 2
         yield from _forward(llm, prepared, batch[:middle])
         yield from _forward(llm, prepared, batch[middle:])
@@ -174,14 +174,23 @@ def _add_window(llm: FrozenLLM, text: _Text, window: int, row_states: torch.Tens
     own = np.flatnonzero(text.windows.owner[plan.piece] == window)
     positions = llm.reading.first(int(end - start)) + plan.piece[own] - start
     picked = row_states[torch.from_numpy(positions).to(row_states.device)].float()
+    if not bool(torch.isfinite(picked).all()):
+        raise ValueError(
+            f"llm2ner: with dtype '{llm.settings.dtype}' the states of the LLM "
+            f"{llm.settings.name} are not finite (overflow, or damaged weights). "
+            f"Set 'dtype' to 'bfloat16' or 'float32'."
+        )
     if llm.settings.normalize:
         picked = picked * torch.rsqrt(picked.square().mean(dim=-1, keepdim=True) + 1e-6)
     weighted = picked.cpu() * torch.from_numpy(plan.weight[own])[:, None, None]
-    weighted = weighted.clamp(-_LARGEST_FLOAT16, _LARGEST_FLOAT16).half()
     if text.states is None:
         text.states = torch.zeros(text.tokens * plan.slots, *picked.shape[1:], dtype=torch.float16)
-    places = torch.from_numpy(plan.token[own] * plan.slots + plan.slot[own])
-    text.states.index_add_(0, places, weighted)
+    # Summed in float32; only what a token gets from another window is added in float16.
+    places, which = np.unique(plan.token[own] * plan.slots + plan.slot[own], return_inverse=True)
+    sums = weighted.new_zeros(len(places), *picked.shape[1:])
+    sums.index_add_(0, torch.from_numpy(which), weighted)
+    sums = sums.clamp(-_LARGEST_FLOAT16, _LARGEST_FLOAT16).half()
+    text.states.index_add_(0, torch.from_numpy(places), sums)
     text.left -= 1
 
 

@@ -6,9 +6,10 @@
                                            ^^^^^^^^
 
 `twice` lets a causal model see, at the second copy, what follows each word: no weight changes
-(repeated input: arXiv 2601.17585 for fine-tuned models). The prefix is what the model's own tokenizer
-puts first, or its BOS, or its EOS: decoders put huge "sink" activations on the very first position,
-and no piece of the text may stand there.
+(repeated input: arXiv 2601.17585 for fine-tuned models). The prefix is what the model's own
+tokenizer puts first, or its BOS, or its EOS: decoders put huge "sink" activations on the very first
+position, and no piece of the text may stand there. Encoders have no such habit: what comes of an
+encoder-decoder model gets exactly the frame that it was trained with (T5: only "</s>", at the end).
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase
 
 ReadingMode = Literal["once", "twice"]
 READINGS: tuple[str, ...] = get_args(ReadingMode)
 _SEPARATOR = "\n"
+_PROBES = ("a", "A", "1", ".", "的", "あ", "а", "α", "ا")
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,15 @@ class Reading:
         return len(self.prefix) + skipped
 
 
-def make_reading(mode: str, tokenizer: PreTrainedTokenizerFast) -> Reading:
+def make_reading(
+    mode: str, tokenizer: PreTrainedTokenizerBase, *, needs_prefix: bool = True
+) -> Reading:
     """Find out which special pieces the tokenizer puts around a text.
 
+    mode (str): "once" or "twice".
+    tokenizer (PreTrainedTokenizerBase): A fast tokenizer, as `load_tokenizer` gives it.
+    needs_prefix (bool): Whether a special piece must come first even if the tokenizer itself puts
+        none there.
     RAISES: ValueError for an unknown mode, or a tokenizer with no special piece to put first.
     """
     if mode not in READINGS:
@@ -72,11 +80,8 @@ def make_reading(mode: str, tokenizer: PreTrainedTokenizerFast) -> Reading:
             f"llm2ner: the setting 'reading' of the LLM is '{mode}'; "
             f"accepted are {', '.join(READINGS)}."
         )
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    framed = tokenizer("a")["input_ids"]
-    start = _position(plain, framed)
-    prefix, suffix = framed[:start], framed[start + len(plain) :]
-    if not prefix:
+    prefix, suffix = _native_frame(tokenizer)
+    if needs_prefix and not prefix:
         first = [i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None]
         if not first:
             raise ValueError(
@@ -84,15 +89,19 @@ def make_reading(mode: str, tokenizer: PreTrainedTokenizerFast) -> Reading:
                 f"nor an EOS piece, so that no special piece can stand before the text."
             )
         prefix = first[:1]
-    separator = tokenizer(_SEPARATOR, add_special_tokens=False)["input_ids"]
+    separator = tokenizer.backend_tokenizer.encode(_SEPARATOR, add_special_tokens=False).ids
     return Reading(mode, tuple(prefix), tuple(separator), tuple(suffix))
 
 
-def _position(part: list[int], whole: list[int]) -> int:
-    for start in range(len(whole) - len(part) + 1):
-        if whole[start : start + len(part)] == part:
-            return start
+def _native_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """What the tokenizer itself puts before and after a text."""
+    for text in _PROBES:
+        encoded = tokenizer.backend_tokenizer.encode(text)
+        # Pieces that come from no text are special; a vocabulary may lack a probe altogether.
+        of_text = [i for i, source in enumerate(encoded.sequence_ids) if source is not None]
+        if of_text:
+            return encoded.ids[: of_text[0]], encoded.ids[of_text[-1] + 1 :]
     raise ValueError(
-        "llm2ner: the tokenizer of the LLM changes the pieces of a text when it adds its special "
-        "pieces, so that they cannot be told apart."
+        f"llm2ner: the tokenizer of the LLM ({type(tokenizer).__name__}) turns none of the texts "
+        f"{', '.join(_PROBES)} into pieces, so that it cannot be used."
     )

@@ -7,22 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-# Files that may be needed to load a model and its fast tokenizer; weights of other frameworks are not.
+# Files that may be needed to load a model and its tokenizer; weights of other frameworks are not.
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 # Keys of config.json that change without any effect on the states.
 _VOLATILE_CONFIG_KEYS = {
+    "_attn_implementation_autoset",
     "_name_or_path",
     "architectures",
     "dtype",
     "torch_dtype",
     "transformers_version",
     "use_cache",
+}
+# Keys of tokenizer_config.json that change the pieces of a text, with the same tokenizer.json.
+_TOKENIZER_KEYS = {
+    "add_bos_token",
+    "add_eos_token",
+    "add_prefix_space",
+    "do_lower_case",
+    "legacy",
+    "strip_accents",
+    "tokenize_chinese_chars",
 }
 _IDENTITY_FILE = "llm2ner_identity.json"
 
@@ -107,7 +117,8 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
     gguf (Path): A GGUF file of an architecture that `transformers` can dequantise.
     folder (Path): The folder to make; must not exist.
-    RAISES: ImportError if the packages `gguf` and `accelerate` are missing.
+    RAISES: ImportError if the packages `gguf` and `accelerate` are missing; ValueError if
+        `transformers` cannot read the file.
     """
     try:
         import accelerate  # noqa: F401
@@ -120,17 +131,23 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+    from .loading import not_loadable, quiet_transformers
+
     where: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
     source = str(gguf.parent)
-    model = AutoModelForCausalLM.from_pretrained(source, **where).to(torch.float16)
-    loaded = AutoTokenizer.from_pretrained(source, **where)
+    with quiet_transformers():
+        try:
+            model = AutoModelForCausalLM.from_pretrained(source, **where).to(torch.float16)
+            loaded = AutoTokenizer.from_pretrained(source, **where)
+        except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
+            raise not_loadable("GGUF file", gguf, error) from error
 
     def piece(index: int | None) -> str | None:
         return None if index is None else loaded.convert_ids_to_tokens(index)
 
     # Names of the special pieces come from the model's config: the tokenizer classes that
     # transformers picks for GGUF files fill in their own defaults.
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer: Any = PreTrainedTokenizerFast(
         tokenizer_object=loaded.backend_tokenizer,
         bos_token=piece(model.config.bos_token_id),
         eos_token=piece(model.config.eos_token_id),
@@ -140,10 +157,17 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        model.save_pretrained(scratch, safe_serialization=True)
+        model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
+        # mkdtemp and safetensors give the owner alone access; a model is for all who share it.
         scratch.chmod(0o755)
-        scratch.rename(folder)
+        for file in scratch.iterdir():
+            file.chmod(0o644)
+        try:
+            scratch.rename(folder)
+        except OSError:
+            if not (folder / "config.json").is_file():  # another process was faster
+                raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -208,8 +232,9 @@ def identity(folder: Path) -> dict[str, str]:
 
 
 def _tokenizer_digest(folder: Path) -> str:
-    names = ["tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model"]
+    names = ["tokenizer.json", "vocab.json", "merges.txt", "vocab.txt"]
     found = [folder / name for name in names if (folder / name).is_file()]
+    found += sorted(folder.glob("*.model"))  # SentencePiece; its file has several names
     if not found:
         raise FileNotFoundError(
             f"llm2ner: there is no tokenizer in the LLM's folder {folder} "
@@ -217,9 +242,16 @@ def _tokenizer_digest(folder: Path) -> str:
         )
     # tokenizer.json says everything; the other files matter only where it is absent.
     used = found[:1] if found[0].name == "tokenizer.json" else found
-    return hashlib.sha256("".join(file_digest(path) for path in used).encode("ascii")).hexdigest()
+    parts = [file_digest(path) for path in used]
+    settings_file = folder / "tokenizer_config.json"
+    if settings_file.is_file():
+        settings = json.loads(settings_file.read_text(encoding="utf8"))
+        behaviour = {key: settings[key] for key in _TOKENIZER_KEYS if key in settings}
+        if behaviour:
+            parts.append(json.dumps(behaviour, sort_keys=True))
+    return hashlib.sha256("".join(parts).encode("utf8")).hexdigest()
 
 
 def write_identity(folder: Path, parts: dict[str, str]) -> None:
     """State in `folder`, which holds a cut copy of a model, the digests of its original."""
-    (folder / _IDENTITY_FILE).write_text(json.dumps(parts, indent=2) + os.linesep, encoding="utf8")
+    (folder / _IDENTITY_FILE).write_text(json.dumps(parts, indent=2) + "\n", encoding="utf8")

@@ -14,14 +14,22 @@ ON_EXISTING_ENTS: tuple[str, ...] = get_args(OnExistingEnts)
 # Where a predicted span's probability can be read: span._.score. Stored by offsets, so that two
 # labels on the same tokens share it; the span group's attrs["scores"] keeps both.
 SCORE = "score"
-if not Span.has_extension(SCORE):
-    Span.set_extension(SCORE, default=None)
+
+
+def register_score() -> None:
+    """Register the extension `span._.score`, unless somebody has done so."""
+    if not Span.has_extension(SCORE):
+        Span.set_extension(SCORE, default=None)
+
+
+register_score()
 
 
 def make_spans(
     doc: Doc, starts: np.ndarray, ends: np.ndarray, labels: Iterable[str], scores: np.ndarray
 ) -> list[Span]:
     """Span objects with `span._.score`."""
+    register_score()  # extensions are global, and anybody may have removed it
     spans = []
     for start, end, label, score in zip(starts, ends, labels, scores, strict=True):
         span = Span(doc, int(start), int(end), label=label)
@@ -42,11 +50,12 @@ def write_ents(doc: Doc, spans: list[Span], on_existing: str) -> None:
 
     on_existing (str): What becomes of entities that are there already. "keep": they stay, and
         predictions that overlap them are left out. "merge": predictions stay, and existing entities
-        that overlap them go. "replace": all existing entities go. Blocked tokens are always kept free.
+        that overlap them go. "replace": all existing entities go. Blocked tokens always stay free.
     """
     blocked = _blocked_tokens(doc)
     existing = [] if on_existing == "replace" else list(doc.ents)
-    spans = [span for span in spans if not blocked[span.start : span.end].any()]
+    # In doc.ents, a span without a label means "blocked": it can only stand in the group.
+    spans = [s for s in spans if s.label and not blocked[s.start : s.end].any()]
     if on_existing == "keep":
         spans = _outside(spans, existing, len(doc))
     elif on_existing == "merge":

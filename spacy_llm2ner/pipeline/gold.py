@@ -19,7 +19,8 @@ class Gold:
     """The gold annotation of one example, on the tokens of its predicted doc.
 
     spans (List[Tuple[int, int, str]]): (start, end exclusive, label); may overlap.
-    lost (int): Gold spans whose edges do not fall on token edges of the predicted doc.
+    lost (int): Gold spans whose edges do not fall on token edges of the predicted doc, or whose
+        first or last token there is white space: a head never finds those.
     known (ndarray): bool (tokens,): tokens about which the annotation says something.
     """
 
@@ -56,11 +57,20 @@ def read_gold(example: Example, spans_key: str) -> Gold:
     if spans is None:
         return Gold([], 0, np.zeros(n_tokens, dtype=bool))
     aligned = example.get_aligned_spans_y2x(spans, allow_overlap=True)
-    triples = [(span.start, span.end, span.label_) for span in aligned]
-    return Gold(triples, len(spans) - len(triples), _known_tokens(example, spans_key))
+    triples = [
+        (span.start, span.end, span.label_)
+        for span in aligned
+        if not (span[0].is_space or span[-1].is_space)
+    ]
+    return Gold(triples, len(spans) - len(triples), known_tokens(example, spans_key))
 
 
-def _known_tokens(example: Example, spans_key: str) -> np.ndarray:
+def known_tokens(example: Example, spans_key: str) -> np.ndarray:
+    """Tokens of an example's predicted doc about which the gold annotation says something.
+
+    RETURNS (ndarray): bool (tokens,). A span group speaks about the whole doc; entities about the
+        tokens that are inside or outside of one, and not about those that are unknown ("?").
+    """
     n_tokens = len(example.predicted)
     if spans_key in example.reference.spans:
         return np.ones(n_tokens, dtype=bool)
@@ -95,8 +105,7 @@ def target_band(gold: Gold, width: int, labels: Mapping[str, int]) -> tuple[np.n
         if end - start <= width:
             targets[start, end - start - 1, labels[label]] = 1.0
     # inside[i, o]: span i .. i + o lies in the text and holds known tokens only.
-    unknown = np.concatenate([np.cumsum(~gold.known), np.zeros(0, dtype=np.int64)])
-    before = np.concatenate([[0], unknown])
+    before = np.concatenate([[0], np.cumsum(~gold.known)])
     starts = np.arange(n_tokens)[:, None]
     ends = starts + np.arange(1, width + 1)[None]
     fits = ends <= n_tokens

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from spacy import util
+from spacy.language import Language
 from spacy.scorer import Scorer, get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from .gold import annotated_ents, annotated_spans, read_gold
+from .gold import annotated_ents, annotated_spans, known_tokens
 
 
 def make_span_recognizer_scorer() -> Callable[..., dict[str, Any]]:
@@ -26,8 +28,8 @@ def score_span_recognizer(
     annotate (str): "spans", "ents" or "both": what the component writes, and so what is scored.
     RETURNS (Dict[str, Any]): `ents_p/r/f`, `ents_per_type` and `spans_{key}_p/r/f`,
         `spans_{key}_per_type`, as spaCy's `Scorer.score_spans` gives them. Gold spans are those of
-        the span group, else the entities; gold entities are the entities or, if no doc has any annotated, the longest
-        disjoint spans of the group; docs with neither are left out.
+        the span group, else the entities; gold entities are the entities or, if no doc has any
+        annotated, the longest disjoint spans of the group; docs with neither are left out.
     """
     examples = list(examples)
     scores: dict[str, Any] = {}
@@ -36,6 +38,40 @@ def score_span_recognizer(
     if annotate in ("spans", "both"):
         scores.update(_score_spans(examples, f"spans_{spans_key}", spans_key))
     return scores
+
+
+def unscored_weights(nlp: Language, name: str, *, annotate: str, key: str) -> list[str]:
+    """The trap of spaCy#13090: keys of [training.score_weights] that no component gives.
+
+    `spacy train` drops such keys without a word. If none is left, all checkpoints score 0.
+
+    nlp (Language): The pipeline; its config says how checkpoints are chosen.
+    name (str): The component's name there.
+    annotate (str): What the component writes: "spans", "ents" or "both".
+    key (str): Its span group.
+    RETURNS (List[str]): The weighted keys if none of them is ever given, else nothing; also nothing
+        if there is no dev corpus, so that no checkpoint is chosen.
+    """
+    config = nlp.config.interpolate()
+    weighted = [score for score, weight in config["training"]["score_weights"].items() if weight]
+    try:
+        corpus = util.dot_to_object(config, config["training"]["dev_corpus"])
+    except KeyError:
+        return []
+    if corpus is None or ("path" in corpus and corpus["path"] is None):
+        return []
+    given = {"token_acc", "token_p", "token_r", "token_f", "speed"}
+    if annotate in ("ents", "both"):
+        given.update(["ents_p", "ents_r", "ents_f"])
+    if annotate in ("spans", "both"):
+        given.update([f"spans_{key}_p", f"spans_{key}_r", f"spans_{key}_f"])
+    for other in set(nlp.component_names) - {name}:
+        scores = nlp.get_pipe_meta(other).scores
+        given.update(scores)
+        # The span group of another component is its own affair.
+        if any(score.startswith("spans_") for score in scores):
+            given.update(k for k in weighted if k.startswith("spans_"))
+    return [] if given.intersection(weighted) else weighted
 
 
 def _score_ents(examples: list[Example], spans_key: str) -> dict[str, Any]:
@@ -61,7 +97,7 @@ def _score_spans(examples: list[Example], name: str, spans_key: str) -> dict[str
         if id(doc) not in by_predicted:
             return annotated_spans(doc, spans_key) or []
         # As spaCy does for entities: what is predicted where nothing is annotated does not count.
-        known = read_gold(by_predicted[id(doc)], spans_key).known
+        known = known_tokens(by_predicted[id(doc)], spans_key)
         spans = doc.spans.get(spans_key, [])
         return [span for span in spans if known[span.start : span.end].all()]
 

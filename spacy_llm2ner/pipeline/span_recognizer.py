@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, cast
 
 import numpy as np
-import srsly
-from spacy import util
-from spacy.errors import Errors
 from spacy.language import Language
-from spacy.pipeline import TrainablePipe
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats3d
 
-from ..decoding import DECODINGS, Spans, decode, flatten
-from ..log import logger
+from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten
 from ..losses import SpanBCE, SpanLoss
-from ..shims import LLMShim
 from .annotate import ON_EXISTING_ENTS, OnExistingEnts, make_spans, write_ents, write_spans
 from .gold import Gold, longest_span, read_gold, target_band
-from .scorer import score_span_recognizer
+from .llm_pipe import LLMPipe, ReadingLog
+from .scorer import score_span_recognizer, unscored_weights
 
 DEFAULT_CONFIG = """
 [model]
@@ -55,7 +47,7 @@ _READ_DOCS = 2_000
 _SAMPLE_TOKENS = 20_000
 
 
-class SpanRecognizer(TrainablePipe):
+class SpanRecognizer(LLMPipe):
     """Finds and labels spans with a small head on the hidden states of a frozen LLM.
 
     Writes `doc.spans[spans_key]`, where spans may overlap, and `doc.ents`, where they may not.
@@ -98,60 +90,24 @@ class SpanRecognizer(TrainablePipe):
                     f"accepted are {', '.join(accepted)}."
                 )
         _check_threshold(name, threshold)
-        self.vocab = vocab
-        self.model = model
-        self.name = name
+        super().__init__(
+            vocab,
+            model,
+            name,
+            spans_key=spans_key,
+            annotate=annotate,
+            threshold=threshold,
+            decoding=decoding,
+            on_existing_ents=on_existing_ents,
+            bundle_llm=bundle_llm,
+        )
         self.loss = SpanBCE() if loss is None else loss
         self.scorer = scorer
-        self.cfg: dict[str, Any] = {
-            "labels": [],
-            "spans_key": spans_key,
-            "annotate": annotate,
-            "threshold": threshold,
-            "decoding": decoding,
-            "on_existing_ents": on_existing_ents,
-            "bundle_llm": bundle_llm,
-        }
-        self._warned: set[str] = set()
-
-    # Labels -----------------------------------------------------------------------------------
 
     @property
     def key(self) -> str:
         """The key of `doc.spans` that is written, and read in training."""
         return str(self.cfg["spans_key"])
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels, in the order of the model's output.
-
-        DOCS: https://spacy.io/api/spancategorizer#labels
-        """
-        return tuple(self.cfg["labels"])
-
-    @property
-    def label_data(self) -> list[str]:
-        """The labels as `spacy init labels` stores them."""
-        return list(self.labels)
-
-    def add_label(self, label: str) -> int:
-        """Add a label. A trained head grows: what it learnt for the other labels stays.
-
-        label (str): The label.
-        RETURNS (int): 1 if it was added, 0 if it was there.
-        RAISES: ValueError if it is no string.
-
-        DOCS: https://spacy.io/api/spancategorizer#add_label
-        """
-        if not isinstance(label, str):
-            raise ValueError(Errors.E187)
-        if label in self.labels:
-            return 0
-        self.cfg["labels"].append(label)
-        self.vocab.strings.add(label)
-        if self.model.has_dim("nO"):
-            self.set_output(len(self.labels))
-        return 1
 
     # Predicting -------------------------------------------------------------------------------
 
@@ -164,10 +120,13 @@ class SpanRecognizer(TrainablePipe):
         DOCS: https://spacy.io/api/spancategorizer#predict
         """
         docs = list(docs)
+        if not any(len(doc) for doc in docs):
+            return [_no_spans() for _ in docs]
+        self._require_head()
         thresholds = self._thresholds()
         decoding = self.cfg["decoding"]
         predictions: list[Spans] = []
-        with _ReadingLog(self, len(docs), always=False):
+        with ReadingLog(self, len(docs), always=False):
             for some in _within_budget(docs, _PREDICT_TOKENS):
                 for logits in self.model.predict(some):
                     band = self.model.ops.to_numpy(logits)
@@ -192,7 +151,7 @@ class SpanRecognizer(TrainablePipe):
                     flat = flatten(found, thresholds)
                 write_ents(doc, self._make_spans(doc, flat), self.cfg["on_existing_ents"])
 
-    def _make_spans(self, doc: Doc, found: Spans) -> list:
+    def _make_spans(self, doc: Doc, found: Spans) -> list[Span]:
         labels = (self.labels[index] for index in found.labels)
         return make_spans(doc, found.starts, found.ends, labels, found.scores)
 
@@ -228,37 +187,39 @@ class SpanRecognizer(TrainablePipe):
         """
         validate_get_examples(get_examples, "SpanRecognizer.initialize")
         self._warned.clear()
-        for label in labels or []:
+        golds = [read_gold(example, self.key) for example in get_examples()]
+        if labels is None:
+            labels = sorted({label for gold in golds for _, _, label in gold.spans})
+        for label in labels:
             self.add_label(label)
-        golds: list[Gold] = []
+        self._require_labels()
+        width = self._band_width(golds)
+        self._report_lost(golds, width)
+        self._report_score_weights(nlp)
+        sample = self._read_corpus(get_examples)
+        # From here on the head belongs to this LLM, whichever one it may have known before.
+        for shim in self._llm_shims():
+            shim.record()
+        empty = self.model.ops.alloc3f(0, width, len(self.labels))
+        self.model.initialize(X=sample, Y=[empty])
+
+    def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> list[Doc]:
+        """Let the LLM read all texts, as far as they can be remembered; return a sample of docs."""
         sample: list[Doc] = []
         sampled = 0
-        stream = iter(get_examples())
-        while examples := list(islice(stream, _READ_DOCS)):
-            docs = [example.predicted for example in examples]
-            golds.extend(read_gold(example, self.key) for example in examples)
+        stream = (example.predicted for example in get_examples())
+        while docs := list(islice(stream, _READ_DOCS)):
             self._read_ahead(docs)
             for doc in docs:
                 if sampled < _SAMPLE_TOKENS:
                     sample.append(doc)
                     sampled += len(doc)
-        if labels is None:
-            for label in sorted({label for gold in golds for _, _, label in gold.spans}):
-                self.add_label(label)
-        self._require_labels()
-        width = self._band_width(golds)
-        self._report_lost(golds, width)
-        empty = self.model.ops.alloc3f(0, width, len(self.labels))
-        self.model.initialize(X=sample, Y=[empty])
-        for shim in self._llm_shims():
-            shim.record()
+        return sample
 
     def _band_width(self, golds: list[Gold]) -> int:
-        fixed = None
-        if self.model.has_ref("head"):
-            fixed = self.model.get_ref("head").attrs.get("max_span_tokens")
-        if fixed is not None:
-            return int(fixed)
+        for node in self.model.walk():
+            if node.attrs.get("max_span_tokens") is not None:
+                return int(node.attrs["max_span_tokens"])
         longest = longest_span(golds) or _MAX_SPAN_TOKENS_WITHOUT_DATA
         return min(longest, MAX_SPAN_TOKENS_CAP)
 
@@ -278,13 +239,24 @@ class SpanRecognizer(TrainablePipe):
             self._warn(
                 "L2N-W02",
                 f"{lost} of {total} gold spans of the training data do not begin and end where "
-                f"tokens of the pipeline's tokenizer do, and cannot be learnt.",
+                f"tokens of the pipeline's tokenizer do, or do so with white space, and cannot be "
+                f"learnt.",
             )
 
-    def _warn(self, code: str, sentence: str) -> None:
-        if code not in self._warned:
-            self._warned.add(code)
-            warnings.warn(f"[{code}] {self.name}: {sentence}", UserWarning, stacklevel=3)
+    def _report_score_weights(self, nlp: Language | None) -> None:
+        """Say so before the training if no checkpoint will ever look better than another."""
+        if nlp is None or self.scorer is not score_span_recognizer:
+            return
+        weights = unscored_weights(nlp, self.name, annotate=self.cfg["annotate"], key=self.key)
+        if weights:
+            own = "ents_f" if self.cfg["annotate"] == "ents" else f"spans_{self.key}_f"
+            self._warn(
+                "L2N-W04",
+                f"no component gives a score that [training.score_weights] counts "
+                f"({', '.join(weights)}), so that every checkpoint looks as good as any other. "
+                f"With annotate = '{self.cfg['annotate']}' and spans_key = '{self.key}', add "
+                f"{own} = 1.0 there.",
+            )
 
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats3d]
@@ -303,14 +275,15 @@ class SpanRecognizer(TrainablePipe):
         examples = list(examples)
         validate_examples(examples, "SpanRecognizer.get_loss")
         columns = {label: index for index, label in enumerate(self.labels)}
+        asarray = cast(Callable[..., Floats3d], self.model.ops.asarray3f)
         targets, weights = [], []
         for example, logits in zip(examples, scores, strict=True):
             gold = read_gold(example, self.key)
             self._require_known_labels(gold, columns)
             target, weight = target_band(gold, logits.shape[1], columns)
-            targets.append(self.model.ops.asarray3f(target))
+            targets.append(asarray(target))
             # Spans that begin or end at a token without a state are no candidates.
-            weights.append(self.model.ops.asarray3f(weight) * (logits > -1e5))
+            weights.append(asarray(weight) * (logits > ILLEGAL_LOGIT))
         return self.loss(scores, targets, weights)
 
     def _require_known_labels(self, gold: Gold, columns: dict[str, int]) -> None:
@@ -323,134 +296,10 @@ class SpanRecognizer(TrainablePipe):
                 f"`spacy init labels`)."
             )
 
-    # The LLM's work ---------------------------------------------------------------------------
 
-    def _llm_shims(self) -> list[LLMShim]:
-        return [s for node in self.model.walk() for s in node.shims if isinstance(s, LLMShim)]
-
-    def _read_ahead(self, docs: list[Doc]) -> None:
-        for shim in self._llm_shims():
-            shim.llm.remember()
-            if shim.llm.has_room():
-                with _ReadingLog(self, len(docs), always=True):
-                    shim.llm.states(docs)
-
-    # Going to disk and back -------------------------------------------------------------------
-
-    def to_bytes(self, *, exclude: Iterable[str] = util.SimpleFrozenList()) -> bytes:
-        """Labels and head as bytes; the LLM never goes along here.
-
-        DOCS: https://spacy.io/api/spancategorizer#to_bytes
-        """
-        self._validate_serialization_attrs()
-        return util.to_bytes(
-            {
-                "cfg": lambda: srsly.json_dumps(self._stored_cfg()),
-                "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
-                "model": self.model.to_bytes,
-            },
-            exclude,
-        )
-
-    def from_bytes(
-        self, bytes_data: bytes, *, exclude: Iterable[str] = util.SimpleFrozenList()
-    ) -> SpanRecognizer:
-        """Load labels and head from bytes.
-
-        DOCS: https://spacy.io/api/spancategorizer#from_bytes
-        """
-        self._validate_serialization_attrs()
-        util.from_bytes(
-            bytes_data,
-            {
-                "cfg": lambda data: self._load_cfg(srsly.json_loads(data)),
-                "vocab": lambda data: self.vocab.from_bytes(data, exclude=exclude),
-                "model": self._load_model,
-            },
-            exclude,
-        )
-        return self
-
-    def to_disk(
-        self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
-    ) -> None:
-        """Write labels and head; the cut LLM too if `bundle_llm` is set.
-
-        DOCS: https://spacy.io/api/spancategorizer#to_disk
-        """
-        self._validate_serialization_attrs()
-        serialize: dict[str, Callable[[Path], None]] = {
-            "cfg": lambda p: srsly.write_json(p, self._stored_cfg()),
-            "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
-            "model": lambda p: self.model.to_disk(p),
-        }
-        if self.cfg["bundle_llm"]:
-            for shim in self._llm_shims():
-                serialize["llm"] = shim.llm.save_bundle
-        util.to_disk(path, serialize, exclude)
-
-    def from_disk(
-        self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
-    ) -> SpanRecognizer:
-        """Load labels and head. The LLM is loaded when it is first needed.
-
-        DOCS: https://spacy.io/api/spancategorizer#from_disk
-        """
-        self._validate_serialization_attrs()
-        util.from_disk(
-            path,
-            {
-                "cfg": lambda p: self._load_cfg(srsly.read_json(p)),
-                "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),
-                "model": lambda p: self._load_model(Path(p).read_bytes()),
-            },
-            exclude,
-        )
-        bundle = Path(path) / "llm"
-        if "llm" not in exclude and bundle.is_dir():
-            for shim in self._llm_shims():
-                shim.llm.use_bundle(bundle)
-        return self
-
-    def _stored_cfg(self) -> dict[str, Any]:
-        # Everything else is in the pipeline's config, where an override at load can reach it.
-        return {"labels": list(self.labels)}
-
-    def _load_cfg(self, stored: dict[str, Any]) -> None:
-        self.cfg["labels"] = list(stored["labels"])
-        for label in self.labels:
-            self.vocab.strings.add(label)
-
-    def _load_model(self, data: bytes) -> None:
-        for node in self.model.walk():
-            if "nO" in node.dim_names and node.shims + list(node.ref_names):
-                node.set_dim("nO", None, force=True)
-        try:
-            self.model.from_bytes(data)
-        except AttributeError as error:
-            raise ValueError(Errors.E149) from error
-
-
-class _ReadingLog:
-    """Says in the log what the LLM had to read and what was remembered, while training."""
-
-    def __init__(self, pipe: SpanRecognizer, n_docs: int, always: bool) -> None:
-        self.pipe, self.n_docs, self.always = pipe, n_docs, always
-
-    def __enter__(self) -> None:
-        self.started = time.perf_counter()
-        self.before = [shim.llm.texts_read for shim in self.pipe._llm_shims()]
-
-    def __exit__(self, *_: object) -> None:
-        for shim, before in zip(self.pipe._llm_shims(), self.before, strict=True):
-            count = shim.llm.texts_read - before
-            if not shim.llm.remembering or (count == 0 and not self.always):
-                continue
-            seconds = f" in {time.perf_counter() - self.started:.0f} s" if count else ""
-            logger.info(
-                "%s: of %d texts the LLM read %d%s; %d were remembered",
-                *(self.pipe.name, self.n_docs, count, seconds, self.n_docs - count),
-            )
+def _no_spans() -> Spans:
+    whole = np.zeros(0, dtype=np.int32)
+    return Spans(whole, whole, whole, np.zeros(0, dtype=np.float32))
 
 
 def _within_budget(docs: list[Doc], tokens: int) -> Iterator[list[Doc]]:

@@ -1,0 +1,45 @@
+"""How every benchmark writes what it measured: JSON with all that is needed to repeat it, and a table."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("spacy-llm2ner", "spacy", "thinc", "torch", "transformers", "tokenizers", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and machine."""
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    return {
+        "commit": commit or None,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A markdown table; numbers aligned right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n".join(lines)
+
+
+def write(name: str, results: dict[str, Any], table: str) -> None:
+    """Write results/NAME.json and results/NAME.md, and print the table."""
+    RESULTS.mkdir(exist_ok=True)
+    payload = {"environment": environment(), **results}
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(payload, indent=2) + "\n", encoding="utf8")
+    path.with_suffix(".md").write_text(table + "\n", encoding="utf8")
+    print(table)
+    print(f"\n{path}")

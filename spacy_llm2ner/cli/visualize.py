@@ -1,0 +1,307 @@
+"""`python -m spacy llm2ner visualize`: a pipeline and test data -> a page to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from spacy import util
+from spacy.cli._util import setup_gpu
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Corpus, Example
+from thinc.api import Model
+from tqdm import tqdm
+from wasabi import Printer
+
+from ..evaluation.errors import Finding, Mark, Tally, judge, make_mark
+from ..evaluation.page import Report, render_page
+from ..evaluation.page_text import JudgedText
+from ..pipeline.gold import annotated_ents, annotated_spans
+
+FACTORY = "llm2ner"
+PAGE = "index.html"
+_SUFFIX = ".spacy"
+# Small batches keep the progress bar moving while an LLM reads.
+_BATCH_TEXTS = 32
+
+
+class InputError(ValueError):
+    """A pipeline, data or output path that no page can be made of."""
+
+
+def visualize(
+    model: Annotated[str, typer.Argument(help="Name or path of a trained pipeline")],
+    data: Annotated[
+        Path, typer.Argument(help="The .spacy file (or a folder of them) to run it on")
+    ],
+    out: Annotated[Path, typer.Argument(help=f"The folder to write {PAGE} to")],
+    limit: Annotated[
+        int, typer.Option("--limit", "-l", min=0, help="Texts to show; 0 for all of them")
+    ] = 200,
+    spans_key: Annotated[
+        str, typer.Option("--spans-key", "-sk", help="The key of doc.spans to show")
+    ] = "sc",
+    use_gpu: Annotated[int, typer.Option("--use-gpu", "-g", help="GPU ID, or -1 for CPU")] = -1,
+    title: Annotated[str | None, typer.Option("--title", "-t", help="The page's heading")] = None,
+) -> None:
+    """
+    Make one HTML page of what a pipeline finds in test data: scores, the kinds of errors, and every
+    text with its entities, their probabilities, and what is wrong with them. The page needs no
+    network and no other file.
+    """
+    msg = Printer()
+    try:
+        setup_gpu(use_gpu, silent=False)
+        page, report, nlp = visualize_file(
+            model, data, out, limit=limit, spans_key=spans_key, title=title
+        )
+    # What is wrong with paths, settings and installation comes as these, in words for the user.
+    except (ValueError, OSError, ImportError) as error:
+        msg.fail(f"Can't make a page of {data} with {model}", str(error), exits=1)
+    if not _has_factory(nlp):
+        msg.info(f"The pipeline has no '{FACTORY}' component; the page shows what it has instead")
+    for key in _other_keys(nlp, spans_key):
+        msg.warn(f"The pipeline writes doc.spans['{key}'] too: see them with --spans-key {key}")
+    if not report.n_gold_texts:
+        msg.warn(f"No text of {data} has gold {report.unit}: the page has no scores")
+    elif report.n_texts:
+        score = report.tally.total
+        msg.info(
+            f"{report.n_texts:,} texts, F {100 * score.fscore:.2f}, {report.tally.errors:,} errors"
+        )
+    msg.good(f"Wrote {page}")
+
+
+def visualize_file(
+    model: str | Path,
+    data: Path,
+    out: Path,
+    *,
+    limit: int = 200,
+    spans_key: str = "sc",
+    title: str | None = None,
+) -> tuple[Path, Report, Language]:
+    """Run a pipeline on data and write the page.
+
+    model: name or path of a pipeline.
+    data: a .spacy file, or a folder with such files.
+    out: the folder to write to; it is made if there is none.
+    limit: how many texts are shown; 0 for all. Scores and counts are always of all texts.
+    spans_key: the key of doc.spans to look at.
+    title: the heading; None for the pipeline's name and version.
+    RETURNS: the page's path, what it says, and the pipeline.
+    RAISES: InputError, OSError or ValueError, in sentences, if something is missing or unreadable.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"output path {out}: expected a folder, but this is a file")
+    _check_data(data)
+    nlp = util.load_model(model)
+    report = make_report(
+        nlp, _read(data, nlp), data=str(data), limit=limit, spans_key=spans_key, title=title
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    page = out / PAGE
+    page.write_text(render_page(report), encoding="utf8")
+    return page, report, nlp
+
+
+def _check_data(data: Path) -> None:
+    if not data.exists():
+        raise InputError(f"data path {data}: there is no such file or folder")
+    if data.is_dir():
+        if not any(data.rglob(f"*{_SUFFIX}")):
+            raise InputError(f"data path {data}: there is no {_SUFFIX} file in this folder")
+    elif data.suffix != _SUFFIX:
+        raise InputError(
+            f"data path {data}: expected a {_SUFFIX} file; `python -m spacy convert` and "
+            f"`python -m spacy llm2ner convert` make them"
+        )
+
+
+def _read(data: Path, nlp: Language) -> list[Example]:
+    try:
+        return list(Corpus(data)(nlp))
+    except Exception as error:  # zlib, msgpack and srsly each have their own
+        raise InputError(f"data path {data}: cannot be read as {_SUFFIX} data ({error})") from error
+
+
+# From examples to what the page says ---------------------------------------------------------
+
+
+def make_report(
+    nlp: Language,
+    examples: Sequence[Example],
+    *,
+    data: str,
+    limit: int = 200,
+    spans_key: str = "sc",
+    title: str | None = None,
+) -> Report:
+    """Run a pipeline over examples and compare what it writes with the gold annotation.
+
+    Scores are those of `nlp.evaluate`, without a second run of the pipeline. What is compared is
+    doc.ents or, if the pipeline writes no entities, doc.spans[spans_key].
+
+    nlp (Language): The pipeline.
+    examples (Sequence[Example]): The data; the predicted docs are changed.
+    data (str): The data's name.
+    limit (int): How many texts are shown; 0 for all.
+    spans_key (str): The key of doc.spans to look at.
+    title (Optional[str]): The heading; None for the pipeline's name and version.
+    RETURNS (Report): What `render_page` takes.
+    """
+    _predict(nlp, examples)
+    compared = _Compared.of(examples, spans_key)
+    texts = [compared.judged(number, example) for number, example in enumerate(examples, 1)]
+    tally, span_tally = Tally(), Tally()
+    for text in texts:
+        tally.add(text.findings)
+    if any(text.spans for text in texts):
+        for example in examples:
+            span_tally.add(compared.judged_spans(example))
+    return Report(
+        title=title or f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}",
+        facts=_facts(nlp, data, len(texts)),
+        texts=texts[:limit] if limit else texts,
+        tally=tally,
+        n_texts=len(texts),
+        n_gold_texts=sum(text.has_gold for text in texts),
+        unit="spans" if compared.is_spans else "entities",
+        span_tally=span_tally if len(span_tally.total) else None,
+        spans_key=spans_key,
+        language=nlp.lang or "",
+    )
+
+
+def _predict(nlp: Language, examples: Sequence[Example]) -> None:
+    docs = nlp.pipe((example.predicted for example in examples), batch_size=_BATCH_TEXTS)
+    bar = tqdm(
+        docs, total=len(examples), desc="Finding entities", unit=" texts", delay=3.0, leave=False,
+        disable=None,
+    )  # fmt: skip
+    for example, doc in zip(examples, bar, strict=True):
+        example.predicted = doc
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Which spans of the docs are compared: their entities, or a span group."""
+
+    spans_key: str
+    is_spans: bool
+    ents_are_gold: bool
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], spans_key: str) -> _Compared:
+        predicted = [example.predicted for example in examples]
+        writes_ents = any(doc.has_annotation("ENT_IOB") for doc in predicted)
+        writes_spans = any(spans_key in doc.spans for doc in predicted)
+        gold = any(example.reference.has_annotation("ENT_IOB") for example in examples)
+        return cls(spans_key, writes_spans and not writes_ents, gold)
+
+    def judged(self, number: int, example: Example) -> JudgedText:
+        doc = example.predicted
+        spans = self._span_marks(doc)
+        if self.is_spans:
+            gold, findings, extra = self._gold_spans(example), self.judged_spans(example), []
+        else:
+            gold = self._gold_ents(example)
+            ents = _ent_marks(doc, spans)
+            findings = judge(example, ents, gold)
+            same = {mark.key for mark in ents} == {mark.key for mark in spans}
+            extra = [] if same else spans
+        starts = [token.idx for token in doc]
+        return JudgedText(number, doc.text, starts, findings, extra, gold is not None)
+
+    def judged_spans(self, example: Example) -> list[Finding]:
+        complete = self.spans_key in example.reference.spans
+        marks = self._span_marks(example.predicted)
+        return judge(example, marks, self._gold_spans(example), strict=True, complete=complete)
+
+    def _gold_spans(self, example: Example) -> list[Span] | None:
+        gold = annotated_spans(example.reference, self.spans_key)
+        # A group may hold a span twice; the scorer counts it once.
+        return None if gold is None else list({_key(span): span for span in gold}.values())
+
+    def _gold_ents(self, example: Example) -> list[Span] | None:
+        # As the scorer does: span groups stand in only where no text has entities.
+        if self.ents_are_gold and not example.reference.has_annotation("ENT_IOB"):
+            return None
+        return annotated_ents(example.reference, self.spans_key)
+
+    def _span_marks(self, doc: Doc) -> list[Mark]:
+        group = doc.spans.get(self.spans_key, [])
+        scores = getattr(group, "attrs", {}).get("scores")
+        if scores is None or len(scores) != len(group):
+            scores = [_score(span) for span in group]
+        marks = (make_mark(doc, span, _float(s)) for span, s in zip(group, scores, strict=True))
+        return list({mark.key: mark for mark in marks}.values())
+
+
+def _key(span: Span) -> tuple[int, int, str]:
+    return span.start, span.end, span.label_
+
+
+def _ent_marks(doc: Doc, spans: Iterable[Mark]) -> list[Mark]:
+    # The group knows scores by label too; span._.score knows them by place only.
+    known = {mark.key: mark.score for mark in spans}
+    marks = []
+    for ent in doc.ents:
+        mark = make_mark(doc, ent)
+        score = known[mark.key] if mark.key in known else _score(ent)
+        marks.append(make_mark(doc, ent, score))
+    return marks
+
+
+def _score(span: Span) -> float | None:
+    return _float(span._.get("score")) if Span.has_extension("score") else None
+
+
+def _float(score: object) -> float | None:
+    try:
+        return float(score)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+
+
+# Facts about the pipeline -----------------------------------------------------------------
+
+
+def _facts(nlp: Language, data: str, n_texts: int) -> list[tuple[str, str]]:
+    facts = [
+        ("Pipeline", f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"),
+        ("Components", ", ".join(nlp.pipe_names) or "none"),
+        ("Data", data),
+        ("Texts", f"{n_texts:,}"),
+    ]
+    for llm in dict.fromkeys(_llms(nlp)):
+        facts.append(("LLM", llm))
+    return facts
+
+
+def _llms(nlp: Language) -> Iterable[str]:
+    for _, pipe in nlp.pipeline:
+        model = getattr(pipe, "model", None)
+        if not isinstance(model, Model):
+            continue
+        for node in model.walk():
+            for shim in node.shims:
+                # By its looks, not by its type: importing our shims would load thinc's torch side.
+                llm = getattr(shim, "llm", None)
+                if llm is not None:
+                    layers = ", ".join(str(layer) for layer in llm.layers)
+                    yield f"{llm.settings.name}, layers {layers}, read {llm.settings.reading}"
+
+
+def _has_factory(nlp: Language) -> bool:
+    return any(nlp.get_pipe_meta(name).factory.startswith(FACTORY) for name in nlp.pipe_names)
+
+
+def _other_keys(nlp: Language, spans_key: str) -> list[str]:
+    """Span groups that components say they write, and that the page does not show."""
+    keys = [nlp.get_pipe_config(name).get("spans_key") for name in nlp.pipe_names]
+    return sorted({key for key in keys if key} - {spans_key})

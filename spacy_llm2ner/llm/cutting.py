@@ -1,0 +1,106 @@
+"""Which part of a model is needed for the states of its lower blocks, and where its blocks are."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+# What a block computes in these models depends on how many blocks there are in all (shared keys and
+# values counted from the end, one matrix for all blocks, residuals scaled by the depth).
+_DEPTH_SETTINGS = ("num_kv_shared_layers", "hidden_size_per_layer_input", "scale_depth")
+_DEPTH_MODELS = ("esmc", "gpt_neox_japanese")
+
+
+def check_weights(folder: Path, config: PretrainedConfig, missing: Collection[str]) -> None:
+    """RAISES: ValueError if weights that the states depend on were made up instead of read."""
+    needed = needed_weights(config, missing)
+    if needed:
+        raise ValueError(
+            f"llm2ner: the LLM's folder {folder} lacks weights that its config.json promises: "
+            f"{', '.join(needed[:3])}{' ...' if len(needed) > 3 else ''} ({len(needed)} in all)."
+        )
+
+
+def needed_weights(config: PretrainedConfig, missing: Collection[str]) -> list[str]:
+    """Those of the missing weights that the states depend on."""
+    # What is behind the blocks is never run: BERT's pooler, and the decoder after an encoder.
+    needless = ("pooler.", "decoder.") if config.is_encoder_decoder else ("pooler.",)
+    return sorted(key for key in missing if not any(name in key for name in needless))
+
+
+def nested_prefix(files: Sequence[Path], missing: Sequence[str]) -> str | None:
+    """What stands before the missing weights' names in the weight files, if it is always the same.
+
+    The weights of a language model may lie within those of a model for text and images, under
+    names such as "language_model.model.layers.0.mlp.up_proj.weight".
+    """
+    from safetensors import safe_open
+
+    names: set[str] = set()
+    for file in files:
+        if file.suffix == ".safetensors":
+            with safe_open(str(file), framework="pt") as opened:
+                names.update(opened.keys())
+    prefixes = {name.removesuffix(missing[0]) for name in names if name.endswith(f".{missing[0]}")}
+    fitting = (
+        prefix for prefix in sorted(prefixes, key=len) if names >= {prefix + m for m in missing}
+    )
+    return next(fitting, None)
+
+
+def is_cuttable(config: PretrainedConfig) -> bool:
+    """Whether a model without its upper blocks computes the same in the lower ones."""
+    return config.model_type not in _DEPTH_MODELS and not any(
+        getattr(config, setting, None) for setting in _DEPTH_SETTINGS
+    )
+
+
+def cut_config(config: PretrainedConfig, depth: int) -> PretrainedConfig:
+    """A copy of `config` with `depth` blocks; settings given per block are cut along."""
+    total = config.num_hidden_layers
+    cut = copy.deepcopy(config)
+    for key, value in list(vars(cut).items()):
+        if isinstance(value, list) and len(value) == total and total > depth:
+            setattr(cut, key, value[:depth])
+    cut.num_hidden_layers = depth
+    if config.is_encoder_decoder and hasattr(cut, "encoder_layers"):
+        # BART and its kin: the decoder is part of the base model, but needs no blocks.
+        cut.encoder_layers, cut.decoder_layers = depth, 0
+    cut.use_cache = False
+    return cut
+
+
+def find_blocks(model: PreTrainedModel, depth: int) -> torch.nn.ModuleList:
+    """The list of decoder or encoder blocks inside a model.
+
+    RAISES: ValueError if there is none, e.g. because all blocks share one set of weights (ALBERT),
+        or a layer's parts are spread over several lists (XLM).
+    """
+    import torch
+
+    found = sorted(
+        (
+            (sum(p.numel() for p in module.parameters()), name, module)
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.ModuleList) and len(module) == depth
+        ),
+        key=lambda entry: (-entry[0], len(entry[1])),
+    )
+    # Beside the blocks, lists of the same length only hold little things, or lie within a block.
+    rivals = [
+        name
+        for size, name, _ in found[1:]
+        if 5 * size > found[0][0] and not name.startswith(f"{found[0][1]}.")
+    ]
+    if not found or rivals:
+        raise ValueError(
+            f"llm2ner: the architecture {type(model).__name__} has no list of {depth} blocks whose "
+            f"states could be read. Models with one module per layer are supported."
+        )
+    return found[0][2]

@@ -1,0 +1,240 @@
+"""What every component with a trained head on a frozen LLM has: labels, reading ahead, storage."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import srsly
+from spacy import util
+from spacy.errors import Errors
+from spacy.pipeline import TrainablePipe
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+from thinc.api import Model
+from typing_extensions import Self
+
+from ..log import logger
+from ..shims import HeadShim, LLMShim
+
+
+class LLMPipe(TrainablePipe):
+    """A trainable component whose model holds a frozen LLM and a head.
+
+    Labels can be added at any time; the head goes to disk and the LLM stays where it is; the log
+    says what the LLM had to read.
+
+    vocab (Vocab): The shared vocabulary.
+    model (Model): The Thinc model; its LLM and head stand behind `LLMShim` and `HeadShim`.
+    name (str): The component instance's name, also in the losses.
+    cfg (Any): Settings. They are in the pipeline's config, and so are not stored with the weights.
+    """
+
+    vocab: Vocab
+    model: Model
+    name: str
+    cfg: dict[str, Any]
+
+    def __init__(self, vocab: Vocab, model: Model, name: str, **cfg: Any) -> None:
+        self.vocab = vocab
+        self.model = model
+        self.name = name
+        self.cfg = {"labels": [], **cfg}
+        self._warned: set[str] = set()
+
+    # Labels -----------------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the model's output.
+
+        DOCS: https://spacy.io/api/spancategorizer#labels
+        """
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> list[str]:
+        """The labels as `spacy init labels` stores them."""
+        return list(self.labels)
+
+    def add_label(self, label: str) -> int:
+        """Add a label. A trained head grows: what it learnt for the other labels stays.
+
+        label (str): The label.
+        RETURNS (int): 1 if it was added, 0 if it was there.
+        RAISES: ValueError if it is no string.
+
+        DOCS: https://spacy.io/api/spancategorizer#add_label
+        """
+        if not isinstance(label, str):
+            raise ValueError(Errors.E187)
+        if label in self.labels:
+            return 0
+        self.cfg["labels"].append(label)
+        self.vocab.strings.add(label)
+        if self.model.has_dim("nO"):
+            self.set_output(len(self.labels))
+        return 1
+
+    # The head and the LLM ---------------------------------------------------------------------
+
+    def _shims(self, kind: type) -> list[Any]:
+        return [s for node in self.model.walk() for s in node.shims if isinstance(s, kind)]
+
+    def _llm_shims(self) -> list[LLMShim]:
+        return self._shims(LLMShim)
+
+    def _require_head(self) -> None:
+        """Say that `initialize` is missing before the LLM is loaded and reads in vain."""
+        if not all(shim.is_built for shim in self._shims(HeadShim)):
+            raise ValueError(Errors.E109.format(name=self.name))
+
+    def _read_ahead(self, docs: list[Doc]) -> None:
+        for shim in self._llm_shims():
+            shim.llm.remember()
+            if shim.llm.has_room():
+                with ReadingLog(self, len(docs), always=True):
+                    shim.llm.states(docs)
+
+    def _warn(self, code: str, sentence: str) -> None:
+        """Warn once per training, in a form that `spacy.errors.filter_warning` can match."""
+        if code not in self._warned:
+            self._warned.add(code)
+            warnings.warn(f"[{code}] {self.name}: {sentence}", UserWarning, stacklevel=3)
+
+    # Going to disk and back -------------------------------------------------------------------
+
+    def to_bytes(self, *, exclude: Iterable[str] = util.SimpleFrozenList()) -> bytes:
+        """Labels and head as bytes; the LLM never goes along here.
+
+        exclude (Iterable[str]): Parts to leave out: "cfg", "vocab", "model".
+        RETURNS (bytes): The component.
+
+        DOCS: https://spacy.io/api/spancategorizer#to_bytes
+        """
+        self._validate_serialization_attrs()
+        return util.to_bytes(
+            {
+                "cfg": lambda: srsly.json_dumps(self._stored_cfg()),
+                "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
+                "model": self.model.to_bytes,
+            },
+            exclude,
+        )
+
+    def from_bytes(
+        self, bytes_data: bytes, *, exclude: Iterable[str] = util.SimpleFrozenList()
+    ) -> Self:
+        """Load labels and head from bytes.
+
+        bytes_data (bytes): What `to_bytes` gave.
+        exclude (Iterable[str]): Parts to leave as they are.
+        RETURNS (LLMPipe): This component.
+
+        DOCS: https://spacy.io/api/spancategorizer#from_bytes
+        """
+        self._validate_serialization_attrs()
+        util.from_bytes(
+            bytes_data,
+            {
+                "cfg": lambda data: self._load_cfg(srsly.json_loads(data)),
+                "vocab": lambda data: self.vocab.from_bytes(data, exclude=exclude),
+                "model": self._load_model,
+            },
+            exclude,
+        )
+        return self
+
+    def to_disk(
+        self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
+    ) -> None:
+        """Write labels and head; the cut LLM too if `bundle_llm` is set.
+
+        path (Union[str, Path]): The component's folder.
+        exclude (Iterable[str]): Parts to leave out: "cfg", "vocab", "model", "llm".
+
+        DOCS: https://spacy.io/api/spancategorizer#to_disk
+        """
+        self._validate_serialization_attrs()
+        serialize: dict[str, Callable[[Path], Any]] = {
+            "cfg": lambda p: srsly.write_json(p, self._stored_cfg()),
+            "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
+            "model": self.model.to_disk,
+        }
+        if self.cfg.get("bundle_llm"):
+            for shim in self._llm_shims():
+                serialize["llm"] = shim.llm.save_bundle
+        util.to_disk(path, serialize, exclude)
+
+    def from_disk(
+        self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
+    ) -> Self:
+        """Load labels and head. The LLM is loaded when it is first needed.
+
+        path (Union[str, Path]): The component's folder.
+        exclude (Iterable[str]): Parts to leave as they are.
+        RETURNS (LLMPipe): This component.
+
+        DOCS: https://spacy.io/api/spancategorizer#from_disk
+        """
+        self._validate_serialization_attrs()
+        deserialize: dict[str, Callable[[Path], Any]] = {
+            "cfg": lambda p: self._load_cfg(srsly.read_json(p)),
+            "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),
+            "model": lambda p: self._load_model(p.read_bytes()),
+        }
+        util.from_disk(path, deserialize, exclude)
+        bundle = Path(path) / "llm"
+        if "llm" not in exclude and bundle.is_dir():
+            for shim in self._llm_shims():
+                shim.llm.use_bundle(bundle)
+        return self
+
+    def _stored_cfg(self) -> dict[str, Any]:
+        # Everything else is in the pipeline's config, where an override at load can reach it.
+        return {"labels": list(self.labels)}
+
+    def _load_cfg(self, stored: dict[str, Any]) -> None:
+        self.cfg["labels"] = list(stored["labels"])
+        for label in self.labels:
+            self.vocab.strings.add(label)
+
+    def _load_model(self, data: bytes) -> None:
+        # A number of labels that this instance was made for must not stand in the stored one's way.
+        for node in self.model.walk():
+            if "nO" in node.dim_names and node.shims + list(node.ref_names):
+                node.set_dim("nO", None, force=True)  # type: ignore[arg-type]
+        try:
+            self.model.from_bytes(data)
+        except AttributeError as error:
+            raise ValueError(Errors.E149) from error
+
+
+class ReadingLog:
+    """Says in the log what the LLM had to read and what was remembered, while training.
+
+    pipe (LLMPipe): The component.
+    n_docs (int): The texts that are about to be needed.
+    always (bool): Also say so if nothing had to be read.
+    """
+
+    def __init__(self, pipe: LLMPipe, n_docs: int, *, always: bool) -> None:
+        self.pipe, self.n_docs, self.always = pipe, n_docs, always
+
+    def __enter__(self) -> None:
+        self.started = time.perf_counter()
+        self.before = [shim.llm.texts_read for shim in self.pipe._llm_shims()]
+
+    def __exit__(self, *_: object) -> None:
+        for shim, before in zip(self.pipe._llm_shims(), self.before, strict=True):
+            count = shim.llm.texts_read - before
+            if not shim.llm.remembering or (count == 0 and not self.always):
+                continue
+            seconds = f" in {time.perf_counter() - self.started:.0f} s" if count else ""
+            logger.info(
+                "%s: of %d texts the LLM read %d%s; %d were remembered",
+                *(self.pipe.name, self.n_docs, count, seconds, self.n_docs - count),
+            )

@@ -1,0 +1,57 @@
+"""Trained pipelines that the component's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.language import Language
+
+from tests.pipeline.sample import examples, train
+from tests.tiny import make_nlp
+
+
+@pytest.fixture(scope="session")
+def _kept(tiny_llm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
+    nlp = make_nlp(tiny_llm)
+    data = examples(nlp)
+    nlp.initialize(lambda: data)
+    losses = train(nlp, data)
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    nlp.to_disk(folder)
+    # As long as this pipeline lives, its LLM stays in memory and loading another is quick.
+    yield nlp, folder, losses
+
+
+@pytest.fixture(scope="session")
+def trained_folder(_kept: tuple) -> Path:
+    """A pipeline on disk that has learnt sample.DATA by heart."""
+    return _kept[1]
+
+
+@pytest.fixture(scope="session")
+def trained_losses(_kept: tuple) -> list[float]:
+    """The losses of its training."""
+    return _kept[2]
+
+
+@pytest.fixture
+def trained(trained_folder: Path) -> Language:
+    """A fresh copy of that pipeline."""
+    return spacy.load(trained_folder)
+
+
+@pytest.fixture
+def fresh(tiny_llm: Path) -> Language:
+    """A pipeline whose component is not initialised."""
+    return make_nlp(tiny_llm)
+
+
+@pytest.fixture
+def untrained(fresh: Language) -> Language:
+    """A pipeline that is initialised on sample.DATA and has learnt nothing yet."""
+    data = examples(fresh)
+    fresh.initialize(lambda: data)
+    return fresh

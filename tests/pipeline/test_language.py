@@ -1,0 +1,251 @@
+"""G. On the level of the pipeline: adding, sourcing, disabling, streams, processes, errors."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.util import ignore_error, logger, raise_error
+from spacy.vocab import Vocab
+
+from spacy_llm2ner.llm import frozen
+from tests.pipeline.sample import DATA, examples, found, llm_of, train
+from tests.tiny import make_nlp, pipe_config, save_tiny_llama
+
+TEXTS = [text for text, _ in DATA]
+
+
+def test_pipe_equals_call(trained: Language):
+    one_by_one = [trained(text) for text in TEXTS]
+    for batch_size in (1, 3, 100):
+        together = list(trained.pipe(TEXTS, batch_size=batch_size))
+        assert [doc.text for doc in together] == TEXTS
+        for a, b in zip(one_by_one, together, strict=True):
+            assert found(a) == found(b)
+            scores = [doc.spans["sc"].attrs["scores"] for doc in (a, b)]
+            np.testing.assert_allclose(*scores, atol=1e-4)
+
+
+def test_pipe_within_a_budget_of_tokens(trained: Language, monkeypatch):
+    from spacy_llm2ner.pipeline import span_recognizer
+
+    expected = [found(doc) for doc in trained.pipe(TEXTS)]
+    monkeypatch.setattr(span_recognizer, "_PREDICT_TOKENS", 9)
+    assert [found(doc) for doc in trained.pipe(TEXTS)] == expected
+
+
+def test_as_tuples(trained: Language):
+    pairs = list(trained.pipe(zip(TEXTS, range(10), strict=True), as_tuples=True))
+    assert [context for _, context in pairs] == list(range(10))
+    assert found(pairs[0][0]) == DATA[0][1]
+
+
+def test_two_processes(trained: Language):
+    """Forked workers must not wait for the parent's torch threads."""
+    trained(TEXTS[0])  # the LLM is in memory and has run
+    docs = list(trained.pipe(TEXTS, n_process=2, batch_size=3))
+    assert [found(doc) for doc in docs] == [found(trained(text)) for text in TEXTS]
+    assert all("scores" in doc.spans["sc"].attrs for doc in docs)
+
+
+def test_memory_zone(trained: Language):
+    with trained.memory_zone():
+        assert found(trained(TEXTS[0])) == DATA[0][1]
+        for text in ("Nevermetbefore came to Wheresoever.", TEXTS[1]):
+            trained(text)
+    with trained.memory_zone():
+        assert found(trained(TEXTS[1])) == DATA[1][1]
+    assert found(trained(TEXTS[0])) == DATA[0][1]
+    assert trained.get_pipe("llm2ner").labels == ("LOC", "ORG", "PER")
+
+
+# Changing the pipeline ----------------------------------------------------------------------------
+
+
+def test_disable_and_enable(trained: Language):
+    with trained.select_pipes(disable=["llm2ner"]):
+        assert not trained(TEXTS[0]).has_annotation("ENT_IOB")
+    trained.disable_pipe("llm2ner")
+    assert "sc" not in trained(TEXTS[0]).spans
+    trained.enable_pipe("llm2ner")
+    assert found(trained(TEXTS[0])) == DATA[0][1]
+
+
+def test_load_with_disable_and_exclude(trained_folder: Path):
+    nlp = spacy.load(trained_folder, disable=["llm2ner"])
+    assert nlp.disabled == ["llm2ner"]
+    nlp.enable_pipe("llm2ner")
+    assert found(nlp(TEXTS[0])) == DATA[0][1]
+    assert spacy.load(trained_folder, exclude=["llm2ner"]).pipe_names == []
+
+
+def test_rename(trained: Language, tmp_path: Path):
+    trained.rename_pipe("llm2ner", "ner")
+    assert found(trained(TEXTS[0])) == DATA[0][1]
+    trained.to_disk(tmp_path / "model")
+    assert found(spacy.load(tmp_path / "model")(TEXTS[0])) == DATA[0][1]
+
+
+def test_replace(trained: Language, tiny_llm: Path):
+    new = trained.replace_pipe("llm2ner", "llm2ner", config=pipe_config(tiny_llm, threshold=0.9))
+    assert trained.get_pipe("llm2ner") is new
+    assert new.labels == ()
+    trained.initialize(lambda: examples(trained))
+    assert not trained(TEXTS[0]).ents
+
+
+def test_remove(trained: Language):
+    trained.remove_pipe("llm2ner")
+    assert not trained(TEXTS[0]).ents
+
+
+def test_source(trained: Language, tmp_path: Path):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    nlp.add_pipe("llm2ner", source=trained, name="mine")
+    assert found(nlp(TEXTS[0])) == DATA[0][1]
+    assert nlp(TEXTS[0]).ents[0].label_ in nlp.vocab.strings
+    nlp.to_disk(tmp_path / "model")
+    assert found(spacy.load(tmp_path / "model")(TEXTS[0])) == DATA[0][1]
+
+
+def test_source_into_a_training_as_frozen(trained: Language, tiny_llm: Path):
+    nlp = spacy.blank("en")
+    nlp.add_pipe("llm2ner", source=trained, name="old")
+    nlp.add_pipe("llm2ner", name="new", config=pipe_config(tiny_llm, spans_key="new"))
+    data = examples(nlp)
+    with nlp.select_pipes(enable=["new"]):
+        nlp.initialize(lambda: data)
+        train(nlp, data, steps=2)
+    assert found(nlp(TEXTS[0])) == DATA[0][1]
+
+
+def test_annotating_component(trained: Language):
+    seen = []
+
+    @Language.component("llm2ner_test_watcher")
+    def watcher(doc: Doc) -> Doc:
+        seen.append(found(doc))
+        return doc
+
+    trained.add_pipe("llm2ner_test_watcher", last=True)
+    data = examples(trained)[:1]
+    trained.update(
+        data, sgd=False, exclude=["llm2ner"], annotates=["llm2ner", "llm2ner_test_watcher"]
+    )
+    assert seen == [DATA[0][1]]
+    assert not data[0].predicted.ents  # the train loop works on copies
+
+
+def test_vocab_is_shared(trained: Language):
+    assert trained.get_pipe("llm2ner").vocab is trained.vocab
+    assert isinstance(trained.vocab, Vocab)
+
+
+# One LLM for all ----------------------------------------------------------------------------------
+
+
+def test_two_heads_share_one_llm_and_one_pass(tmp_path: Path):
+    folder = save_tiny_llama(tmp_path / "llm", seed=21)
+    nlp = spacy.blank("en")
+    nlp.add_pipe("llm2ner", name="one", config=pipe_config(folder))
+    head = {"encoder": "lstm", "hidden_width": 16}
+    nlp.add_pipe("llm2ner", name="two", config=pipe_config(folder, head=head, spans_key="two"))
+    data = examples(nlp)
+    nlp.initialize(lambda: data)
+    one, two = (llm_of(nlp.get_pipe(name)) for name in ("one", "two"))
+    # In training the texts are remembered, whichever head asks first.
+    assert one.texts_read + two.texts_read == len(TEXTS)
+    assert one.model is two.model
+
+    nlp = copy.deepcopy(nlp)
+    one, two = (llm_of(nlp.get_pipe(name)) for name in ("one", "two"))
+    one.remembering = two.remembering = False
+    before = one.texts_read + two.texts_read
+    fresh = [f"Text {i} for one pass of two heads." for i in range(5)]
+    list(nlp.pipe(fresh))
+    assert one.texts_read + two.texts_read - before == len(fresh)
+
+
+def test_loaded_pipelines_share_one_llm(trained_folder: Path):
+    first, second = spacy.load(trained_folder), spacy.load(trained_folder)
+    first(TEXTS[0]), second(TEXTS[0])
+    first, second = (llm_of(nlp.get_pipe("llm2ner")) for nlp in (first, second))
+    assert first is not second
+    assert first.model is second.model
+
+
+def test_a_served_pipeline_does_not_remember_for_training(trained: Language):
+    before = len(frozen._training)
+    trained("Something that is only served.")
+    assert not llm_of(trained.get_pipe("llm2ner")).remembering
+    assert len(frozen._training) == before
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fragile(trained: Language, monkeypatch) -> Language:
+    """A pipeline whose LLM cannot read texts with "poison" in them."""
+    llm = llm_of(trained.get_pipe("llm2ner"))
+    read = llm.states
+
+    def states(docs):
+        if any("poison" in doc.text for doc in docs):
+            raise ValueError("no poison, please")
+        return read(docs)
+
+    monkeypatch.setattr(llm, "states", states)
+    return trained
+
+
+MIXED = [TEXTS[0], "Here is poison.", TEXTS[1]]
+
+
+def test_errors_are_raised(fragile: Language):
+    fragile.set_error_handler(raise_error)
+    with pytest.raises(ValueError, match="no poison"):
+        list(fragile.pipe(MIXED))
+    with pytest.raises(ValueError, match="no poison"):
+        fragile("Here is poison.")
+
+
+@pytest.mark.parametrize(("batch_size", "left"), [(1, [TEXTS[0], TEXTS[1]]), (2, [TEXTS[1]])])
+def test_errors_can_be_ignored(fragile: Language, batch_size: int, left: list[str]):
+    """As with spaCy's own components, a batch goes as a whole."""
+    fragile.set_error_handler(ignore_error)
+    assert [doc.text for doc in fragile.pipe(MIXED, batch_size=batch_size)] == left
+
+
+def test_error_handler_is_told_what_failed(fragile: Language, caplog):
+    def handle(name, proc, docs, error):
+        logger.warning("%s could not do %d docs: %s", name, len(docs), error)
+
+    fragile.get_pipe("llm2ner").set_error_handler(handle)
+    with caplog.at_level(logging.WARNING, logger="spacy"):
+        docs = list(fragile.pipe(MIXED, batch_size=1))
+    assert len(docs) == 2
+    assert "llm2ner could not do 1 docs: no poison, please" in caplog.text
+
+
+def test_errors_in_two_processes(fragile: Language):
+    fragile.set_error_handler(ignore_error)
+    docs = list(fragile.pipe(MIXED, batch_size=1, n_process=2))
+    assert [doc.text for doc in docs] == [TEXTS[0], TEXTS[1]]
+
+
+def test_pipeline_with_vectors(tiny_llm: Path):
+    """`init vectors` is not for us, but must not be in the way."""
+    nlp = make_nlp(tiny_llm)
+    nlp.vocab.set_vector("Ada", np.ones(8, dtype="f"))
+    data = examples(nlp)
+    nlp.initialize(lambda: data)
+    train(nlp, data, steps=2)
+    assert nlp.vocab.get_vector("Ada").shape == (8,)

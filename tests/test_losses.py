@@ -1,0 +1,200 @@
+"""The span loss against torch's cross-entropy and autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spacy.util import registry
+from torch.nn import functional as F
+
+from spacy_llm2ner.losses import SpanBCE
+
+Bands = list[np.ndarray]
+
+
+def reference(loss: SpanBCE, logits: Bands, targets: Bands, weights: Bands) -> tuple[float, Bands]:
+    """Value and gradient, in double precision, from torch."""
+    z, t, w = (
+        [torch.tensor(band, dtype=torch.float64) for band in bands]
+        for bands in (logits, targets, weights)
+    )
+    for band in z:
+        band.requires_grad_()
+    on_positive, divisor = loss.positive_weight, float(len(z))
+    if loss.reduction == "balanced":
+        positive = sum((a * b).sum() for a, b in zip(t, w, strict=True))
+        negative = sum(((1 - a) * b).sum() for a, b in zip(t, w, strict=True))
+        if positive > 1e-9 and negative > 1e-9:
+            on_positive = on_positive * negative / positive
+        divisor = max(float(positive + negative), 1e-30)
+    total = torch.zeros((), dtype=torch.float64)
+    for logit, target, weight in zip(z, t, w, strict=True):
+        smoothed = target * (1 - loss.label_smoothing) + (1 - target) * loss.label_smoothing
+        cells = F.binary_cross_entropy_with_logits(logit, smoothed, reduction="none")
+        # A positive cell counts `on_positive`, a negative one 1.
+        total = total + (cells * weight * (on_positive * target + 1 - target)).sum() / divisor
+    total.backward()
+    return float(total.detach()), [band.grad.numpy() for band in z]  # type: ignore[union-attr]
+
+
+def make_batch(seed: int, lengths: list[int], scale: float, soft: bool) -> tuple[Bands, ...]:
+    """Logits, targets and weights; some weights are zero."""
+    rng = np.random.default_rng(seed)
+    shapes = [(length, 3, 2) for length in lengths]
+    logits = [rng.normal(size=shape) * scale for shape in shapes]
+    targets = [rng.random(shape) if soft else rng.random(shape) < 0.3 for shape in shapes]
+    weights = [rng.choice([0.0, 1.0, 1.0, 2.5], size=shape) for shape in shapes]
+    return tuple([band.astype(np.float32) for band in b] for b in (logits, targets, weights))
+
+
+LOSSES = st.builds(
+    SpanBCE,
+    reduction=st.sampled_from(["sum", "balanced"]),
+    label_smoothing=st.sampled_from([0.0, 0.1, 0.49]),
+    positive_weight=st.sampled_from([0.2, 1.0, 5.0]),
+)
+
+
+@given(
+    loss=LOSSES,
+    seed=st.integers(0, 1000),
+    lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4),
+    scale=st.sampled_from([0.0, 1.0, 30.0, 1e6]),
+    soft=st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_value_and_gradient_are_those_of_torch(
+    loss: SpanBCE, seed: int, lengths: list[int], scale: float, soft: bool
+) -> None:
+    batch = make_batch(seed, lengths, scale, soft)
+    value, gradient = loss(*batch)
+    expected, expected_gradient = reference(loss, *batch)
+    assert value == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert [g.shape for g in gradient] == [z.shape for z in batch[0]]
+    for found, wanted in zip(gradient, expected_gradient, strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "balanced"])
+def test_gradient_is_the_slope_of_the_value(reduction: Any) -> None:
+    loss = SpanBCE(reduction, label_smoothing=0.1, positive_weight=2.0)
+    logits, targets, weights = make_batch(3, [4, 2], 1.0, soft=False)
+    logits = [band.astype(np.float64) for band in logits]
+    _, gradient = loss(logits, targets, weights)
+    for text, cell in ((0, (0, 0, 0)), (0, (3, 1, 1)), (1, (1, 2, 0))):
+        moved = [[band.copy() for band in logits] for _ in range(2)]
+        moved[0][text][cell] -= 1e-4
+        moved[1][text][cell] += 1e-4
+        below, above = (loss(z, targets, weights)[0] for z in moved)
+        assert gradient[text][cell] == pytest.approx((above - below) / 2e-4, rel=1e-3, abs=1e-6)
+
+
+@given(loss=LOSSES)
+@settings(deadline=None)
+def test_without_weight_there_is_nothing_to_learn(loss: SpanBCE) -> None:
+    logits, targets, weights = make_batch(0, [4, 3], 5.0, soft=False)
+    value, gradient = loss(logits, targets, [band * 0 for band in weights])
+    assert value == 0.0
+    assert not any(band.any() for band in gradient)
+
+
+@given(loss=LOSSES)
+@settings(deadline=None)
+def test_masked_cells_count_for_nothing(loss: SpanBCE) -> None:
+    logits, targets, weights = make_batch(1, [6], 1.0, soft=False)
+    masked = weights[0] == 0
+    value, gradient = loss(logits, targets, weights)
+    logits[0][masked] = -1e6  # what a head gives for cells that are no spans
+    targets[0][masked] = 1 - targets[0][masked]
+    value_masked, gradient_masked = loss(logits, targets, weights)
+    assert value_masked == pytest.approx(value, rel=1e-6)
+    np.testing.assert_allclose(gradient_masked[0], gradient[0], rtol=1e-5)
+    assert not gradient_masked[0][masked].any()
+
+
+def test_balanced_gives_both_sides_the_same_weight() -> None:
+    rng = np.random.default_rng(0)
+    targets = [(rng.random((n, 5, 3)) < 0.05).astype(np.float32) for n in (9, 12)]
+    logits = [np.zeros_like(band) for band in targets]
+    weights = [np.ones_like(band) for band in targets]
+
+    def push(loss: SpanBCE) -> tuple[float, float]:
+        _, gradient = loss(logits, targets, weights)
+        both = np.concatenate([band.ravel() for band in gradient])
+        positive = np.concatenate([band.ravel() for band in targets]) > 0
+        return float(-both[positive].sum()), float(both[~positive].sum())
+
+    up, down = push(SpanBCE("balanced"))
+    assert up == pytest.approx(down)
+    # positive_weight acts on top of the balance.
+    up_more, down_same = push(SpanBCE("balanced", positive_weight=3.0))
+    assert up_more == pytest.approx(3 * up) and down_same == pytest.approx(down)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_balanced_learns_from_one_sided_batches(target: float) -> None:
+    targets = [np.full((2, 1, 1), target, dtype=np.float32)]
+    logits, weights = [np.zeros((2, 1, 1), np.float32)], [np.ones((2, 1, 1), np.float32)]
+    value, gradient = SpanBCE("balanced")(logits, targets, weights)
+    assert value == pytest.approx(np.log(2))
+    np.testing.assert_allclose(gradient[0], (0.5 - target) / 2)
+
+
+def test_sum_is_averaged_over_texts() -> None:
+    logits, targets, weights = make_batch(5, [4, 4, 4], 1.0, soft=False)
+    loss = SpanBCE()
+    each = [loss([z], [t], [w])[0] for z, t, w in zip(logits, targets, weights, strict=True)]
+    assert loss(logits, targets, weights)[0] == pytest.approx(sum(each) / 3)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "balanced"])
+def test_empty_batches_and_texts(reduction: Any) -> None:
+    loss, nothing = SpanBCE(reduction), np.zeros((0, 3, 2), dtype=np.float32)
+    assert loss([], [], []) == (0.0, [])
+    value, gradient = loss([nothing], [nothing], [nothing])
+    assert value == 0.0 and gradient[0].shape == (0, 3, 2)
+
+
+def test_what_is_given_is_not_changed() -> None:
+    batch = make_batch(2, [5, 2], 1.0, soft=True)
+    for band in (band for bands in batch for band in bands):
+        band.flags.writeable = False  # writing would raise
+    SpanBCE("balanced", label_smoothing=0.1, positive_weight=2.0)(*batch)
+
+
+def test_lists_of_different_lengths_are_an_error() -> None:
+    logits, targets, weights = make_batch(2, [5, 2], 1.0, soft=False)
+    with pytest.raises(ValueError):
+        SpanBCE()(logits, targets[:1], weights)
+    with pytest.raises(ValueError):
+        SpanBCE("balanced")(logits, targets, weights[:1])
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("reduction", "mean"),
+        ("label_smoothing", -0.1),
+        ("label_smoothing", 0.5),
+        ("label_smoothing", float("nan")),
+        ("positive_weight", 0.0),
+        ("positive_weight", -1.0),
+        ("positive_weight", float("inf")),
+        ("positive_weight", float("nan")),
+    ],
+)
+def test_settings_out_of_range_are_named(setting: str, value: Any) -> None:
+    with pytest.raises(ValueError) as caught:
+        SpanBCE(**{setting: value})
+    assert f"'{setting}'" in str(caught.value) and str(value) in str(caught.value)
+
+
+def test_a_config_can_name_it() -> None:
+    config = {"loss": {"@misc": "spacy_llm2ner.SpanBCE.v1", "positive_weight": 2.0}}
+    assert registry.resolve(config)["loss"] == SpanBCE(positive_weight=2.0)
