@@ -54,6 +54,32 @@ def nested_prefix(files: Sequence[Path], missing: Sequence[str]) -> str | None:
     return next(fitting, None)
 
 
+def translate_rope(config: PretrainedConfig) -> None:
+    """Let transformers 4 understand how transformers 5 writes down the rotary positions.
+
+    It would take its defaults instead, and give other states without a word.
+
+    RAISES: ValueError if they cannot be said in the older way.
+    """
+    import transformers
+
+    rope = getattr(config, "rope_parameters", None)
+    if not rope or int(transformers.__version__.split(".")[0]) >= 5:
+        return
+    settings = {key: rope[key] for key in ("rope_theta", "partial_rotary_factor") if key in rope}
+    nested = any(isinstance(value, dict) for value in rope.values())
+    if nested or not all(hasattr(type(config)(), key) for key in settings):
+        raise ValueError(
+            f"llm2ner: the config.json of the LLM (model type '{config.model_type}') was written "
+            f"by transformers 5, and transformers {transformers.__version__} would misread its "
+            f"'rope_parameters'. Install transformers>=5."
+        )
+    for key, value in settings.items():
+        setattr(config, key, value)
+    scaling = {key: value for key, value in rope.items() if key not in settings}
+    config.rope_scaling = None if scaling.get("rope_type", "default") == "default" else scaling
+
+
 def is_cuttable(config: PretrainedConfig) -> bool:
     """Whether a model without its upper blocks computes the same in the lower ones."""
     return config.model_type not in _DEPTH_MODELS and not any(

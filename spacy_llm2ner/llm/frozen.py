@@ -363,9 +363,11 @@ class FrozenLLM:
 
     def save_bundle(self, folder: Path) -> None:
         """Write the cut model and its tokenizer, so that a pipeline can carry its LLM along."""
+        from .loading import save_tokenizer
+
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder, max(*self.layers, 1))
-        self.tokenizer.save_pretrained(folder)
+        save_tokenizer(self.tokenizer, folder)
         write_identity(folder, identity(self.folder))
 
     def use_bundle(self, folder: Path) -> None:

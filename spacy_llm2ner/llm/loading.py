@@ -8,6 +8,7 @@ to the last layer only, is never in the way, and neither is the decoder behind a
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -26,6 +27,7 @@ from .cutting import (
     is_cuttable,
     needed_weights,
     nested_prefix,
+    translate_rope,
 )
 from .source import weight_files
 
@@ -230,6 +232,7 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedC
     if not config.is_encoder_decoder:
         # Models for text and images keep the language model's settings one level down.
         config = config.get_text_config()
+    translate_rope(config)
     for setting in ("num_hidden_layers", "hidden_size", "vocab_size"):
         if not isinstance(getattr(config, setting, None), int):
             raise ValueError(
@@ -269,6 +272,16 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     backend.no_padding()
     backend.encode_special_tokens = True
     return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a fast tokenizer such that transformers 4 and 5 can both read it."""
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf8"))
+    if settings.get("tokenizer_class") == "TokenizersBackend":  # transformers 5's name of the same
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf8")
 
 
 def not_loadable(what: str, where: Path, error: Exception) -> ValueError:

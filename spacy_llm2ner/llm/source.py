@@ -129,18 +129,26 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
             f"pip install 'spacy-llm2ner[gguf]' (missing: {error.name})."
         ) from error
     import torch
+    import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-    from .loading import not_loadable, quiet_transformers
+    from .loading import not_loadable, quiet_transformers, save_tokenizer
 
     where: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+    if hasattr(transformers, "GgufConfig"):  # transformers 5 may leave weights packed
+        where["quantization_config"] = transformers.GgufConfig(dequantize=True)
     source = str(gguf.parent)
     with quiet_transformers():
         try:
             model = AutoModelForCausalLM.from_pretrained(source, **where).to(torch.float16)
-            loaded = AutoTokenizer.from_pretrained(source, **where)
+            loaded = AutoTokenizer.from_pretrained(
+                source, gguf_file=gguf.name, local_files_only=True
+            )
         except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
             raise not_loadable("GGUF file", gguf, error) from error
+    if getattr(model, "hf_quantizer", None) is not None:  # plain weights by now, but for the label
+        model.hf_quantizer = None
+        vars(model.config).pop("quantization_config", None)
 
     def piece(index: int | None) -> str | None:
         return None if index is None else loaded.convert_ids_to_tokens(index)
@@ -158,7 +166,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         model.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
+        save_tokenizer(tokenizer, scratch)
         # mkdtemp and safetensors give the owner alone access; a model is for all who share it.
         scratch.chmod(0o755)
         for file in scratch.iterdir():

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from hypothesis import HealthCheck, settings
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 _VOCAB = Vocab()
+# A busy machine is no reason to fail.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def make_doc(text: str) -> Doc:

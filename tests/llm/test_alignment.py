@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 
 from spacy_llm2ner.llm.alignment import Alignment, align, plan_pooling, trim_offsets
 
-from .families import bert_tokenizer, gemma_tokenizer, gpt2_tokenizer, t5_tokenizer
-from .oracle import make_doc, naive_touching
+from .family_tokenizers import bert_tokenizer, gemma_tokenizer, gpt2_tokenizer, t5_tokenizer
+from .oracle import make_doc, naive_touching, unhurried
 
 TOKENIZERS = {
     "byte_level": gpt2_tokenizer,
@@ -75,7 +75,7 @@ def pieces_of(kind: str, text: str) -> list[tuple[int, int]]:
 @example(text="")
 @example(text=" \n ")
 @example(text="a  b")
-@settings(max_examples=150, deadline=None)
+@settings(unhurried, max_examples=150)
 def test_tokens_are_touched_by_their_own_pieces_only(kind: str, text: str):
     offsets, boundaries = pieces_of(kind, text), boundaries_of(text)
     aligned = align(text, offsets, boundaries)
@@ -89,7 +89,7 @@ def test_tokens_are_touched_by_their_own_pieces_only(kind: str, text: str):
 
 @pytest.mark.parametrize("kind", ["byte_level", "byte_fallback"])
 @given(text=any_text)
-@settings(max_examples=100, deadline=None)
+@settings(unhurried, max_examples=100)
 def test_lossless_tokenizers_leave_no_word_out(kind: str, text: str):
     boundaries = boundaries_of(text)
     touched = align(text, pieces_of(kind, text), boundaries).touched
@@ -111,6 +111,7 @@ def arbitrary_offsets(draw: st.DrawFn) -> tuple[str, list, list]:
 
 
 @given(case=arbitrary_offsets())
+@unhurried
 def test_any_monotone_offsets(case: tuple[str, list, list]):
     text, offsets, boundaries = case
     aligned = align(text, offsets, boundaries)
@@ -127,6 +128,7 @@ def test_any_monotone_offsets(case: tuple[str, list, list]):
 
 
 @given(case=arbitrary_offsets())
+@unhurried
 def test_trimming_takes_away_white_space_only(case: tuple[str, list, list]):
     text, offsets, _ = case
     for (a, b), (start, end) in zip(offsets, trim_offsets(text, offsets), strict=True):
@@ -144,6 +146,7 @@ def alignments(draw: st.DrawFn) -> Alignment:
 
 @pytest.mark.parametrize("pooling", ["last", "first+last", "mean"])
 @given(aligned=alignments())
+@unhurried
 def test_pooling_plans(pooling: str, aligned: Alignment):
     plan = plan_pooling(aligned, pooling)
     pieces = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)

@@ -18,7 +18,8 @@ from spacy_llm2ner.llm.cutting import cut_config, find_blocks, is_cuttable
 from spacy_llm2ner.llm.frozen import FrozenLLM, FrozenLLMSettings
 from spacy_llm2ner.llm.loading import LoadedLLM, load, load_config, load_tokenizer
 
-from .families import BLOCKS, FAMILIES, bert_tokenizer, gemma_tokenizer, gpt2_tokenizer
+from .families import BLOCKS, FAMILIES
+from .family_tokenizers import bert_tokenizer, gemma_tokenizer, gpt2_tokenizer
 from .oracle import make_doc
 
 DOC = make_doc("Ada Lovelace met Charles Babbage in London in 1833.")
@@ -295,3 +296,36 @@ def test_tokenizer_settings_for_batches_are_taken_out(tmp_path: Path):
     (folder / "tokenizer.json").write_text(json.dumps(content))
     backend = load_tokenizer(folder).backend_tokenizer
     assert backend.encode(text, add_special_tokens=False).ids == expected
+
+
+SCALING = {"rope_type": "linear", "factor": 2.0}
+
+
+@pytest.mark.parametrize("scaling", [{"rope_type": "default"}, SCALING], ids=["plain", "scaled"])
+def test_rotary_positions_as_transformers_4_and_5_write_them(
+    scaling: dict, tiny_llm: Path, tmp_path: Path
+):
+    states = []
+    for version in (4, 5):
+        folder = Path(shutil.copytree(tiny_llm, tmp_path / str(version)))
+        config = json.loads((folder / "config.json").read_text())
+        for key in ("rope_theta", "rope_scaling", "rope_parameters"):
+            config.pop(key, None)
+        if version == 4:
+            config["rope_theta"] = 77.0
+            config["rope_scaling"] = scaling if scaling is SCALING else None
+        else:
+            config["rope_parameters"] = {"rope_theta": 77.0, **scaling}
+        (folder / "config.json").write_text(json.dumps(config))
+        states.append(make_llm(folder, layers=(3,)).read([DOC])[0])
+    assert (states[0] == states[1]).all()
+    assert (states[0] != make_llm(tiny_llm, layers=(3,)).read([DOC])[0]).any()
+
+
+@pytest.mark.skipif(transformers.__version__ >= "5", reason="transformers 5 reads its own files")
+def test_rotary_positions_that_transformers_4_cannot_know(folder: Path):
+    path = folder / "config.json"
+    rope = {"full_attention": {"rope_type": "default", "rope_theta": 77.0}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "rope_parameters": rope}))
+    with pytest.raises(ValueError, match=r"rope_parameters.*Install transformers>=5"):
+        load_config(folder)

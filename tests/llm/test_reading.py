@@ -12,12 +12,15 @@ from transformers import PreTrainedTokenizerFast
 
 from spacy_llm2ner.llm.reading import Reading, make_reading
 
-from .families import FAMILIES, llama3_tokenizer, t5_tokenizer
+from .families import FAMILIES
+from .family_tokenizers import llama3_tokenizer, t5_tokenizer
+from .oracle import unhurried
 
 ids = st.lists(st.integers(0, 99), max_size=4)
 
 
 @given(mode=st.sampled_from(["once", "twice"]), parts=st.tuples(ids, ids, ids), pieces=ids)
+@unhurried
 def test_frames(mode: str, parts: tuple[list, list, list], pieces: list[int]):
     prefix, separator, suffix = parts
     reading = Reading(mode, tuple(prefix), tuple(separator), tuple(suffix))

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from spacy_llm2ner.llm.windows import Windows, check_window, cut_windows
 
+from .oracle import unhurried
+
 
 @st.composite
 def cuts(draw: st.DrawFn) -> tuple[int, int, int]:
@@ -26,6 +28,7 @@ def context(windows: Windows, window: int, piece: int, n_pieces: int, prefer: st
 
 @pytest.mark.parametrize("prefer", ["left", "center"])
 @given(cut=cuts())
+@unhurried
 def test_every_piece_has_the_best_owner(prefer: str, cut: tuple[int, int, int]):
     n_pieces, window, stride = cut
     windows = cut_windows(n_pieces, window, stride, prefer)
@@ -41,6 +44,7 @@ def test_every_piece_has_the_best_owner(prefer: str, cut: tuple[int, int, int]):
 
 
 @given(cut=cuts())
+@unhurried
 def test_windows_cover_the_text_and_are_full(cut: tuple[int, int, int]):
     n_pieces, window, stride = cut
     windows = cut_windows(n_pieces, window, stride, "center")

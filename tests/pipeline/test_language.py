@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,26 @@ def test_two_processes(trained: Language):
     docs = list(trained.pipe(TEXTS, n_process=2, batch_size=3))
     assert [found(doc) for doc in docs] == [found(trained(text)) for text in TEXTS]
     assert all("scores" in doc.spans["sc"].attrs for doc in docs)
+
+
+def test_two_processes_after_torch_ran_with_several_threads(trained_folder: Path):
+    """Such a fork hangs unless the package tells torch otherwise. Run where it can be ended."""
+    code = f"""
+import spacy, torch
+torch.set_num_threads(4)
+nlp = spacy.load({str(trained_folder)!r})
+nlp("Ada Lovelace met Charles Babbage. " * 20)
+docs = nlp.pipe(["Ada Lovelace met Charles Babbage."] * 6, n_process=2, batch_size=2)
+print([len(doc.ents) for doc in docs])
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.strip() == str([2] * 6)
 
 
 def test_memory_zone(trained: Language):

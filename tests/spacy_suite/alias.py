@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import unittest.mock
@@ -71,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not os.environ.get(ALIAS):
         return
     folder = Path(tempfile.mkdtemp(prefix="llm2ner-suite-"))
+    config.add_cleanup(lambda: shutil.rmtree(folder))
     model = pipe_config(save_tiny_llama(folder / "tiny-llama"))["model"]
     spacy.blank("en")  # registers spaCy's own factories, and ours
     _alias("ner", model, {"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None})
