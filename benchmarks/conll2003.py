@@ -2,8 +2,8 @@
 
 python benchmarks/conll2003.py FOLDER [--seeds 0 1 2] [--config configs/conll2003.cfg]
 
-FOLDER holds train.txt, dev.txt and test.txt. The LLM reads each text once; what it read is kept in
-benchmarks/.cache, so that a stopped run goes on where it was, and a second run does not read at all.
+FOLDER holds train.txt, dev.txt and test.txt. The LLM reads each text once; what it read is
+kept in benchmarks/.cache: a stopped run goes on where it was, a second run does not read at all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How every benchmark writes what it measured: JSON with all that is needed to repeat it, and a table."""
+"""How every benchmark writes what it measured: JSON with what repeats it, and a table."""
 
 from __future__ import annotations
 

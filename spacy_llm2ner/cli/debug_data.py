@@ -1,0 +1,230 @@
+"""`python -m spacy llm2ner debug-data CONFIG`: what the component will make of the training data.
+
+spaCy's own `debug data` knows the labels of its own factories only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from spacy import util
+from spacy.cli._util import import_code, parse_config_overrides, show_validation_error
+from spacy.language import Language
+from spacy.schemas import ConfigSchemaTraining
+from spacy.training import Example
+from spacy.util import registry, resolve_dot_names
+from wasabi import Printer
+
+from ..llm.frozen import FrozenLLM, token_boundaries
+from ..pipeline.gold import annotated_spans, read_gold
+from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
+
+# Below this many examples of a label there is little to learn from.
+_FEW_SPANS = 50
+
+
+@dataclass
+class DataReport:
+    """Counts over the examples of one corpus.
+
+    docs, tokens, spans (int): Sizes.
+    unannotated (int): Docs that say nothing about entities; they are not learnt from.
+    empty (int): Annotated docs without a span: negative examples.
+    labels (Counter): Spans per label.
+    lengths (Counter): Spans per length in tokens.
+    lost (int): Gold spans whose edges are no token edges of the pipeline's tokenizer.
+    nested, crossing (int): Pairs of spans of which one lies inside the other; that cross.
+    unread (int): Tokens other than white space that no piece of the LLM touches.
+    windows (int): Docs that are read in more than one window.
+    pieces (int): Pieces of the LLM, not counting copies.
+    """
+
+    docs: int = 0
+    tokens: int = 0
+    spans: int = 0
+    unannotated: int = 0
+    empty: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    lengths: Counter[int] = field(default_factory=Counter)
+    lost: int = 0
+    nested: int = 0
+    crossing: int = 0
+    unread: int = 0
+    windows: int = 0
+    pieces: int = 0
+
+    def longer_than(self, width: int) -> int:
+        """How many spans are longer than `width` tokens."""
+        return sum(count for length, count in self.lengths.items() if length > width)
+
+
+def report_examples(
+    examples: Iterable[Example], spans_key: str, llm: FrozenLLM | None
+) -> DataReport:
+    """Count what is in a corpus; of the LLM only its tokenizer is needed.
+
+    examples (Iterable[Example]): The corpus.
+    spans_key (str): The component's span group.
+    llm (Optional[FrozenLLM]): The LLM that will read the texts.
+    """
+    report = DataReport()
+    for example in examples:
+        report.docs += 1
+        report.tokens += len(example.predicted)
+        if annotated_spans(example.reference, spans_key) is None:
+            report.unannotated += 1
+        gold = read_gold(example, spans_key)
+        report.lost += gold.lost
+        report.spans += len(gold.spans) + gold.lost
+        report.empty += not gold.spans and bool(gold.known.any())
+        report.labels.update(label for _, _, label in gold.spans)
+        report.lengths.update(end - start for start, end, _ in gold.spans)
+        nested, crossing = _overlaps(gold.spans)
+        report.nested += nested
+        report.crossing += crossing
+        if llm is not None and len(example.predicted):
+            _count_pieces(report, example, llm)
+    return report
+
+
+def _overlaps(spans: Sequence[tuple[int, int, str]]) -> tuple[int, int]:
+    """Pairs of nested and of crossing spans."""
+    nested = crossing = 0
+    ordered = sorted(spans, key=lambda span: (span[0], -span[1]))
+    for index, (_, end, _) in enumerate(ordered):
+        for other_start, other_end, _ in ordered[index + 1 :]:
+            if other_start >= end:
+                break
+            if other_end <= end:
+                nested += 1
+            else:
+                crossing += 1
+    return nested, crossing
+
+
+def _count_pieces(report: DataReport, example: Example, llm: FrozenLLM) -> None:
+    from ..llm.alignment import align
+
+    text = example.predicted.text
+    encoded = llm.tokenizer(
+        text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+    )
+    touched = align(text, encoded["offset_mapping"], token_boundaries(example.predicted)).touched
+    space = np.array([token.is_space for token in example.predicted], dtype=bool)
+    report.pieces += len(encoded["input_ids"])
+    report.unread += int((~touched & ~space).sum())
+    report.windows += len(encoded["input_ids"]) > llm.window
+
+
+def debug_data(
+    ctx: typer.Context,
+    config_path: Annotated[Path, typer.Argument(help="Training config", exists=True)],
+    component: Annotated[
+        str, typer.Option("--component", "-p", help="Name of the component; default: the only one")
+    ] = "",
+    code_path: Annotated[
+        Path | None, typer.Option("--code", "-c", help="Python file with registered functions")
+    ] = None,
+) -> None:
+    """Look at the training data as the component will: labels, lengths, and what would be lost.
+
+    Settings of the config can be overridden as in `spacy train`: --paths.train FILE.
+    """
+    overrides = parse_config_overrides(ctx.args)
+    import_code(code_path)
+    msg = Printer()
+    with show_validation_error(config_path):
+        config = util.load_config(config_path, overrides=overrides)
+        nlp = util.load_model_from_config(config)
+    pipe = _find_component(nlp, component, msg)
+    training = registry.resolve(nlp.config.interpolate()["training"], schema=ConfigSchemaTraining)
+    names = (training["train_corpus"], training["dev_corpus"])
+    corpora = resolve_dot_names(nlp.config.interpolate(), list(names))
+    llms = [shim.llm for shim in pipe._llm_shims()]
+    llm = llms[0] if llms else None
+    train, dev = (report_examples(corpus(nlp), pipe.key, llm) for corpus in corpora)
+    _print_reports(msg, pipe, train, dev, llm)
+
+
+def _find_component(nlp: Language, name: str, msg: Printer) -> SpanRecognizer:
+    found = {n: pipe for n, pipe in nlp.pipeline if isinstance(pipe, SpanRecognizer)}
+    if name and name not in found:
+        msg.fail(
+            f"There is no llm2ner component '{name}' in the pipeline {nlp.pipe_names}.", exits=1
+        )
+    if not found:
+        msg.fail(f"There is no llm2ner component in the pipeline {nlp.pipe_names}.", exits=1)
+    if not name and len(found) > 1:
+        msg.fail(f"Which component? --component one of {', '.join(found)}.", exits=1)
+    return found[name] if name else next(iter(found.values()))
+
+
+def _print_reports(
+    msg: Printer, pipe: SpanRecognizer, train: DataReport, dev: DataReport, llm: FrozenLLM | None
+) -> None:
+    msg.divider(f"Data of '{pipe.name}'")
+    rows: list[tuple[str, Any, Any]] = [
+        ("docs", train.docs, dev.docs),
+        ("docs without annotation", train.unannotated, dev.unannotated),
+        ("annotated docs without spans", train.empty, dev.empty),
+        ("tokens", train.tokens, dev.tokens),
+        ("gold spans", train.spans, dev.spans),
+        ("  on no token edges", train.lost, dev.lost),
+        ("  nested pairs", train.nested, dev.nested),
+        ("  crossing pairs", train.crossing, dev.crossing),
+        ("  longest, tokens", max(train.lengths, default=0), max(dev.lengths, default=0)),
+    ]
+    if llm is not None:
+        rows += [
+            ("LLM pieces (one copy)", train.pieces, dev.pieces),
+            (f"docs over one window ({llm.window})", train.windows, dev.windows),
+            ("tokens that no piece touches", train.unread, dev.unread),
+        ]
+    shown = [(name, f"{a:,}", f"{b:,}") for name, a, b in rows]
+    msg.table(shown, header=("", "train", "dev"), divider=True, aligns=("l", "r", "r"))
+    labels = sorted({*train.labels, *dev.labels})
+    per_label = [(label, f"{train.labels[label]:,}", f"{dev.labels[label]:,}") for label in labels]
+    msg.table(per_label, header=("label", "train", "dev"), divider=True, aligns=("l", "r", "r"))
+    _print_verdicts(msg, pipe, train, dev)
+
+
+def _print_verdicts(msg: Printer, pipe: SpanRecognizer, train: DataReport, dev: DataReport) -> None:
+    fixed = pipe.max_span_tokens
+    width = fixed or min(max(train.lengths, default=0), MAX_SPAN_TOKENS_CAP)
+    warnings = []
+    if not train.spans:
+        warnings.append(
+            f"No gold spans in the training data (doc.spans['{pipe.key}'] or doc.ents)."
+        )
+    for name, report in (("training", train), ("dev", dev)):
+        if long := report.longer_than(width):
+            warnings.append(
+                f"{long} of {report.spans} {name} spans are longer than max_span_tokens ({width})."
+            )
+        if report.lost:
+            warnings.append(
+                f"{report.lost} of {report.spans} {name} spans do not begin and end where tokens "
+                f"do."
+            )
+        if report.unread:
+            warnings.append(f"{report.unread} {name} tokens are invisible to the LLM's tokenizer.")
+    if train.nested + train.crossing and pipe.cfg["decoding"] in ("flat", "greedy"):
+        warnings.append(
+            f"Gold spans overlap, but decoding = '{pipe.cfg['decoding']}' finds disjoint ones "
+            f"only: 'nested' or 'all' would find them."
+        )
+    for label in sorted(set(dev.labels) - set(train.labels)):
+        warnings.append(f"Label {label} is in the dev data, but not in the training data.")
+    for label, count in sorted(train.labels.items()):
+        if count < _FEW_SPANS:
+            warnings.append(f"Label {label} has only {count} training spans.")
+    for sentence in warnings:
+        msg.warn(sentence)
+    if not warnings:
+        msg.good(f"Nothing is lost: all gold spans can be learnt (max_span_tokens = {width}).")
