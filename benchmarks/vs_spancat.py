@@ -31,6 +31,8 @@ SPANCAT = """
 lang = "en"
 pipeline = ["transformer", "spancat"]
 
+[components]
+
 [components.transformer]
 factory = "transformer"
 
@@ -71,6 +73,8 @@ OURS = """
 [nlp]
 lang = "en"
 pipeline = ["llm2ner"]
+
+[components]
 
 [components.llm2ner]
 factory = "llm2ner"
