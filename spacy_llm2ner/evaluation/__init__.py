@@ -1,1 +1,1 @@
-"""TODO."""
+"""Predicted against gold: classes of errors, and the page that shows them."""

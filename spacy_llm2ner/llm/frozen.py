@@ -235,6 +235,7 @@ class FrozenLLM:
             **identity(self.folder),
             "layers": list(self.layers),
             "reading": self.settings.reading,
+            "frame": self.reading.frame([]),  # the special pieces around a text
             "window": self.window,
             "stride": self.stride,
             "pooling": self.settings.pooling,

@@ -65,11 +65,12 @@ def change_vocabulary(folder: Path) -> None:
         change_vocabulary,
         lambda folder: edit_json(folder / "config.json", rope_theta=77.0),
         lambda folder: edit_json(folder / "tokenizer_config.json", add_prefix_space=True),
+        lambda folder: edit_json(folder / "tokenizer_config.json", bos_token="</s>"),
         lambda folder: (folder / "config.json").write_text(
             (folder / "config.json").read_text().replace('"silu"', '"gelu"')
         ),
     ],
-    ids=["weights", "vocabulary", "config", "tokenizer_config", "activation"],
+    ids=["weights", "vocabulary", "config", "tokenizer_config", "bos", "activation"],
 )
 def test_another_model_is_another_fingerprint(change, folder: Path):
     before = make_llm(folder).fingerprint
@@ -104,6 +105,8 @@ def test_describe_difference(tiny_llm: Path):
     lines = list(describe_difference(one, other))
     assert "layers: [1, 3] expected, [2] found" in lines
     assert "reading: twice expected, once found" in lines
-    assert [line.split(":")[0] for line in lines] == ["layers", "reading", "stride", "window"]
+    assert [line.split(":")[0] for line in lines] == [
+        *("frame", "layers", "reading", "stride", "window")
+    ]
     (line,) = describe_difference({"model": "a" * 64}, {})
     assert line == "model: aaaaaaaaaaaa... expected, None found"
