@@ -9,12 +9,13 @@ kept in benchmarks/.cache: a stopped run goes on where it was, a second run does
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from pathlib import Path
 
 import spacy
-from results import markdown_table, write
+from results import environment, markdown_table, write
 from seqeval.metrics import f1_score, precision_score, recall_score
 from spacy.cli.train import train
 from spacy.scorer import Scorer
@@ -62,7 +63,9 @@ def evaluate(nlp, path: Path) -> dict:
 
 
 def run(folder: Path, config: Path, seed: int) -> dict:
-    output = CACHE / f"conll2003-{config.stem}-{seed}"
+    # Another config or another commit is another run: an old model is never scored under new names.
+    state = config.read_text(encoding="utf8") + str(environment())
+    output = CACHE / f"conll2003-{seed}-{hashlib.sha256(state.encode('utf8')).hexdigest()[:12]}"
     overrides = {
         "paths.conll": str(folder),
         "system.seed": seed,
@@ -80,7 +83,8 @@ def run(folder: Path, config: Path, seed: int) -> dict:
     size = sum(file.stat().st_size for file in (output / "model-best").rglob("*") if file.is_file())
     return {
         "seed": seed,
-        "train_seconds": train_seconds,  # with what the LLM still had to read
+        # With what the LLM still had to read: the log says how much that was.
+        "train_seconds": train_seconds,
         "checkpoint_bytes": size,
         "fingerprint": pipe.model.get_ref("llm").shims[0].llm.fingerprint,
         "dev": evaluate(nlp, folder / "dev.txt"),
