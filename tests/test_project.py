@@ -74,7 +74,7 @@ def test_workflow_on_tiny_data(tiny_llm, tmp_path, capfd):
     )
     config.write_text(text.replace("eval_frequency = 40", "eval_frequency = 1"), encoding="utf8")
     overrides = {"vars.llm": str(tiny_llm), "vars.layers": "[1,3]", "vars.corpus": "assets/tiny"}
-    for step in STEPS:
+    for step in ("llm", *STEPS, "summary"):
         project_run(tmp_path, step, overrides=overrides)
     scores = json.loads((tmp_path / "metrics" / "test.json").read_text(encoding="utf8"))
     assert {"ents_p", "ents_r", "ents_f", "ents_per_type", "spans_sc_f"} <= set(scores)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import numpy as np
 import typer
@@ -129,7 +129,7 @@ def debug_data(
         str, typer.Option("--component", "-p", help="Name of the component; default: the only one")
     ] = "",
     code_path: Annotated[
-        Path | None, typer.Option("--code", "-c", help="Python file with registered functions")
+        Optional[Path], typer.Option("--code", "-c", help="Python file with registered functions")
     ] = None,
 ) -> None:
     """Look at the training data as the component will: labels, lengths, and what would be lost.
@@ -148,7 +148,10 @@ def debug_data(
     corpora = resolve_dot_names(nlp.config.interpolate(), list(names))
     llms = [shim.llm for shim in pipe._llm_shims()]
     llm = llms[0] if llms else None
-    train, dev = (report_examples(corpus(nlp), pipe.key, llm) for corpus in corpora)
+    try:
+        train, dev = (report_examples(corpus(nlp), pipe.key, llm) for corpus in corpora)
+    except (OSError, ValueError) as error:
+        msg.fail("The training data or the LLM cannot be read.", error, exits=1)
     _print_reports(msg, pipe, train, dev, llm)
 
 

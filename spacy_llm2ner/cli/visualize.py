@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 from spacy import util
@@ -46,7 +46,9 @@ def visualize(
         str, typer.Option("--spans-key", "-sk", help="The key of doc.spans to show")
     ] = "sc",
     use_gpu: Annotated[int, typer.Option("--use-gpu", "-g", help="GPU ID, or -1 for CPU")] = -1,
-    title: Annotated[str | None, typer.Option("--title", "-t", help="The page's heading")] = None,
+    title: Annotated[
+        Optional[str], typer.Option("--title", "-t", help="The page's heading")
+    ] = None,
 ) -> None:
     """
     Make one HTML page of what a pipeline finds in test data: scores, the kinds of errors, and every

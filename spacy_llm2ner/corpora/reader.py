@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from spacy import util
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..log import logger
 from .conll import ConllFile, read_conll
 from .docs import border_warnings, check_sentences_per_doc, make_docs
 
@@ -117,9 +117,9 @@ class ConllCorpus:
                 comments=self.comments,
             )
             report = self._file.report
-            util.logger.info("%s", report)
+            logger.info("%s", report)
             for message in [*report.warnings(), *border_warnings(report, self.sentences_per_doc)]:
-                util.logger.warning("%s", message)
+                logger.warning("%s", message)
         return self._file
 
     def _predicted(self, nlp: Language, reference: Doc) -> Doc:

@@ -68,7 +68,8 @@ def resolve(name: str, *, revision: str | None = None, trust_remote_code: bool =
         raise FileNotFoundError(
             f"llm2ner: the setting 'name' of the LLM is '{name}', and there is no such folder or "
             f"file (working directory: {Path.cwd()}). Give a model folder, a GGUF file or a hub id "
-            f"such as 'HuggingFaceTB/SmolLM2-135M-Instruct'."
+            f"such as 'HuggingFaceTB/SmolLM2-135M-Instruct'; for a trained pipeline: spacy.load("
+            f"..., config={{'components.llm2ner.model.llm.name': ...}})."
         )
     return _from_hub(name, revision, trust_remote_code)
 
