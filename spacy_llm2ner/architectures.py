@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 States = list[Floats3d]
 Bands = list[Floats3d]
 
-# Padded tokens that the head scores at once when it predicts: bounds memory on long documents.
+# Padded tokens that the head scores at once when it predicts: bounds the memory of a batch of docs.
+# A doc is always scored as a whole, so a longer one takes what it takes.
 _PREDICT_TOKENS = 8192
 
 
@@ -137,9 +138,8 @@ def build_span_scorer(
         "rank": rank,
         "dropout": dropout or 0.0,
     }
-    model = torch_head("span_scorer", partial(_make_span_scorer, settings), dropout=dropout)
-    model.attrs["max_span_tokens"] = max_span_tokens
-    return model
+    build = partial(_make_span_scorer, settings)
+    return torch_head("span_scorer", build, dropout=dropout, max_span_tokens=max_span_tokens)
 
 
 def _check_least(least: int, **settings: int | None) -> None:
@@ -158,7 +158,10 @@ def _make_span_scorer(settings: Mapping[str, Any], sizes: Mapping[str, Any]) -> 
 
 
 def torch_head(
-    name: str, build: Callable[[Mapping[str, int]], nn.Module], dropout: float | None = None
+    name: str,
+    build: Callable[[Mapping[str, int]], nn.Module],
+    dropout: float | None = None,
+    max_span_tokens: int | None = None,
 ) -> Model[States, Bands]:
     """Wrap a torch head as a Thinc model from states to bands of logits.
 
@@ -167,6 +170,8 @@ def torch_head(
         padded states (B, S, L, W) to logits (B, S, max_span_tokens, labels), and has `fit_states`
         and `set_dropout`.
     dropout (Optional[float]): A fixed rate; None to follow `dropout` of [training].
+    max_span_tokens (Optional[int]): The configured width; None if it comes from the data. A
+        checkpoint brings its attributes along, so this is none of them.
     """
     attrs: dict[str, Any] = {"resize_output": _resize_head}
     if dropout is None:
@@ -178,7 +183,7 @@ def torch_head(
         init=_head_init,
         dims={"nO": None},
         attrs=attrs,
-        shims=[HeadShim(build)],
+        shims=[HeadShim(build, max_span_tokens)],
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import srsly
-from thinc.api import PyTorchShim, Shim, get_torch_default_device, xp2torch
+from thinc.api import ArgsKwargs, PyTorchShim, Shim, get_torch_default_device, xp2torch
 from thinc.types import Floats3d
 
 from .llm.frozen import FrozenLLM, describe_difference
@@ -33,11 +33,18 @@ class HeadShim(PyTorchShim):
     added.
 
     build (Callable): Sizes ({"n_labels": 4, ...}) -> module. Sizes are kept with the weights.
+    max_span_tokens (Optional[int]): The config's number. It is not stored with the weights, but
+        those that are loaded must have it; None accepts any.
     """
 
-    def __init__(self, build: Callable[[Mapping[str, int]], nn.Module]) -> None:
+    def __init__(
+        self,
+        build: Callable[[Mapping[str, int]], nn.Module],
+        max_span_tokens: int | None = None,
+    ) -> None:
         super().__init__(None)
         self.build = build
+        self.max_span_tokens = max_span_tokens
         self.sizes: dict[str, int] = {}
 
     @property
@@ -63,6 +70,10 @@ class HeadShim(PyTorchShim):
         self._adopt(self.build(sizes), sizes)
 
     def _adopt(self, module: nn.Module, sizes: Mapping[str, int]) -> None:
+        from .llm.loading import one_thread_after_fork
+
+        # A head may run in the parent of workers without any LLM: all states can be remembered.
+        one_thread_after_fork()
         self.sizes = dict(sizes)
         self._model = module.to(get_torch_default_device())
         # The optimizer keeps momenta and averages by shim and name: another module needs its own.
@@ -130,6 +141,16 @@ class HeadShim(PyTorchShim):
             for name, value in current.items():
                 value.data.copy_(backup[name])
 
+    def predict(self, inputs: ArgsKwargs) -> Any:
+        """Outputs without dropout. Unlike thinc's own, it does not switch back to training, which
+        another thread would notice in the middle of its pass; `begin_update` switches.
+        """
+        import torch
+
+        module = self.module.eval()
+        with torch.no_grad():
+            return module(*inputs.args, **inputs.kwargs)
+
     def finish_update(self, optimizer: Any) -> None:
         """Update the weights, if there are any yet, with the gradients that were collected."""
         if self._model is not None:
@@ -137,7 +158,7 @@ class HeadShim(PyTorchShim):
 
     def copy(self) -> HeadShim:
         """An independent copy of the weights."""
-        twin = HeadShim(self.build)
+        twin = HeadShim(self.build, self.max_span_tokens)
         if self._model is not None:
             twin._adopt(self._with_weights(self.sizes, self._model.state_dict()), self.sizes)
         return twin
@@ -168,16 +189,24 @@ class HeadShim(PyTorchShim):
         if not message["safetensors"]:
             self._model, self.sizes = None, {}
             return self
+        width = message["sizes"].get("max_span_tokens")
+        if self.max_span_tokens not in (None, width):
+            raise ValueError(
+                f"llm2ner: the setting 'max_span_tokens' of the head is {self.max_span_tokens}, "
+                f"but the stored head was trained with {width}. Give {width}, or null to take the "
+                f"head as it is; a head for other spans must be trained anew."
+            )
         weights = load(message["safetensors"])
         self._adopt(self._with_weights(message["sizes"], weights), message["sizes"])
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         # Pickle and deepcopy go through bytes as well: torch modules hold hooks and devices.
-        return {"build": self.build, "bytes": self.to_bytes()}
+        bytes_data = self.to_bytes()
+        return {"build": self.build, "width": self.max_span_tokens, "bytes": bytes_data}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        HeadShim.__init__(self, state["build"])
+        HeadShim.__init__(self, state["build"], state["width"])
         self.from_bytes(state["bytes"])
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,20 +33,12 @@ _FORMAT = 1
 _DEFAULT_WINDOW = 512
 _DEFAULT_LAYERS = (0.27, 0.4, 0.53, 0.67)
 # RoBERTa and its kin: the first position is pad_token_id + 1, so that a table of 514 holds 512.
+# fmt: off
 _POSITIONS_AFTER_PAD = {
-    "camembert",
-    "data2vec-text",
-    "esm",
-    "ibert",
-    "longformer",
-    "luke",
-    "mpnet",
-    "roberta",
-    "roberta-prelayernorm",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "xmod",
+    "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }
+# fmt: on
 
 # Two components of a pipeline that read the same LLM in the same way share one pass per text.
 _recent = StateStore(ram_mb=128)
@@ -107,7 +100,8 @@ class FrozenLLM:
         self.settings = settings
         self.store = store
         self.remembering = store is not None and store.serve
-        self.texts_read = 0
+        # For the log: different texts asked for, texts read, seconds that the LLM took for them.
+        self.texts_asked, self.texts_read, self.seconds = 0, 0, 0.0
         self._bundle: Path | None = None
         self._forget_lazy()
 
@@ -291,6 +285,7 @@ class FrozenLLM:
         """
         store = self._store()
         keys, texts = self._addressed(docs)
+        self.texts_asked += len(texts)
         found = self._without_tokens(texts)
         missing = {}
         for key, text in texts.items():
@@ -323,12 +318,15 @@ class FrozenLLM:
 
             keys = list(texts)
             self.texts_read += len(keys)
+            started = time.perf_counter()
             for done in read_texts(self, list(texts.values())):
                 batch = []
                 for index, states in done:
                     states.flags.writeable = False
                     batch.append((keys[index], states))
+                self.seconds += time.perf_counter() - started
                 yield batch
+                started = time.perf_counter()
 
     def read(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """The states of each doc's tokens, read anew: no memory is asked, and none is filled.
@@ -342,9 +340,12 @@ class FrozenLLM:
             found.update(done)
         return [found[key] for key in keys]
 
-    def remember(self) -> None:
-        """From now on, keep states in the store: a training, an evaluation or a search runs."""
-        self.remembering = True
+    def remember(self, on: bool = True) -> None:
+        """From now on, keep states in the store: a training, an evaluation or a search runs.
+
+        on (bool): False: no longer, unless the store serves loaded pipelines too.
+        """
+        self.remembering = on or (self.store is not None and self.store.serve)
 
     def _store(self) -> StateStore:
         if not self.remembering:
@@ -355,6 +356,10 @@ class FrozenLLM:
         """Whether reading ahead pays: what is read now will still be remembered later."""
         store = self._store()
         return store.path is not None or store.bytes_in_ram < 0.9 * store.ram_mb * 2**20
+
+    def tokens_at_once(self) -> int:
+        """Tokens whose states fill half of the memory of recent texts, which components share."""
+        return max(1, int(_recent.ram_mb * 2**19) // (2 * len(self.layers) * self.width))
 
     def summary(self) -> str:
         """One line for the log: how many texts were remembered, how many the LLM read."""
@@ -375,10 +380,6 @@ class FrozenLLM:
         """Read the model from a folder that `save_bundle` wrote, whatever `name` says."""
         self._bundle = folder
         self._forget_lazy()
-
-    def settings_dict(self) -> dict[str, Any]:
-        """The settings as plain values."""
-        return asdict(self.settings)
 
 
 def token_boundaries(doc: Doc) -> list[tuple[int, int]]:

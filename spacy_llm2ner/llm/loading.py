@@ -206,8 +206,7 @@ def load(spec: LoadSpec, depth: int) -> LoadedLLM:
         if known is None:
             known = LoadedLLM(spec, depth)
             _loaded[spec] = known
-            # A forked worker would wait for ever for the parent's torch threads.
-            _one_thread_after_fork()
+            one_thread_after_fork()
         known.deepen(depth)
         return known
 
@@ -383,7 +382,8 @@ def quiet_transformers() -> Iterator[None]:
 _fork_hook_set = False
 
 
-def _one_thread_after_fork() -> None:
+def one_thread_after_fork() -> None:
+    """Have forked workers use one torch thread: they would wait for ever for their parent's."""
     global _fork_hook_set
     if not _fork_hook_set and hasattr(os, "register_at_fork"):
         import torch

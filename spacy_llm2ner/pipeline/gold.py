@@ -114,6 +114,23 @@ def target_band(gold: Gold, width: int, labels: Mapping[str, int]) -> tuple[np.n
     return targets, weights
 
 
+def count_unseen(examples: Sequence[Example], states: Sequence[np.ndarray], spans_key: str) -> int:
+    """Gold spans that begin or end at a token of which the LLM saw nothing: it has no state.
+
+    examples (Sequence[Example]): Examples.
+    states (Sequence[ndarray]): The states of their predicted docs, or none if they were not read.
+    spans_key (str): The span group that may hold the annotation.
+    """
+    count = 0
+    for example, rows in zip(examples, states, strict=False):
+        seen = rows[:, 0].any(axis=1)
+        # Gold is read once more for docs with such tokens only, which are rare.
+        if not all(seen[i] or token.is_space for i, token in enumerate(example.predicted)):
+            spans = read_gold(example, spans_key).spans
+            count += sum(not (seen[start] and seen[end - 1]) for start, end, _ in spans)
+    return count
+
+
 def longest_span(golds: Sequence[Gold]) -> int:
     """The longest gold span, in tokens; 0 without spans."""
     return max((end - start for gold in golds for start, end, _ in gold.spans), default=0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import srsly
 from spacy import util
 from spacy.errors import Errors
@@ -17,8 +19,14 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from typing_extensions import Self
 
+from ..llm.frozen import FrozenLLM
 from ..log import logger
 from ..shims import HeadShim, LLMShim
+
+# Seconds of reading within one batch that the log speaks of, beside reading ahead.
+_SECONDS_WORTH_A_LINE = 3.0
+# The file of a bundled LLM that says which `name` it stands for.
+_BUNDLED_NAME = "llm2ner_name.json"
 
 
 class LLMPipe(TrainablePipe):
@@ -92,12 +100,57 @@ class LLMPipe(TrainablePipe):
         if not all(shim.is_built for shim in self._shims(HeadShim)):
             raise ValueError(Errors.E109.format(name=self.name))
 
-    def _read_ahead(self, docs: list[Doc]) -> None:
+    def _read_ahead(self, docs: list[Doc]) -> list[np.ndarray]:
+        """Have the LLM read docs as far as they can be remembered: their states, or nothing."""
+        states: list[np.ndarray] = []
         for shim in self._llm_shims():
             shim.llm.remember()
             if shim.llm.has_room():
-                with ReadingLog(self, len(docs), always=True):
-                    shim.llm.states(docs)
+                with ReadingLog(self, always=True):
+                    states = shim.llm.states(docs)
+        return states
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+        """Process a stream of docs in batches.
+
+        A batch also ends when its states fill half of the memory of recent texts: the next
+        component on the same LLM finds them there, because it asks for the same batches.
+
+        stream (Iterable[Doc]): The docs.
+        batch_size (int): The most docs in a batch.
+        YIELDS (Doc): The docs, in order.
+
+        DOCS: https://spacy.io/api/spancategorizer#pipe
+        """
+        error_handler = self.get_error_handler()
+        for docs in self._batches(stream, batch_size):
+            try:
+                self.set_annotations(docs, self.predict(docs))
+                yield from docs
+            except Exception as error:
+                error_handler(self.name, self, docs, error)
+
+    def _batches(self, stream: Iterable[Doc], batch_size: int) -> Iterator[list[Doc]]:
+        budget: float | None = None
+        docs: list[Doc] = []
+        tokens = 0
+        for doc in stream:
+            docs.append(doc)
+            tokens += len(doc)
+            if budget is None:
+                budget = self._tokens_at_once()
+            # Never by looking at the next doc: the component before would have to read on for it.
+            if len(docs) >= batch_size or tokens >= budget:
+                yield docs
+                docs, tokens = [], 0
+        if docs:
+            yield docs
+
+    def _tokens_at_once(self) -> float:
+        try:
+            return min((shim.llm.tokens_at_once() for shim in self._llm_shims()), default=math.inf)
+        except Exception:  # an LLM that is not there: `predict` says so, if any text needs it
+            return math.inf
 
     def _warn(self, code: str, sentence: str) -> None:
         """Warn once per training, in a form that `spacy.errors.filter_warning` can match."""
@@ -166,13 +219,14 @@ class LLMPipe(TrainablePipe):
         }
         if self.cfg.get("bundle_llm"):
             for shim in self._llm_shims():
-                serialize["llm"] = shim.llm.save_bundle
+                serialize["llm"] = partial(_save_bundle, shim.llm)
         util.to_disk(path, serialize, exclude)
 
     def from_disk(
         self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
     ) -> Self:
-        """Load labels and head. The LLM is loaded when it is first needed.
+        """Load labels and head. The LLM is loaded when it is first needed: the bundled one, unless
+        the setting `name` has been overridden.
 
         path (Union[str, Path]): The component's folder.
         exclude (Iterable[str]): Parts to leave as they are.
@@ -190,7 +244,8 @@ class LLMPipe(TrainablePipe):
         bundle = Path(path) / "llm"
         if "llm" not in exclude and bundle.is_dir():
             for shim in self._llm_shims():
-                shim.llm.use_bundle(bundle)
+                if _bundled_name(bundle) in (None, shim.llm.settings.name):
+                    shim.llm.use_bundle(bundle)
         return self
 
     def _stored_cfg(self) -> dict[str, Any]:
@@ -216,25 +271,40 @@ class LLMPipe(TrainablePipe):
 class ReadingLog:
     """Says in the log what the LLM had to read and what was remembered, while training.
 
+    Equal texts count as one: they are read and remembered together.
+
     pipe (LLMPipe): The component.
-    n_docs (int): The texts that are about to be needed.
-    always (bool): Also say so if nothing had to be read.
+    always (bool): Also say so if the LLM needed no more than a moment.
     """
 
-    def __init__(self, pipe: LLMPipe, n_docs: int, *, always: bool) -> None:
-        self.pipe, self.n_docs, self.always = pipe, n_docs, always
+    def __init__(self, pipe: LLMPipe, *, always: bool) -> None:
+        self.llms = [shim.llm for shim in pipe._llm_shims()]
+        self.name, self.always = pipe.name, always
+
+    def _counts(self) -> list[tuple[int, int, float]]:
+        return [(llm.texts_asked, llm.texts_read, llm.seconds) for llm in self.llms]
 
     def __enter__(self) -> None:
-        self.started = time.perf_counter()
-        self.before = [shim.llm.texts_read for shim in self.pipe._llm_shims()]
+        self.before = self._counts()
 
     def __exit__(self, *_: object) -> None:
-        for shim, before in zip(self.pipe._llm_shims(), self.before, strict=True):
-            count = shim.llm.texts_read - before
-            if not shim.llm.remembering or (count == 0 and not self.always):
-                continue
-            seconds = f" in {time.perf_counter() - self.started:.0f} s" if count else ""
-            logger.info(
-                "%s: of %d texts the LLM read %d%s; %d were remembered",
-                *(self.pipe.name, self.n_docs, count, seconds, self.n_docs - count),
-            )
+        for llm, before, after in zip(self.llms, self.before, self._counts(), strict=True):
+            asked, read = after[0] - before[0], after[1] - before[1]
+            seconds = after[2] - before[2]
+            if llm.remembering and (self.always or seconds > _SECONDS_WORTH_A_LINE):
+                took = f" in {seconds:.0f} s" if read else ""
+                logger.info(
+                    "%s: of %d texts the LLM read %d%s; %d were remembered",
+                    *(self.name, asked, read, took, asked - read),
+                )
+
+
+def _save_bundle(llm: FrozenLLM, folder: Path) -> None:
+    llm.save_bundle(folder)
+    srsly.write_json(folder / _BUNDLED_NAME, {"name": llm.settings.name})
+
+
+def _bundled_name(folder: Path) -> str | None:
+    """The setting `name` of the pipeline that the bundle was written by; None if it is not said."""
+    path = folder / _BUNDLED_NAME
+    return srsly.read_json(path)["name"] if path.is_file() else None

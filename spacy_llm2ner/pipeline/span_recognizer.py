@@ -15,9 +15,11 @@ from thinc.api import Config, Model
 from thinc.types import Floats3d
 
 from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten
+from ..log import logger
 from ..losses import SpanBCE, SpanLoss
+from ..shims import HeadShim
 from .annotate import ON_EXISTING_ENTS, OnExistingEnts, make_spans, write_ents, write_spans
-from .gold import Gold, longest_span, read_gold, target_band
+from .gold import Gold, count_unseen, longest_span, read_gold, target_band
 from .llm_pipe import LLMPipe, ReadingLog
 from .scorer import score_span_recognizer, unscored_weights
 
@@ -126,7 +128,7 @@ class SpanRecognizer(LLMPipe):
         thresholds = self._thresholds()
         decoding = self.cfg["decoding"]
         predictions: list[Spans] = []
-        with ReadingLog(self, len(docs), always=False):
+        with ReadingLog(self, always=False):
             for some in _within_budget(docs, _PREDICT_TOKENS):
                 for logits in self.model.predict(some):
                     band = self.model.ops.to_numpy(logits)
@@ -159,6 +161,13 @@ class SpanRecognizer(LLMPipe):
         threshold = self.cfg["threshold"]
         if not isinstance(threshold, dict):
             return np.full(len(self.labels), threshold, dtype=np.float32)
+        unknown = sorted({*threshold} - {*self.labels})
+        if unknown:
+            self._warn(
+                "L2N-W06",
+                f"the setting 'threshold' names {', '.join(unknown)}, but the component's labels "
+                f"are {', '.join(self.labels)}: that threshold acts on nothing.",
+            )
         given = [threshold.get(label, DEFAULT_THRESHOLD) for label in self.labels]
         return np.array(given, dtype=np.float32)
 
@@ -181,7 +190,7 @@ class SpanRecognizer(LLMPipe):
         labels (Optional[List[str]]): The labels; None = those of the data. `spacy init labels`
             makes a file of them.
         RAISES: TypeError if `get_examples` is not what is described above; ValueError if there are
-            no labels.
+            no labels, or if gold labels are missing from those that are given.
 
         DOCS: https://spacy.io/api/spancategorizer#initialize
         """
@@ -193,36 +202,49 @@ class SpanRecognizer(LLMPipe):
         for label in labels:
             self.add_label(label)
         self._require_labels()
+        self._require_known_labels(golds)
+        self._thresholds()  # says so if it names labels that there are not
         width = self._band_width(golds)
         self._report_lost(golds, width)
         self._report_score_weights(nlp)
-        sample = self._read_corpus(get_examples)
+        sample, unseen = self._read_corpus(get_examples)
+        if unseen:
+            self._warn(
+                "L2N-W05",
+                f"{unseen} of {sum(len(gold.spans) for gold in golds)} gold spans of the training "
+                f"data begin or end with a token that no piece of the LLM's tokenizer touches, and "
+                f"can be neither learnt nor found.",
+            )
         # From here on the head belongs to this LLM, whichever one it may have known before.
         for shim in self._llm_shims():
             shim.record()
         empty = self.model.ops.alloc3f(0, width, len(self.labels))
         self.model.initialize(X=sample, Y=[empty])
 
-    def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> list[Doc]:
-        """Let the LLM read all texts, as far as they can be remembered; return a sample of docs."""
+    def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> tuple[list[Doc], int]:
+        """Let the LLM read all texts, as far as they can be remembered.
+
+        RETURNS (Tuple[List[Doc], int]): A sample of docs; how many gold spans have no state at one
+            of their edges.
+        """
         sample: list[Doc] = []
-        sampled = 0
-        stream = (example.predicted for example in get_examples())
-        while docs := list(islice(stream, _READ_DOCS)):
-            self._read_ahead(docs)
-            for doc in docs:
+        sampled = unseen = 0
+        stream = iter(get_examples())
+        while examples := list(islice(stream, _READ_DOCS)):
+            states = self._read_ahead([example.predicted for example in examples])
+            unseen += count_unseen(examples, states, self.key)
+            for example in examples:
                 if sampled < _SAMPLE_TOKENS:
-                    sample.append(doc)
-                    sampled += len(doc)
-        return sample
+                    sample.append(example.predicted)
+                    sampled += len(example.predicted)
+        for shim in self._llm_shims():
+            logger.info("%s: %s", self.name, shim.llm.summary())
+        return sample, unseen
 
     @property
     def max_span_tokens(self) -> int | None:
         """The head's setting; None if the width comes from the data."""
-        for node in self.model.walk():
-            if node.attrs.get("max_span_tokens") is not None:
-                return int(node.attrs["max_span_tokens"])
-        return None
+        return next((s.max_span_tokens for s in self._shims(HeadShim) if s.max_span_tokens), None)
 
     def _band_width(self, golds: list[Gold]) -> int:
         longest = longest_span(golds) or _MAX_SPAN_TOKENS_WITHOUT_DATA
@@ -284,15 +306,16 @@ class SpanRecognizer(LLMPipe):
         targets, weights = [], []
         for example, logits in zip(examples, scores, strict=True):
             gold = read_gold(example, self.key)
-            self._require_known_labels(gold, columns)
+            self._require_known_labels([gold])
             target, weight = target_band(gold, logits.shape[1], columns)
             targets.append(asarray(target))
             # Spans that begin or end at a token without a state are no candidates.
             weights.append(asarray(weight) * (logits > ILLEGAL_LOGIT))
         return self.loss(scores, targets, weights)
 
-    def _require_known_labels(self, gold: Gold, columns: dict[str, int]) -> None:
-        unknown = sorted({label for _, _, label in gold.spans if label not in columns})
+    def _require_known_labels(self, golds: list[Gold]) -> None:
+        found = {label for gold in golds for _, _, label in gold.spans}
+        unknown = sorted(found.difference(self.labels))
         if unknown:
             raise ValueError(
                 f"{self.name}: the training data has spans labelled {', '.join(unknown)}, but the "
