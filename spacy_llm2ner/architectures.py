@@ -7,7 +7,8 @@ Torch modules and transformers are only imported when a model is built or used, 
 module: spaCy imports every plugin's entry points for each `spacy.blank()`.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: spaCy checks configs against the annotations of
+# registered functions, and older versions of it need types there, not strings.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -151,7 +152,7 @@ def _check_least(least: int, **settings: int | None) -> None:
             )
 
 
-def _make_span_scorer(settings: Mapping[str, Any], sizes: Mapping[str, Any]) -> nn.Module:
+def _make_span_scorer(settings: Mapping[str, Any], sizes: Mapping[str, Any]) -> "nn.Module":
     from .heads.span_scorer import SpanScorer
 
     return SpanScorer(**settings, **sizes)
@@ -159,7 +160,7 @@ def _make_span_scorer(settings: Mapping[str, Any], sizes: Mapping[str, Any]) -> 
 
 def torch_head(
     name: str,
-    build: Callable[[Mapping[str, int]], nn.Module],
+    build: Callable[[Mapping[str, int]], "nn.Module"],
     dropout: float | None = None,
     max_span_tokens: int | None = None,
 ) -> Model[States, Bands]:

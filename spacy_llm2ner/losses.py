@@ -1,6 +1,7 @@
 """Losses over bands of span scores, registered in spaCy's `misc` registry."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: spaCy checks configs against the annotations of
+# registered functions, and older versions of it need types there, not strings.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

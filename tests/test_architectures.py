@@ -229,7 +229,7 @@ def test_bytes_go_into_a_fresh_head(encoder: str) -> None:
     data = head.to_bytes()
     twin = new_head(encoder=encoder).from_bytes(data)
     assert close(twin.predict(states), head.predict(states))
-    assert twin.get_dim("nO") == 3 and twin.attrs["max_span_tokens"] == 4
+    assert twin.get_dim("nO") == 3 and twin.shims[0].sizes["max_span_tokens"] == 4
     assert twin.to_bytes() == data
 
 

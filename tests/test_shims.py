@@ -59,6 +59,14 @@ def step(shim: HeadShim, optimizer: Optimizer | None, seed: int = 0) -> None:
         shim.finish_update(optimizer)
 
 
+def test_predicting_never_switches_dropout_on() -> None:
+    shim = make_built()
+    shim.predict(ArgsKwargs((torch.randn(2, 7, 2, 6),), {}))
+    assert not any(module.training for module in shim.module.modules())
+    shim.begin_update(ArgsKwargs((torch.randn(2, 7, 2, 6),), {}))
+    assert all(module.training for module in shim.module.modules())
+
+
 # Going to bytes and back ----------------------------------------------------------------------
 
 

@@ -123,9 +123,9 @@ def count_unseen(examples: Sequence[Example], states: Sequence[np.ndarray], span
     """
     count = 0
     for example, rows in zip(examples, states, strict=False):
-        seen = rows[:, 0].any(axis=1)
+        seen: list[bool] = np.any(rows[:, 0], axis=1).tolist()
         # Gold is read once more for docs with such tokens only, which are rare.
-        if not all(seen[i] or token.is_space for i, token in enumerate(example.predicted)):
+        if not all(s or token.is_space for s, token in zip(seen, example.predicted, strict=True)):
             spans = read_gold(example, spans_key).spans
             count += sum(not (seen[start] and seen[end - 1]) for start, end, _ in spans)
     return count

@@ -308,3 +308,17 @@ def _bundled_name(folder: Path) -> str | None:
     """The setting `name` of the pipeline that the bundle was written by; None if it is not said."""
     path = folder / _BUNDLED_NAME
     return srsly.read_json(path)["name"] if path.is_file() else None
+
+
+def within_budget(docs: list[Doc], tokens: int) -> Iterator[list[Doc]]:
+    """Consecutive runs of docs of at most `tokens` tokens (or one longer doc)."""
+    run: list[Doc] = []
+    size = 0
+    for doc in docs:
+        if run and size + len(doc) > tokens:
+            yield run
+            run, size = [], 0
+        run.append(doc)
+        size += len(doc)
+    if run:
+        yield run

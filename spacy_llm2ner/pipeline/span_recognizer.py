@@ -1,8 +1,9 @@
 """The span recogniser: `nlp.add_pipe("llm2ner")`."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: spaCy checks configs against the annotations of
+# registered functions, and older versions of it need types there, not strings.
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Literal, cast
 
@@ -18,9 +19,16 @@ from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten
 from ..log import logger
 from ..losses import SpanBCE, SpanLoss
 from ..shims import HeadShim
-from .annotate import ON_EXISTING_ENTS, OnExistingEnts, make_spans, write_ents, write_spans
+from .annotate import (
+    ON_EXISTING_ENTS,
+    OnExistingEnts,
+    check_threshold,
+    make_spans,
+    write_ents,
+    write_spans,
+)
 from .gold import Gold, count_unseen, longest_span, read_gold, target_band
-from .llm_pipe import LLMPipe, ReadingLog
+from .llm_pipe import LLMPipe, ReadingLog, within_budget
 from .scorer import score_span_recognizer, unscored_weights
 
 DEFAULT_CONFIG = """
@@ -91,7 +99,7 @@ class SpanRecognizer(LLMPipe):
                     f"{name}: the setting '{setting}' is '{value}'; "
                     f"accepted are {', '.join(accepted)}."
                 )
-        _check_threshold(name, threshold)
+        check_threshold(name, threshold)
         super().__init__(
             vocab,
             model,
@@ -129,7 +137,7 @@ class SpanRecognizer(LLMPipe):
         decoding = self.cfg["decoding"]
         predictions: list[Spans] = []
         with ReadingLog(self, always=False):
-            for some in _within_budget(docs, _PREDICT_TOKENS):
+            for some in within_budget(docs, _PREDICT_TOKENS):
                 for logits in self.model.predict(some):
                     band = self.model.ops.to_numpy(logits)
                     predictions.append(decode(band, thresholds, decoding))
@@ -328,30 +336,6 @@ class SpanRecognizer(LLMPipe):
 def _no_spans() -> Spans:
     whole = np.zeros(0, dtype=np.int32)
     return Spans(whole, whole, whole, np.zeros(0, dtype=np.float32))
-
-
-def _within_budget(docs: list[Doc], tokens: int) -> Iterator[list[Doc]]:
-    """Consecutive runs of docs of at most `tokens` tokens (or one longer doc)."""
-    run: list[Doc] = []
-    size = 0
-    for doc in docs:
-        if run and size + len(doc) > tokens:
-            yield run
-            run, size = [], 0
-        run.append(doc)
-        size += len(doc)
-    if run:
-        yield run
-
-
-def _check_threshold(name: str, threshold: float | dict[str, float]) -> None:
-    values = threshold.values() if isinstance(threshold, dict) else [threshold]
-    for value in values:
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(
-                f"{name}: the setting 'threshold' is {threshold}; probabilities from 0 to 1 are "
-                f"expected, one for all labels or one per label."
-            )
 
 
 @Language.factory(

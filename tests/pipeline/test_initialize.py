@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -70,8 +73,58 @@ def test_explicit_labels(fresh: Language):
 
 def test_given_labels_are_taken_as_they_are(fresh: Language):
     pipe = fresh.get_pipe("llm2ner")
-    pipe.initialize(lambda: examples(fresh), nlp=fresh, labels=["PER", "EXTRA"])
-    assert pipe.labels == ("PER", "EXTRA")
+    given = ["PER", "EXTRA", "ORG", "LOC"]
+    pipe.initialize(lambda: examples(fresh), nlp=fresh, labels=given)
+    assert pipe.labels == tuple(given)
+
+
+def test_given_labels_must_cover_the_data(fresh: Language):
+    pipe = fresh.get_pipe("llm2ner")
+    with pytest.raises(ValueError, match=r"spans labelled LOC, ORG, but .* are PER, EXTRA"):
+        pipe.initialize(lambda: examples(fresh), nlp=fresh, labels=["PER", "EXTRA"])
+    assert not llm_of(pipe).is_loaded
+
+
+def test_thresholds_of_unknown_labels_are_reported(tiny_llm: Path, tmp_path: Path):
+    nlp = make_nlp(tiny_llm, threshold={"PER": 0.4, "PERSON": 0.9})
+    with pytest.warns(UserWarning, match=r"\[L2N-W06\] llm2ner: .* names PERSON, but") as caught:
+        nlp.initialize(lambda: examples(nlp))
+        nlp("Ada met Babbage.")
+    assert len(caught) == 1
+    nlp.to_disk(tmp_path / "model")
+    loaded = spacy.load(tmp_path / "model")
+    with pytest.warns(UserWarning, match=r"\[L2N-W06\]"):
+        loaded("Ada met Babbage.")
+
+
+def test_gold_at_tokens_without_a_state_is_reported(tiny_llm: Path, tmp_path: Path):
+    """As a BERT tokenizer does, this one drops zero width spaces."""
+    llm = shutil.copytree(tiny_llm, tmp_path / "llm")
+    tokenizer = srsly.read_json(llm / "tokenizer.json")
+    dropped = {"type": "Replace", "pattern": {"String": "\u200b"}, "content": ""}
+    srsly.write_json(llm / "tokenizer.json", {**tokenizer, "normalizer": dropped})
+    nlp = make_nlp(llm)
+    words = ["Ada", "\u200b", "met", "Babbage"]
+    gold = Doc(nlp.vocab, words=words, ents=["B-PER", "I-PER", "O", "B-PER"])
+    data = [Example(Doc(nlp.vocab, words=words), gold)]
+    with pytest.warns(UserWarning, match=r"\[L2N-W05\] llm2ner: 1 of 2 gold spans"):
+        nlp.initialize(lambda: data)
+
+
+def test_equal_texts_count_once_in_the_log(fresh: Language, caplog: pytest.LogCaptureFixture):
+    data = [ents_example(fresh, "Ada saw the log.", [("Ada", "PER")]) for _ in range(3)]
+    logger = logging.getLogger("spacy")
+    logger.addHandler(caplog.handler)
+    try:
+        fresh.initialize(lambda: data)
+        fresh("Babbage saw nothing of it.")
+        llm_of(fresh.get_pipe("llm2ner")).seconds -= 100  # no line for a moment of reading
+        fresh("Nor did London.")
+    finally:
+        logger.removeHandler(caplog.handler)
+    first, last = dict.fromkeys(caplog.messages)
+    assert re.search(r"of 1 texts the LLM read 1 in \d+ s; 0 were remembered$", first)
+    assert "state store in RAM" in last
 
 
 def test_labels_from_a_file(tiny_llm: Path, tmp_path: Path):

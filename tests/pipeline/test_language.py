@@ -17,6 +17,7 @@ from spacy.util import ignore_error, logger, raise_error
 from spacy.vocab import Vocab
 
 from spacy_llm2ner.llm import frozen
+from spacy_llm2ner.llm.store import StateStore
 from tests.pipeline.sample import DATA, examples, found, llm_of, train
 from tests.tiny import make_nlp, pipe_config, save_tiny_llama
 
@@ -74,6 +75,39 @@ print([len(doc.ents) for doc in docs])
         check=True,
     )
     assert done.stdout.strip() == str([2] * 6)
+
+
+def test_two_processes_without_an_llm_in_the_parent(trained_folder: Path, tmp_path: Path):
+    """With a warm store only the head runs in the parent, and its torch threads count as well."""
+    text = "Ada Lovelace met Charles Babbage. " * 30
+    store = {
+        "@misc": "spacy_llm2ner.StateStore.v1",
+        "path": str(tmp_path / "states"),
+        "serve": True,
+    }
+    code = f"""
+import spacy, torch
+torch.set_num_threads(2)
+nlp = spacy.load({str(trained_folder)!r}, config={{
+    "components.llm2ner.model.llm.store": {store!r}
+}})
+shim = nlp.get_pipe("llm2ner").model.get_ref("llm").shims[0]
+list(nlp.pipe([{text!r}] * 4))
+loaded = shim.llm.is_loaded
+docs = list(nlp.pipe([{text!r}] * 6, n_process=2, batch_size=2))
+print(loaded, [doc.has_annotation("ENT_IOB") for doc in docs])
+"""
+    said = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout.strip()
+        for _ in ("cold", "warm")
+    ]
+    assert said == [f"{loaded} {[True] * 6}" for loaded in (True, False)]
 
 
 def test_memory_zone(trained: Language):
@@ -188,11 +222,33 @@ def test_two_heads_share_one_llm_and_one_pass(tmp_path: Path):
 
     nlp = copy.deepcopy(nlp)
     one, two = (llm_of(nlp.get_pipe(name)) for name in ("one", "two"))
-    one.remembering = two.remembering = False
+    for llm in (one, two):
+        llm.remember(False)
+        assert not llm.remembering
     before = one.texts_read + two.texts_read
     fresh = [f"Text {i} for one pass of two heads." for i in range(5)]
     list(nlp.pipe(fresh))
     assert one.texts_read + two.texts_read - before == len(fresh)
+
+
+@pytest.mark.parametrize("heads", [2, 3])
+def test_heads_share_one_pass_over_a_batch_larger_than_the_memory(
+    trained_folder: Path, monkeypatch: pytest.MonkeyPatch, heads: int
+):
+    nlp = spacy.blank("en")
+    for i in range(heads):
+        nlp.add_pipe("llm2ner", source=spacy.load(trained_folder), name=f"head{i}")
+    llms = [llm_of(nlp.get_pipe(name)) for name in nlp.pipe_names]
+    texts = [f"Text {i} is for one pass of all heads." for i in range(60)]
+    # The memory holds about 10 of them.
+    tokens = sum(len(nlp.make_doc(text)) for text in texts[:10])
+    small = StateStore(ram_mb=2 * len(llms[0].layers) * llms[0].width * tokens / 2**20)
+    monkeypatch.setattr(frozen, "_recent", small)
+    before = [llm.texts_read for llm in llms]
+    docs = list(nlp.pipe(texts, batch_size=50))
+    assert [doc.text for doc in docs] == texts
+    read = [llm.texts_read - n for llm, n in zip(llms, before, strict=True)]
+    assert read == [60] + [0] * (heads - 1)
 
 
 def test_loaded_pipelines_share_one_llm(trained_folder: Path):

@@ -118,6 +118,20 @@ def test_config_override_wins(trained_folder: Path, setting: str, value):
     assert list(doc.spans) == ["mine" if setting == "spans_key" else "sc"]
 
 
+@pytest.mark.parametrize("width", [1, 4, None])
+def test_override_of_the_heads_width(trained_folder: Path, width: int | None):
+    """The stored head covers 4 tokens: another number is not ignored silently."""
+    override = {"components.llm2ner.model.head.max_span_tokens": width}
+    if width == 1:
+        with pytest.raises(ValueError, match=r"'max_span_tokens' of the head is 1, .* with 4"):
+            spacy.load(trained_folder, config=override)
+        return
+    nlp = spacy.load(trained_folder, config=override)
+    for one in (nlp, copy.deepcopy(nlp), pickle.loads(pickle.dumps(nlp))):
+        assert one.get_pipe("llm2ner").max_span_tokens == width
+        assert found(one(TEXTS[0])) == DATA[0][1]
+
+
 def test_thresholds_per_label_are_kept_in_the_config(trained: Language, tmp_path: Path):
     config = trained.config.copy()
     config["components"]["llm2ner"]["threshold"] = {"PER": 1.0}
@@ -225,6 +239,9 @@ def test_bundled_llm(tmp_path: Path):
     loaded.to_disk(tmp_path / "moved")
     assert found(spacy.load(tmp_path / "moved")(TEXTS[1])) == DATA[1][1]
     assert found(pickle.loads(pickle.dumps(loaded))(TEXTS[2])) == DATA[2][1]
+    # An override of the name wins over the bundle.
+    with pytest.raises(ValueError, match="trained on the states of another LLM"):
+        with_llm(tmp_path / "model", name=str(other_llm(tmp_path)))(TEXTS[0])
     # Excluded, the name counts, and that is gone.
     loaded.get_pipe("llm2ner").to_disk(tmp_path / "without", exclude=["llm", "vocab"])
     assert not (tmp_path / "without" / "llm").exists()
