@@ -110,6 +110,10 @@ class LLMPipe(TrainablePipe):
                     states = shim.llm.states(docs)
         return states
 
+    def _log_summaries(self) -> None:
+        for shim in self._llm_shims():
+            logger.info("%s: %s", self.name, shim.llm.summary())
+
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Process a stream of docs in batches.
 

@@ -16,7 +16,6 @@ from thinc.api import Config, Model
 from thinc.types import Floats3d
 
 from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten
-from ..log import logger
 from ..losses import SpanBCE, SpanLoss
 from ..shims import HeadShim
 from .annotate import (
@@ -245,8 +244,7 @@ class SpanRecognizer(LLMPipe):
                 if sampled < _SAMPLE_TOKENS:
                     sample.append(example.predicted)
                     sampled += len(example.predicted)
-        for shim in self._llm_shims():
-            logger.info("%s: %s", self.name, shim.llm.summary())
+        self._log_summaries()
         return sample, unseen
 
     @property
