@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from packaging.version import Version
 
 from spacy_llm2ner.llm.frozen import FrozenLLM, FrozenLLMSettings
 
@@ -178,7 +179,8 @@ def test_a_bundled_model_gives_the_same_states(tmp_path: Path, folder_of: GetFol
 
 
 @pytest.mark.skipif(
-    transformers.__version__ < "4.53", reason="older transformers cannot take it out"
+    Version(transformers.__version__) < Version("4.53"),
+    reason="older transformers cannot take it out",
 )
 def test_the_language_model_within_a_model_for_text_and_images(tmp_path: Path):
     family = FAMILIES["gemma3"]
