@@ -18,7 +18,8 @@ from results import markdown_table, write
 OURS = """
 import time, spacy, thinc.api
 started = time.perf_counter()
-import spacy_llm2ner.pipeline.span_recognizer, spacy_llm2ner.architectures
+import spacy_llm2ner.pipeline.span_recognizer, spacy_llm2ner.architectures.frozen_llm
+import spacy_llm2ner.architectures.span_recognizer, spacy_llm2ner.architectures.span_scorer
 print(time.perf_counter() - started)
 """
 SPACY = """

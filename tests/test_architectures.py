@@ -17,12 +17,10 @@ from spacy.tokens import Doc
 from spacy.util import registry
 from thinc.api import Adam, Model, set_dropout_rate
 
-from spacy_llm2ner import architectures
-from spacy_llm2ner.architectures import (
-    build_frozen_llm,
-    build_span_recognizer,
-    build_span_scorer,
-)
+from spacy_llm2ner.architectures import torch_head
+from spacy_llm2ner.architectures.frozen_llm import build_frozen_llm
+from spacy_llm2ner.architectures.span_recognizer import build_span_recognizer
+from spacy_llm2ner.architectures.span_scorer import build_span_scorer
 
 from .tiny import TEXTS, llm_config
 
@@ -99,7 +97,7 @@ def test_predicting_equals_training_without_dropout(encoder: str) -> None:
 def test_parts_give_the_same_as_the_whole(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     head, states = make_head(encoder=encoder), make_states(7, 70, 0, 2, 12, 70, 1)
     together = head.predict(states)
-    monkeypatch.setattr(architectures, "_PREDICT_TOKENS", 20)
+    monkeypatch.setattr(torch_head, "_PREDICT_TOKENS", 20)
     assert close(head.predict(states), together)
     assert close([head.predict([text])[0] for text in states], together)
     assert close(head.predict(states[::-1])[::-1], together)
@@ -374,7 +372,8 @@ def run_python(code: str) -> str:
 
 def test_importing_loads_nothing_heavy() -> None:
     found = run_python(
-        "import sys, spacy_llm2ner.architectures, spacy_llm2ner.losses, spacy_llm2ner.shims\n"
+        "import sys, spacy_llm2ner.architectures.frozen_llm, spacy_llm2ner.losses\n"
+        "import spacy_llm2ner.architectures.span_scorer, spacy_llm2ner.shims\n"
         "heavy = ('transformers', 'datasets', 'lmdb', 'safetensors', 'tokenizers')\n"
         "print([name for name in heavy if name in sys.modules])"
     )

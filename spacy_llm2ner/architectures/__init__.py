@@ -1,0 +1,8 @@
+"""The Thinc models, registered: the one place where llm/ and heads/ meet.
+
+    docs --FrozenLLM--> states, float16 (tokens, layers, width)
+         --head-------> logits (tokens, width, labels)
+
+Torch modules and transformers are only imported when a model is built or used, never by these
+files: spaCy imports every plugin's entry points for each `spacy.blank()`.
+"""

@@ -1,0 +1,72 @@
+"""states -> scores of typed spans."""
+
+# No `from __future__ import annotations`: spaCy checks configs against the annotations of
+# registered functions, and older versions of it need types there, not strings.
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from thinc.api import Model
+
+from .torch_head import torch_head
+from .types import Bands, States
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build_span_scorer(
+    hidden_width: int = 256,
+    encoder: Literal["none", "conv", "lstm", "attention"] = "conv",
+    depth: int = 2,
+    rank: int = 32,
+    max_span_tokens: int | None = None,
+    dropout: float | None = None,
+) -> Model[States, Bands]:
+    """The typed span head (`spacy_llm2ner.SpanScorer.v1`): see `heads.span_scorer.SpanScorer`.
+
+    hidden_width (int): Size of a token's features inside the head.
+    encoder (str): The small bidirectional encoder: "none", "conv", "lstm" or "attention".
+    depth (int): Its layers.
+    rank (int): Rank of the bilinear part, per label.
+    max_span_tokens (Optional[int]): Longest span. null: what covers the training data's spans (up
+        to a cap that the component states).
+    dropout (Optional[float]): null: the `dropout` of [training] acts; a number is used instead.
+    RETURNS (Model[List[Floats3d], List[Floats3d]]): states -> logits (tokens, width, labels).
+    RAISES: ValueError for a setting out of range.
+    """
+    from ..heads.layers import check_encoder
+
+    _check_least(1, hidden_width=hidden_width, rank=rank, max_span_tokens=max_span_tokens)
+    _check_least(0, depth=depth)
+    check_encoder(encoder, hidden_width)
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ValueError(
+            f"llm2ner: the setting 'dropout' of the head is {dropout}; accepted are 0 to below 1, "
+            f"or null."
+        )
+    settings = {
+        "hidden_width": hidden_width,
+        "encoder": encoder,
+        "depth": depth,
+        "rank": rank,
+        "dropout": dropout or 0.0,
+    }
+    build = partial(_make_span_scorer, settings)
+    return torch_head("span_scorer", build, dropout=dropout, max_span_tokens=max_span_tokens)
+
+
+def _check_least(least: int, **settings: int | None) -> None:
+    for setting, value in settings.items():
+        if value is not None and value < least:
+            raise ValueError(
+                f"llm2ner: the setting '{setting}' of the head is {value}; "
+                f"at least {least} is needed."
+            )
+
+
+def _make_span_scorer(settings: Mapping[str, Any], sizes: Mapping[str, Any]) -> "nn.Module":
+    from ..heads.span_scorer import SpanScorer
+
+    return SpanScorer(**settings, **sizes)
