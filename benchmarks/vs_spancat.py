@@ -191,7 +191,9 @@ def main() -> None:
         return
     results = []
     # A stopped run goes on where it was; other settings or another commit are another run.
-    state = str([sorted(vars(args).items()), environment(), Path(__file__).read_text("utf8")])
+    state = str(
+        [sorted(vars(args).items()), environment()["packages"], Path(__file__).read_text("utf8")]
+    )
     kept = CACHE / f"vs_spancat-{hashlib.sha256(state.encode('utf8')).hexdigest()[:12]}"
     kept.mkdir(parents=True, exist_ok=True)
     for system in SYSTEMS:
