@@ -10,6 +10,7 @@ from .conll import (
     read_conll,
 )
 from .docs import make_docs
+from .jsonl import JsonlCorpus, JsonlError, create_jsonl_corpus
 from .reader import ConllCorpus, create_conll_corpus
 from .spacing import spaces_for
 from .tags import (
@@ -32,10 +33,13 @@ __all__ = [
     "ConllFile",
     "ConllReport",
     "ConllSentence",
+    "JsonlCorpus",
+    "JsonlError",
     "Scheme",
     "TagSpan",
     "count_repairs",
     "create_conll_corpus",
+    "create_jsonl_corpus",
     "detect_scheme",
     "make_docs",
     "parse_conll",

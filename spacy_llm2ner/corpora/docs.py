@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from spacy.tokens import Doc, Span
+from spacy.util import filter_spans
 from spacy.vocab import Vocab
 
 from .conll import DOCUMENT_BORDER, ConllDocument, ConllReport, ConllSentence
@@ -12,7 +13,11 @@ SOURCE_KEY = "llm2ner_source"
 
 
 def make_docs(
-    documents: Iterable[ConllDocument], vocab: Vocab, *, sentences_per_doc: int = 1
+    documents: Iterable[ConllDocument],
+    vocab: Vocab,
+    *,
+    sentences_per_doc: int = 1,
+    spans_key: str | None = None,
 ) -> Iterator[Doc]:
     """Make Docs whose tokens are the words of the corpus.
 
@@ -20,6 +25,8 @@ def make_docs(
     vocab: the vocabulary of the Docs.
     sentences_per_doc: 1 for a Doc per sentence, n for up to n neighbouring sentences of a document
         per Doc, 0 for a Doc per document. No Doc crosses a document border.
+    spans_key: the key of `doc.spans` that gets all spans, which may then overlap; `doc.ents` are
+        the longest disjoint ones. None: `doc.ents` only.
     YIELDS: the Docs in order, with sentence starts, `doc.ents`, all other tokens marked as outside,
         and in `doc.user_data["llm2ner_source"]` the file and the line where the Doc starts.
     RAISES: ValueError if sentences_per_doc is negative.
@@ -28,7 +35,8 @@ def make_docs(
     for document in documents:
         step = sentences_per_doc or max(len(document.sentences), 1)
         for start in range(0, len(document.sentences), step):
-            yield _make_doc(document.sentences[start : start + step], vocab, document.source)
+            sentences = document.sentences[start : start + step]
+            yield _make_doc(sentences, vocab, document.source, spans_key)
 
 
 def check_sentences_per_doc(sentences_per_doc: int) -> None:
@@ -60,7 +68,9 @@ def border_warnings(report: ConllReport, sentences_per_doc: int) -> list[str]:
     ]
 
 
-def _make_doc(sentences: Sequence[ConllSentence], vocab: Vocab, source: str) -> Doc:
+def _make_doc(
+    sentences: Sequence[ConllSentence], vocab: Vocab, source: str, spans_key: str | None
+) -> Doc:
     words: list[str] = []
     spaces: list[bool] = []
     sent_starts: list[bool | int | None] = []
@@ -75,6 +85,9 @@ def _make_doc(sentences: Sequence[ConllSentence], vocab: Vocab, source: str) -> 
         entities += [(start + offset, end + offset, label) for start, end, label in sentence.spans]
     doc = Doc(vocab, words=words, spaces=spaces, sent_starts=sent_starts)
     spans = [Span(doc, start, end, label=label) for start, end, label in entities]
+    if spans_key is not None:
+        doc.spans[spans_key] = spans
+        spans = filter_spans(spans)
     # default: words outside an entity are known to be outside, not unannotated. The Scorer and
     # the training of `ner` pass over unannotated tokens.
     doc.set_ents(spans, default="outside")

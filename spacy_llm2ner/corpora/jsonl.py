@@ -1,0 +1,182 @@
+"""The corpus reader `spacy_llm2ner.JsonlCorpus.v1`: a sentence per line, nested spans too."""
+
+# No `from __future__ import annotations`: spaCy's registry checks a config against the annotations
+# of create_jsonl_corpus, which must be types and not strings.
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from ..log import logger
+from .conll import ConllDocument, ConllSentence
+from .docs import check_sentences_per_doc, make_docs
+from .tags import TagSpan, read_spans
+
+# Which fields hold words and spans, and whether the last number of a span is its last word (1) or
+# the word behind it (0).
+_FIELDS = {"tokens": ("spans", 0), "tokenized_text": ("ner", 1)}
+
+
+class JsonlError(ValueError):
+    """A line that is none of the accepted objects."""
+
+
+def create_jsonl_corpus(
+    path: Path | None,
+    *,
+    sentences_per_doc: int = 1,
+    limit: int = 0,
+    spans_key: str = "sc",
+    label2id: dict[str, int] | None = None,
+) -> Callable[[Language], Iterable[Example]]:
+    """Make a reader of a JSON Lines file, for [corpora.train] and [corpora.dev] of a config.
+
+    Registered as reader `spacy_llm2ner.JsonlCorpus.v1`. The arguments are those of JsonlCorpus.
+
+    path: the file.
+    sentences_per_doc: 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
+    limit: the number of Docs to read; 0 for all.
+    spans_key: the key of `doc.spans` that gets all spans.
+    label2id: what the numbers of integer tags mean, tag -> number.
+    RETURNS: the corpus.
+    RAISES: ValueError or FileNotFoundError, naming the setting, for arguments that cannot be.
+    """
+    return JsonlCorpus(
+        path,
+        sentences_per_doc=sentences_per_doc,
+        limit=limit,
+        spans_key=spans_key,
+        label2id=label2id,
+    )
+
+
+class JsonlCorpus:
+    """Iterate Example objects from a file with a JSON object per sentence.
+
+        {"tokens": ["in", "New", "York"], "spans": [[1, 3, "LOC"]], "doc": "a"}   end exclusive
+        {"tokens": ["in", "New", "York"], "tags": ["O", "B-LOC", "I-LOC"]}        or with numbers
+        {"tokenized_text": ["in", "New", "York"], "ner": [[1, 2, "LOC"]]}         end inclusive
+
+    Spans may overlap: all of them go to `doc.spans[spans_key]`, the longest disjoint ones to
+    `doc.ents`. Consecutive lines with the same "doc" are one document. The Docs have the words of
+    the file, with natural spacing.
+
+    path: the file.
+    sentences_per_doc: 1 for a Doc per sentence, n for up to n neighbouring sentences of a document
+        per Doc, 0 for a Doc per document. Without a field "doc" each line is a document.
+    limit: the number of Docs to read; 0 for all.
+    spans_key: the key of `doc.spans` that gets all spans.
+    label2id: what the numbers of integer tags mean, tag -> number.
+    RAISES: ValueError or FileNotFoundError, naming the setting, for arguments that cannot be.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        *,
+        sentences_per_doc: int = 1,
+        limit: int = 0,
+        spans_key: str = "sc",
+        label2id: dict[str, int] | None = None,
+    ) -> None:
+        if path is None or not Path(path).is_file():
+            raise FileNotFoundError(
+                f"spacy_llm2ner.JsonlCorpus.v1: the setting path is '{path}', which is no file: "
+                f"expected a file with a JSON object per line"
+            )
+        check_sentences_per_doc(sentences_per_doc)
+        if limit < 0:
+            raise ValueError(f"limit = {limit}: expected a number of Docs, or 0 for all")
+        self.path = Path(path)
+        self.sentences_per_doc = sentences_per_doc
+        self.limit = limit
+        self.spans_key = spans_key
+        self.tags = {number: tag for tag, number in (label2id or {}).items()}
+        self._documents: list[ConllDocument] | None = None
+
+    def __call__(self, nlp: Language) -> Iterator[Example]:
+        """Yield examples from the file.
+
+        nlp: the current nlp object.
+        YIELDS: the examples.
+        RAISES: JsonlError, with file and line, if the file cannot be read.
+        """
+        docs = make_docs(
+            self.documents,
+            nlp.vocab,
+            sentences_per_doc=self.sentences_per_doc,
+            spans_key=self.spans_key,
+        )
+        for reference in islice(docs, self.limit or None):
+            words = [token.text for token in reference]
+            spaces = [bool(token.whitespace_) for token in reference]
+            yield Example(Doc(nlp.vocab, words=words, spaces=spaces), reference)
+
+    @property
+    def documents(self) -> list[ConllDocument]:
+        """The sentences of the file, by document. Read at the first use, and summed up in the log.
+
+        RAISES: JsonlError, with file and line, if it cannot be read.
+        """
+        if self._documents is None:
+            self._documents = self._read()
+            sentences = [row for document in self._documents for row in document.sentences]
+            labels = Counter(label for row in sentences for _, _, label in row.spans)
+            logger.info(
+                "%s: documents: %s, sentences: %s, tokens: %s, spans: %s (%s)",
+                self.path,
+                f"{len(self._documents):,}",
+                f"{len(sentences):,}",
+                f"{sum(len(row.words) for row in sentences):,}",
+                f"{sum(labels.values()):,}",
+                ", ".join(f"{label} {count:,}" for label, count in labels.most_common()),
+            )
+        return self._documents
+
+    def _read(self) -> list[ConllDocument]:
+        documents: list[ConllDocument] = []
+        last: Any = None
+        with self.path.open(encoding="utf8") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                name, sentence = self._parse(line, number)
+                if name is None or name != last or not documents:
+                    documents.append(ConllDocument([], str(self.path), number))
+                if sentence.words:
+                    documents[-1].sentences.append(sentence)
+                last = name
+        return [document for document in documents if document.sentences]
+
+    def _parse(self, line: str, number: int) -> tuple[Any, ConllSentence]:
+        """A line -> the name of its document (None if it has none), its sentence."""
+        try:
+            row = json.loads(line)
+            field = "tokens" if "tokens" in row else "tokenized_text"
+            words = [str(word) for word in row[field]]
+            spans = self._spans(row, field, len(words))
+        except (ValueError, KeyError, TypeError) as error:
+            raise JsonlError(
+                f"{self.path}:{number}: expected an object with 'tokens' and 'spans' or 'tags', "
+                f"or with 'tokenized_text' and 'ner' ({error})"
+            ) from error
+        return row.get("doc"), ConllSentence(words, [], spans, number)
+
+    def _spans(self, row: dict[str, Any], field: str, n_words: int) -> list[TagSpan]:
+        name, inclusive = _FIELDS[field]
+        if name not in row:
+            tags = [self.tags[t] if isinstance(t, int) else str(t) for t in row["tags"]]
+            if len(tags) != n_words:
+                raise ValueError(f"{n_words} words, {len(tags)} tags")
+            return read_spans(tags)
+        spans = [(int(start), int(end) + inclusive, str(label)) for start, end, label in row[name]]
+        for start, end, label in spans:
+            if not 0 <= start < end <= n_words:
+                raise ValueError(f"span {start}-{end} {label} in {n_words} words")
+        return spans
