@@ -248,6 +248,7 @@ def test_bytes_go_into_a_head_of_other_sizes() -> None:
         ({"max_span_tokens": 0}, "'max_span_tokens' of the head is 0; at least 1"),
         ({"depth": -1}, "'depth' of the head is -1; at least 0"),
         ({"encoder": "cnn"}, "'encoder' of the head is 'cnn'; accepted are none, conv, lstm"),
+        ({"layers_as": "sum"}, "'layers_as' of the head is 'sum'; accepted are mean, features"),
         ({"encoder": "attention", "hidden_width": 6}, "'hidden_width' of the head is 6, but"),
         ({"dropout": 1.0}, "'dropout' of the head is 1.0; accepted are 0 to below 1"),
         ({"dropout": -0.1}, "'dropout' of the head is -0.1; accepted are 0 to below 1"),

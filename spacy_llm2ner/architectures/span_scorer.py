@@ -21,6 +21,7 @@ def build_span_scorer(
     encoder: Literal["none", "conv", "lstm", "attention"] = "conv",
     depth: int = 2,
     rank: int = 32,
+    layers_as: Literal["mean", "features"] = "mean",
     max_span_tokens: int | None = None,
     dropout: float | None = None,
 ) -> Model[States, Bands]:
@@ -30,6 +31,8 @@ def build_span_scorer(
     encoder (str): The small bidirectional encoder: "none", "conv", "lstm" or "attention".
     depth (int): Its layers.
     rank (int): Rank of the bilinear part, per label.
+    layers_as (str): What becomes of a token's layers: their learned weighted "mean", or "features"
+        side by side, each with its own part of the projection: larger, and more accurate.
     max_span_tokens (Optional[int]): Longest span. null: what covers the training data's spans (up
         to a cap that the component states).
     dropout (Optional[float]): null: the `dropout` of [training] acts; a number is used instead.
@@ -41,6 +44,11 @@ def build_span_scorer(
     _check_least(1, hidden_width=hidden_width, rank=rank, max_span_tokens=max_span_tokens)
     _check_least(0, depth=depth)
     check_encoder(encoder, hidden_width)
+    if layers_as not in ("mean", "features"):
+        raise ValueError(
+            f"llm2ner: the setting 'layers_as' of the head is '{layers_as}'; "
+            f"accepted are mean, features."
+        )
     if dropout is not None and not 0 <= dropout < 1:
         raise ValueError(
             f"llm2ner: the setting 'dropout' of the head is {dropout}; accepted are 0 to below 1, "
@@ -51,6 +59,7 @@ def build_span_scorer(
         "encoder": encoder,
         "depth": depth,
         "rank": rank,
+        "layers_as": layers_as,
         "dropout": dropout or 0.0,
     }
     build = partial(_make_span_scorer, settings)

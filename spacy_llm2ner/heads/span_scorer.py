@@ -21,13 +21,14 @@ from .layers import (
 
 # The logit of every span before training: an untrained head predicts nothing (p = 0.7 %).
 _START_LOGIT = -5.0
+_TOKENS_AT_ONCE = 4096
 
 
 class SpanScorer(nn.Module):
     """Scores spans with independent sigmoids: overlaps and two labels on one span are legal.
 
-    States are standardised, mixed over layers, projected and given to a small bidirectional
-    encoder. The logit of label l for the span of tokens i .. j (inclusive) is then
+    States are standardised, mixed over layers (or put side by side), projected and given to a small
+    bidirectional encoder. The logit of label l for the span of tokens i .. j (inclusive) is then
 
         z_l(i, j) = <A_l x_i, E_l x_j> / sqrt(rank)                  bilinear: start meets end
                   + start_l(x_i) + end_l(x_j)                        the span's own edges
@@ -47,6 +48,8 @@ class SpanScorer(nn.Module):
     encoder (str): "none", "conv", "lstm" or "attention".
     depth (int): Layers of the encoder.
     rank (int): Rank of the bilinear part, per label.
+    layers_as (str): What becomes of a token's layers: their learned weighted "mean", or "features"
+        side by side, each with its own part of the projection: larger, and more accurate.
     dropout (float): Dropout on the states, in the encoder and on its output.
     """
 
@@ -61,13 +64,15 @@ class SpanScorer(nn.Module):
         encoder: str = "conv",
         depth: int = 2,
         rank: int = 32,
+        layers_as: str = "mean",
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
         self.n_labels, self.rank, self.max_span_tokens = n_labels, rank, max_span_tokens
         self.standardize = Standardize(n_layers, width)
-        self.mix = LayerMix(n_layers)
-        self.project = nn.Linear(width, hidden_width)
+        self.mix: nn.Module = LayerMix(n_layers) if layers_as == "mean" else nn.Flatten(2)
+        n_features = width if layers_as == "mean" else n_layers * width
+        self.project = nn.Linear(n_features, hidden_width)
         self.encoder = Encoder(encoder, hidden_width, depth, dropout)
         self.norm = nn.LayerNorm(hidden_width)
         self.dropout = Dropout(dropout)
@@ -116,6 +121,16 @@ class SpanScorer(nn.Module):
 
     def features(self, states: Tensor, real: Tensor) -> Tensor:
         """Token features: states (B, S, L, W), real bool (B, S) -> (B, S, hidden_width)."""
-        x = self.dropout(self.mix(self.standardize(states)))
-        x = self.encoder(F.gelu(self.project(x)), real)
+        if self.training:
+            x = self._projected(states)
+        else:
+            # The states are by far the largest thing here: never a second copy of a long text's.
+            x = torch.cat(
+                [self._projected(some) for some in states.split(_TOKENS_AT_ONCE, dim=1)], 1
+            )
+        x = self.encoder(x, real)
         return self.dropout(self.norm(x)) * real[..., None]
+
+    def _projected(self, states: Tensor) -> Tensor:
+        x = self.dropout(self.mix(self.standardize(states)))
+        return F.gelu(self.project(x))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spacy_llm2ner.heads import span_scorer
 from spacy_llm2ner.heads.layers import ENCODERS, MASKED
 from spacy_llm2ner.heads.span_scorer import SpanScorer
 
@@ -21,7 +22,11 @@ def _seed() -> None:
 
 
 def make_head(
-    encoder: str = "conv", *, max_span_tokens: int = 4, random: bool = True
+    encoder: str = "conv",
+    *,
+    max_span_tokens: int = 4,
+    layers_as: str = "mean",
+    random: bool = True,
 ) -> SpanScorer:
     """A head for prediction, by default with random values in all parameters and statistics."""
     head = SpanScorer(
@@ -32,6 +37,7 @@ def make_head(
         hidden_width=HIDDEN,
         encoder=encoder,
         rank=RANK,
+        layers_as=layers_as,
     )
     if random:
         for parameter in head.parameters():
@@ -49,15 +55,22 @@ def make_states(*lengths: int, gaps: tuple[int, ...] = ()) -> Tensor:
     return states
 
 
+def naive_mix(head: SpanScorer, layers: Tensor) -> Tensor:
+    """One token's layers (L, W) as one vector."""
+    if head.project.in_features == LAYERS * WIDTH:
+        return torch.cat(list(layers))
+    weights = [math.exp(w) for w in head.mix.weights.tolist()]
+    mixed = sum(w / sum(weights) * layer for w, layer in zip(weights, layers, strict=True))
+    return head.mix.factor * mixed
+
+
 def naive_features(head: SpanScorer, states: Tensor) -> tuple[list[Tensor], list[bool]]:
     """Each token's features and whether it is real, for one text (S, L, W)."""
     real = [bool((state != 0).any()) for state in states]
-    weights = [math.exp(w) for w in head.mix.weights.tolist()]
     hidden = []
     for state in states:
         standard = (state - head.standardize.mean) * head.standardize.scale
-        mixed = sum(w / sum(weights) * layer for w, layer in zip(weights, standard, strict=True))
-        projected = head.project.weight @ (head.mix.factor * mixed) + head.project.bias
+        projected = head.project.weight @ naive_mix(head, standard) + head.project.bias
         hidden.append(0.5 * projected * (1 + torch.erf(projected / math.sqrt(2))))
     # The encoders have tests of their own.
     encoded = head.encoder(torch.stack(hidden)[None], torch.tensor([real]))[0]
@@ -113,6 +126,19 @@ def assert_equals_naive(head: SpanScorer, states: Tensor) -> None:
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_scores_are_what_the_formula_says(encoder: str) -> None:
     assert_equals_naive(make_head(encoder), make_states(9, 6, 3, gaps=(1, 4)))
+
+
+def test_layers_side_by_side() -> None:
+    head = make_head(layers_as="features")
+    assert head.project.in_features == LAYERS * WIDTH
+    assert_equals_naive(head, make_states(6, gaps=(2,)))
+
+
+def test_a_long_text_in_parts_has_the_scores_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, states = make_head("lstm"), make_states(23, 11)
+    whole = head(states)
+    monkeypatch.setattr(span_scorer, "_TOKENS_AT_ONCE", 5)
+    assert torch.allclose(head(states), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("max_span_tokens", [1, 2, 7, 30])

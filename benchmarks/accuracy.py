@@ -1,0 +1,180 @@
+"""Accuracy of the presets, and of other heads on the same frozen states.
+
+python benchmarks/accuracy.py --data FOLDER --corpus conll2003 --systems fast balanced accurate
+    [--seeds 0 1 2] [--dtype bfloat16] [--sizes 100 500 2000]
+
+FOLDER holds conll2003/, wnut17/ and litbank/. Each run is `spacy train` on a config that
+`llm2ner init-config --preset` makes; settings are chosen on dev, test is scored once per seed. What
+the LLM has read is kept in benchmarks/.cache, and so are finished runs: a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import statistics
+import time
+from pathlib import Path
+
+import spacy
+from accuracy_corpora import CORPORA, examples_of
+from accuracy_systems import config_for
+from results import environment, markdown_table, write
+from seqeval.metrics import f1_score
+from spacy.cli.train import train
+from spacy.scorer import Scorer
+from spacy.training import Example
+
+from spacy_llm2ner.corpora import spans_to_tags
+from spacy_llm2ner.llm.frozen import FrozenLLM
+
+CACHE = Path(__file__).parent / ".cache"
+
+
+def span_scores(examples: list[Example], key: str, **settings) -> dict:
+    """spaCy's scorer over all spans of a group, nested ones included."""
+    scores = Scorer.score_spans(
+        examples,
+        f"spans_{key}",
+        getter=lambda doc, _: doc.spans.get(key, []),
+        allow_overlap=True,
+        has_annotation=None,
+        **settings,
+    )
+    return {name.removeprefix(f"spans_{key}_"): score for name, score in scores.items()}
+
+
+def seqeval_f1(examples: list[Example]) -> float:
+    def tags(doc) -> list[str]:
+        return spans_to_tags([(e.start, e.end, e.label_) for e in doc.ents], len(doc), "BIO2")
+
+    gold = [tags(example.reference) for example in examples]
+    return float(f1_score(gold, [tags(example.predicted) for example in examples]))
+
+
+def evaluate(nlp, examples: list[Example], nested: bool) -> dict:
+    """Score a split: entities by spaCy and by seqeval, or all spans where they may be nested."""
+    started = time.perf_counter()
+    docs = nlp.pipe([example.predicted for example in examples])
+    for example, doc in zip(examples, docs, strict=True):
+        example.predicted = doc
+    seconds = time.perf_counter() - started
+    if nested:
+        found = span_scores(examples, "sc")
+        untyped = span_scores(examples, "sc", labeled=False)["f"]
+    else:
+        scores = Scorer.score_spans(
+            examples, "ents", getter=lambda doc, _: doc.ents, has_annotation=None
+        )
+        found = {name.removeprefix("ents_"): score for name, score in scores.items()}
+        found["seqeval_f"] = seqeval_f1(examples)
+        untyped = Scorer.score_spans(
+            examples, "ents", getter=lambda doc, _: doc.ents, labeled=False, has_annotation=None
+        )["ents_f"]
+    tokens = sum(len(example.reference) for example in examples)
+    return {**found, "untyped_f": untyped, "seconds": seconds, "tokens": tokens}
+
+
+def remembering(nlp) -> str | None:
+    """Let every frozen LLM of a pipeline use its store. RETURNS: The fingerprint of one."""
+    fingerprint = None
+    for _, pipe in nlp.pipeline:
+        for node in pipe.model.walk():
+            for shim in node.shims:
+                if isinstance(getattr(shim, "llm", None), FrozenLLM):
+                    shim.llm.remember()
+                    fingerprint = shim.llm.fingerprint
+    return fingerprint
+
+
+def run(corpus: str, system: str, seed: int, args: argparse.Namespace, size: int) -> dict:
+    """Train and score one system; what is finished is not done again."""
+    setting = CORPORA[corpus]
+    config = config_for(system, setting, args.data, limit=size, dtype=args.dtype)
+    packages = environment()["packages"]
+    state = json.dumps([config, corpus, seed, packages], sort_keys=True)
+    name = f"accuracy-{corpus}-{system}-{size}-{seed}"
+    output = CACHE / f"{name}-{hashlib.sha256(state.encode('utf8')).hexdigest()[:12]}"
+    finished = output / "result.json"
+    if finished.is_file():
+        return json.loads(finished.read_text(encoding="utf8"))
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / "config.cfg"
+    path.write_text(config, encoding="utf8")
+    started = time.perf_counter()
+    store = CACHE / f"{setting.states}-states"
+    train(path, output, overrides={"system.seed": seed, "paths.store": str(store)})
+    train_seconds = time.perf_counter() - started
+    nlp = spacy.load(output / "model-best")
+    fingerprint = remembering(nlp)
+    model = output / "model-best"
+    result = {
+        "corpus": corpus,
+        "system": system,
+        "seed": seed,
+        "train_size": size or None,
+        "train_seconds": train_seconds,
+        "fingerprint": fingerprint,
+        "checkpoint_bytes": sum(f.stat().st_size for f in model.rglob("*") if f.is_file()),
+        "dev": evaluate(nlp, examples_of(setting, args.data, "dev", nlp), setting.nested),
+        "test": evaluate(nlp, examples_of(setting, args.data, "test", nlp), setting.nested),
+        "config": config,
+    }
+    finished.write_text(json.dumps(result, indent=2), encoding="utf8")
+    return result
+
+
+def mean_and_range(values: list[float]) -> str:
+    percent = [100 * value for value in values]
+    if len(percent) == 1:
+        return f"{percent[0]:.2f}"
+    return f"{statistics.mean(percent):.2f} ({min(percent):.2f}-{max(percent):.2f})"
+
+
+def row(runs: list[dict]) -> tuple[str, ...]:
+    first = runs[0]
+    flat = "seqeval_f" in first["test"]
+    size = f", {first['train_size']:,} docs" if first["train_size"] else ""
+    return (
+        first["system"] + size,
+        str(len(runs)),
+        mean_and_range([r["dev"]["f"] for r in runs]),
+        mean_and_range([r["test"]["p"] for r in runs]),
+        mean_and_range([r["test"]["r"] for r in runs]),
+        mean_and_range([r["test"]["f"] for r in runs]),
+        mean_and_range([r["test"]["seqeval_f"] for r in runs]) if flat else "-",
+        mean_and_range([r["test"]["untyped_f"] for r in runs]),
+        f"{statistics.mean(r['train_seconds'] for r in runs):.0f}",
+        f"{statistics.mean(r['test']['seconds'] for r in runs):.1f}",
+        f"{first['checkpoint_bytes'] / 1e6:.1f}",
+    )
+
+
+HEADER = (
+    *("system", "seeds", "dev F1", "test P", "test R", "test F1", "test F1 (seqeval)"),
+    *("test F1, types ignored", "train s", "predict s", "checkpoint MB"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--corpus", choices=sorted(CORPORA), required=True)
+    parser.add_argument("--systems", nargs="+", default=["fast", "balanced", "accurate"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[0], help="training docs; 0: all")
+    parser.add_argument("--dtype", default="float32")
+    args = parser.parse_args()
+    rows, runs = [], []
+    for system in args.systems:
+        for size in args.sizes:
+            found = [run(args.corpus, system, seed, args, size) for seed in args.seeds]
+            runs += found
+            rows.append(row(found))
+    name = f"accuracy-{args.corpus}" + ("-curve" if any(args.sizes) else "")
+    write(name, {"runs": runs}, markdown_table(HEADER, rows))
+
+
+if __name__ == "__main__":
+    main()
