@@ -18,12 +18,13 @@ import time
 from pathlib import Path
 
 import spacy
-from accuracy_corpora import CORPORA, examples_of
+from accuracy_corpora import CORPORA, Corpus, examples_of
 from accuracy_systems import config_for
 from results import environment, markdown_table, write
 from seqeval.metrics import f1_score
 from spacy.cli.train import train
 from spacy.scorer import Scorer
+from spacy.tokens import Span, SpanGroup
 from spacy.training import Example
 
 from spacy_llm2ner.corpora import spans_to_tags
@@ -53,12 +54,25 @@ def seqeval_f1(examples: list[Example]) -> float:
     return float(f1_score(gold, [tags(example.predicted) for example in examples]))
 
 
+def best_disjoint(group: SpanGroup) -> list[Span]:
+    """`spancat` writes no entities: its best spans first, as far as they are disjoint."""
+    kept: list[Span] = []
+    for _, span in sorted(
+        zip(group.attrs["scores"], group, strict=True), key=lambda pair: -pair[0]
+    ):
+        if all(span.end <= other.start or other.end <= span.start for other in kept):
+            kept.append(span)
+    return kept
+
+
 def evaluate(nlp, examples: list[Example], nested: bool) -> dict:
     """Score a split: entities by spaCy and by seqeval, or all spans where they may be nested."""
     started = time.perf_counter()
     docs = nlp.pipe([example.predicted for example in examples])
     for example, doc in zip(examples, docs, strict=True):
         example.predicted = doc
+        if "spancat" in nlp.pipe_names and not nested:
+            doc.set_ents(best_disjoint(doc.spans["sc"]), default="outside")
     seconds = time.perf_counter() - started
     if nested:
         found = span_scores(examples, "sc")
@@ -88,10 +102,18 @@ def remembering(nlp) -> str | None:
     return fingerprint
 
 
+def train_lengths(setting: Corpus, data: Path, size: int) -> list[int]:
+    examples = examples_of(setting, data, "train", spacy.blank("en"))
+    return [len(example.reference) for example in examples[: size or None]]
+
+
 def run(corpus: str, system: str, seed: int, args: argparse.Namespace, size: int) -> dict:
     """Train and score one system; what is finished is not done again."""
     setting = CORPORA[corpus]
-    config = config_for(system, setting, args.data, limit=size, dtype=args.dtype)
+    lengths = train_lengths(setting, args.data, size)
+    config = config_for(
+        system, setting, args.data, limit=size, dtype=args.dtype, train_docs=lengths
+    )
     packages = environment()["packages"]
     state = json.dumps([config, corpus, seed, packages], sort_keys=True)
     name = f"accuracy-{corpus}-{system}-{size}-{seed}"

@@ -22,6 +22,7 @@ class Corpus:
     states (str): Corpora with the same word here share a store.
     sentences_per_doc (int): 1: sentence by sentence; 0: documents as a whole; n: up to n sentences.
     nested (bool): Whether spans may lie within each other.
+    max_span_tokens (int): What covers the training data's spans, or most of them.
     values (Dict): Other settings of the config, section -> setting -> value.
     """
 
@@ -30,6 +31,7 @@ class Corpus:
     states: str
     sentences_per_doc: int = 1
     nested: bool = False
+    max_span_tokens: int = 10
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def path(self, data: Path, split: str) -> Path:

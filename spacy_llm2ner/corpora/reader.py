@@ -24,6 +24,7 @@ def create_conll_corpus(
     tag_column: int = -1,
     comments: bool = False,
     retokenize: bool = False,
+    spans_key: str | None = None,
 ) -> Callable[[Language], Iterable[Example]]:
     """Make a reader of a CoNLL-style file, for [corpora.train] and [corpora.dev] of a config.
 
@@ -36,6 +37,8 @@ def create_conll_corpus(
     comments: whether lines that start with "# " are comments.
     retokenize: whether the pipeline's tokenizer makes the Docs to predict on; by default they have
         the file's words.
+    spans_key: a key of `doc.spans` that gets the entities too, for components that learn from there
+        (spaCy's `spancat`).
     RETURNS: the corpus.
     RAISES: ValueError or FileNotFoundError, naming the setting, for arguments that cannot be.
     """
@@ -47,6 +50,7 @@ def create_conll_corpus(
         tag_column=tag_column,
         comments=comments,
         retokenize=retokenize,
+        spans_key=spans_key,
     )
 
 
@@ -65,6 +69,8 @@ class ConllCorpus:
     retokenize: whether the predicted Docs are made by the pipeline's tokenizer, as when the
         pipeline is used on text. By default they have the file's words, as CoNLL results are
         compared.
+    spans_key: a key of `doc.spans` that gets the entities too, for components that learn from there
+        (spaCy's `spancat`).
     RAISES: ValueError or FileNotFoundError, naming the setting, for arguments that cannot be.
     """
 
@@ -78,6 +84,7 @@ class ConllCorpus:
         tag_column: int = -1,
         comments: bool = False,
         retokenize: bool = False,
+        spans_key: str | None = None,
     ) -> None:
         self.path = _check_path(path)
         check_sentences_per_doc(sentences_per_doc)
@@ -89,6 +96,7 @@ class ConllCorpus:
         self.tag_column = tag_column
         self.comments = comments
         self.retokenize = retokenize
+        self.spans_key = spans_key
         self._file: ConllFile | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
@@ -99,7 +107,12 @@ class ConllCorpus:
         RAISES: ConllError, with file and line, if the file cannot be read.
         """
         documents = self.file.documents
-        docs = make_docs(documents, nlp.vocab, sentences_per_doc=self.sentences_per_doc)
+        docs = make_docs(
+            documents,
+            nlp.vocab,
+            sentences_per_doc=self.sentences_per_doc,
+            spans_key=self.spans_key,
+        )
         for reference in islice(docs, self.limit or None):
             yield Example(self._predicted(nlp, reference), reference)
 
