@@ -88,7 +88,7 @@ def candidates(logits: NDArray[np.float32], thresholds: NDArray[np.float32]) -> 
     if np.isnan(logits).any():
         raise ValueError("The logits contain NaN; the head that computed them has diverged.")
     cells = np.flatnonzero(logits > ILLEGAL_LOGIT)
-    scores = _sigmoid(logits.reshape(-1)[cells])
+    scores = probabilities(logits.reshape(-1)[cells])
     # Cells come in C order, that is sorted by (start, offset, label); masks keep it so.
     starts, offsets, labels = np.unravel_index(cells, logits.shape)
     keep = (scores >= thresholds[labels]) & (starts + offsets < len(logits))
@@ -125,16 +125,41 @@ def decode(logits: NDArray[np.float32], thresholds: NDArray[np.float32], decodin
     logits, thresholds: see `candidates`. What each decoding keeps, and how ties are settled: see
     the top of this module. Raises ValueError as `candidates` does and for an unknown decoding.
     """
+    spans = candidates(logits, thresholds)
+    return spans.select(resolve(spans, thresholds, decoding))
+
+
+def resolve(spans: Spans, thresholds: NDArray[np.float32], decoding: str) -> NDArray[np.bool_]:
+    """Return the mask (spans,) of what `decoding` keeps of spans that are at their thresholds.
+
+    spans: sorted by (start, end, label), each at or above the threshold of its label. thresholds:
+    (labels,). Spans that overlap, directly or through others, decide among themselves: a run of
+    texts set end to end gives what each text gives by itself.
+
+    Raises ValueError as `gains` does and for an unknown decoding.
+    """
     if decoding not in DECODINGS:
         raise ValueError(f"Unknown decoding {decoding!r}; choose one of {', '.join(DECODINGS)}.")
-    spans = candidates(logits, thresholds)
     if decoding == "greedy":
-        return spans.select(_greedy(spans))
+        return _greedy(spans)
     if decoding == "flat":
-        return spans.select(_flat(spans, _weights(spans, thresholds)))
+        return _flat(spans, _weights(spans, thresholds))
     if decoding == "nested":
-        return spans.select(_nested(spans, _weights(spans, thresholds)))
-    return spans
+        return _nested(spans, _weights(spans, thresholds))
+    return np.ones(len(spans), dtype=bool)
+
+
+def temper(logits: NDArray[np.float32], temperatures: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return a band whose logits are divided by the temperature of their label.
+
+    logits: (tokens, width, labels). temperatures: (labels,), above 0. Cells that are no span stay
+    so. Where every temperature is 1 the band itself comes back.
+    """
+    temperatures = np.asarray(temperatures, dtype=np.float64)
+    if (temperatures == 1).all():
+        return logits
+    cooled = np.maximum(logits / temperatures, ILLEGAL_LOGIT / 2).astype(np.float32)
+    return np.where(logits > ILLEGAL_LOGIT, cooled, np.float32(-1e6))
 
 
 def flatten(spans: Spans, thresholds: NDArray[np.float32]) -> Spans:
@@ -162,7 +187,8 @@ def _checked_thresholds(thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
     return thresholds
 
 
-def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return sigmoid(logits), float32 as scores and thresholds are compared, of any shape."""
     # Computed as float64 and rounded once. exp overflows shortly after 700, where float32
     # has long reached 0 and 1.
     exact = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -700.0, 700.0)))

@@ -74,14 +74,3 @@ def _outside(spans: list[Span], others: list[Span], n_tokens: int) -> list[Span]
 def _blocked_tokens(doc: Doc) -> np.ndarray:
     """Tokens that an earlier component said can be part of no entity: "B" without a type."""
     return np.array([token.ent_iob == 3 and token.ent_type == 0 for token in doc], dtype=bool)
-
-
-def check_threshold(name: str, threshold: float | dict[str, float]) -> None:
-    """RAISES: ValueError if a threshold is no probability."""
-    values = threshold.values() if isinstance(threshold, dict) else [threshold]
-    for value in values:
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(
-                f"{name}: the setting 'threshold' is {threshold}; probabilities from 0 to 1 are "
-                f"expected, one for all labels or one per label."
-            )

@@ -15,20 +15,20 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats3d
 
-from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten
+from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten, temper
 from ..losses import SpanBCE, SpanLoss
 from ..shims import HeadShim
 from .annotate import (
     ON_EXISTING_ENTS,
     OnExistingEnts,
-    check_threshold,
     make_spans,
     write_ents,
     write_spans,
 )
 from .gold import Gold, count_unseen, longest_span, read_gold, target_band
-from .llm_pipe import LLMPipe, ReadingLog, within_budget
+from .llm_pipe import ReadingLog
 from .scorer import score_span_recognizer, unscored_weights
+from .thresholds import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD, ThresholdPipe, check_threshold
 
 DEFAULT_CONFIG = """
 [model]
@@ -42,21 +42,18 @@ DEFAULT_CONFIG = """
 """
 DEFAULT_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
 DEFAULT_SPANS_KEY = "sc"
-DEFAULT_THRESHOLD = 0.5
 
 # The band covers the longest gold span of the training data, but never more than this.
 MAX_SPAN_TOKENS_CAP = 30
 # The band's width if there is no data to learn it from (`nlp.initialize()` without examples).
 _MAX_SPAN_TOKENS_WITHOUT_DATA = 10
-# Tokens whose states and scores are held at once while predicting.
-_PREDICT_TOKENS = 20_000
 # Docs of the training data that are read at once, with one progress bar.
 _READ_DOCS = 2_000
 # Tokens from which the head takes the statistics of the states.
 _SAMPLE_TOKENS = 20_000
 
 
-class SpanRecognizer(LLMPipe):
+class SpanRecognizer(ThresholdPipe):
     """Finds and labels spans with a small head on the hidden states of a frozen LLM.
 
     Writes `doc.spans[spans_key]`, where spans may overlap, and `doc.ents`, where they may not.
@@ -109,6 +106,7 @@ class SpanRecognizer(LLMPipe):
             decoding=decoding,
             on_existing_ents=on_existing_ents,
             bundle_llm=bundle_llm,
+            temperature=DEFAULT_TEMPERATURE,
         )
         self.loss = SpanBCE() if loss is None else loss
         self.scorer = scorer
@@ -133,14 +131,12 @@ class SpanRecognizer(LLMPipe):
             return [_no_spans() for _ in docs]
         self._require_head()
         thresholds = self._thresholds()
-        decoding = self.cfg["decoding"]
-        predictions: list[Spans] = []
+        temperatures, decoding = self._temperatures(), self.cfg["decoding"]
         with ReadingLog(self, always=False):
-            for some in within_budget(docs, _PREDICT_TOKENS):
-                for logits in self.model.predict(some):
-                    band = self.model.ops.to_numpy(logits)
-                    predictions.append(decode(band, thresholds, decoding))
-        return predictions
+            return [
+                decode(temper(band, temperatures), thresholds, decoding)
+                for band in self.score_bands(docs)
+            ]
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Spans]) -> None:
         """Write predicted spans to docs.
@@ -163,20 +159,6 @@ class SpanRecognizer(LLMPipe):
     def _make_spans(self, doc: Doc, found: Spans) -> list[Span]:
         labels = (self.labels[index] for index in found.labels)
         return make_spans(doc, found.starts, found.ends, labels, found.scores)
-
-    def _thresholds(self) -> np.ndarray:
-        threshold = self.cfg["threshold"]
-        if not isinstance(threshold, dict):
-            return np.full(len(self.labels), threshold, dtype=np.float32)
-        unknown = sorted({*threshold} - {*self.labels})
-        if unknown:
-            self._warn(
-                "L2N-W06",
-                f"the setting 'threshold' names {', '.join(unknown)}, but the component's labels "
-                f"are {', '.join(self.labels)}: that threshold acts on nothing.",
-            )
-        given = [threshold.get(label, DEFAULT_THRESHOLD) for label in self.labels]
-        return np.array(given, dtype=np.float32)
 
     # Training ---------------------------------------------------------------------------------
 
@@ -227,6 +209,7 @@ class SpanRecognizer(LLMPipe):
             shim.record()
         empty = self.model.ops.alloc3f(0, width, len(self.labels))
         self.model.initialize(X=sample, Y=[empty])
+        self.cfg["temperature"] = DEFAULT_TEMPERATURE  # it belonged to another head
 
     def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> tuple[list[Doc], int]:
         """Let the LLM read all texts, as far as they can be remembered.
@@ -374,7 +357,8 @@ def make_span_recognizer(
         under this key, else in `doc.ents`.
     annotate (str): What is written: "spans", "ents" or "both".
     threshold (Union[float, Dict[str, float]]): The probability from which a span counts: one for
-        all labels, or one per label (0.5 for labels that are not named).
+        all labels, or one per label (0.5 for labels that are not named). `llm2ner calibrate` tunes
+        it.
     decoding (str): Which spans above the threshold are kept in `doc.spans`: "all", "greedy" (best
         first, disjoint), "flat" (the most probable disjoint set), "nested" (the most probable set
         without crossings). `doc.ents` are always disjoint: greedy, or else flat.
