@@ -142,7 +142,7 @@ def debug_data(
     with show_validation_error(config_path):
         config = util.load_config(config_path, overrides=overrides)
         nlp = util.load_model_from_config(config)
-    pipe = _find_component(nlp, component, msg)
+    pipe = find_component(nlp, component, msg)
     training = registry.resolve(nlp.config.interpolate()["training"], schema=ConfigSchemaTraining)
     names = (training["train_corpus"], training["dev_corpus"])
     corpora = resolve_dot_names(nlp.config.interpolate(), list(names))
@@ -155,7 +155,8 @@ def debug_data(
     _print_reports(msg, pipe, train, dev, llm)
 
 
-def _find_component(nlp: Language, name: str, msg: Printer) -> SpanRecognizer:
+def find_component(nlp: Language, name: str, msg: Printer) -> SpanRecognizer:
+    """The component called `name`, or the only one; otherwise the command ends with a sentence."""
     found = {n: pipe for n, pipe in nlp.pipeline if isinstance(pipe, SpanRecognizer)}
     if name and name not in found:
         msg.fail(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.training import Example
+from spacy.training import Corpus, Example
 
 from ..log import logger
 from .conll import ConllFile, read_conll
@@ -143,6 +143,24 @@ class ConllCorpus:
             words=[token.text for token in reference],
             spaces=[bool(token.whitespace_) for token in reference],
         )
+
+
+def open_corpus(path: str | Path) -> Callable[[Language], Iterable[Example]]:
+    """Make a reader of annotated data in the form in which it comes.
+
+    path: a .spacy file, or a folder of them, as `spacy evaluate` takes; or else a CoNLL-style file,
+        read with the defaults of ConllCorpus.
+    RETURNS: the corpus.
+    RAISES: FileNotFoundError if there is nothing, or a folder without .spacy files.
+    """
+    path = Path(path)
+    if path.is_dir() and not any(path.rglob("*.spacy")):
+        raise FileNotFoundError(f"data path {path}: there is no .spacy file in this folder")
+    if not path.exists():
+        raise FileNotFoundError(f"data path {path}: there is no such file or folder")
+    if path.is_dir() or path.suffix == ".spacy":
+        return Corpus(path)
+    return ConllCorpus(path)
 
 
 def _check_path(path: str | Path | None) -> Path:
