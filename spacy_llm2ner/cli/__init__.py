@@ -9,6 +9,7 @@ from typer import Typer
 from .calibrate import calibrate
 from .convert import convert
 from .debug_data import debug_data
+from .init_config import init_config
 from .visualize import visualize
 
 llm2ner_app = Typer(
@@ -18,6 +19,7 @@ llm2ner_app = Typer(
 )
 llm2ner_app.command("convert")(convert)
 llm2ner_app.command("calibrate")(calibrate)
+llm2ner_app.command("init-config")(init_config)
 llm2ner_app.command("visualize")(visualize)
 llm2ner_app.command(
     "debug-data",

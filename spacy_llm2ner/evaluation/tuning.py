@@ -294,6 +294,8 @@ def choose(
     """
     held_out: dict[str, Counts] = {}
     folds = min(folds, n_texts)
+    # What no threshold reaches that will be tried takes no part.
+    dev = dev._at(dev.spans.scores >= min(LOWEST_THRESHOLD, *current.tolist()))
     per_label = {"min_entities": min_entities, "shrink": shrink}
     if folds > 1 and len(dev.spans):
         ways: dict[str, list[Counts]] = {"kept": [], "global": [], "per label": []}

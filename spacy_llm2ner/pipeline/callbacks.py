@@ -10,7 +10,7 @@ from spacy.training import Example
 from spacy.util import resolve_dot_names
 
 from ..corpora.reader import open_corpus
-from ..evaluation.tuning import Objective, prf
+from ..evaluation.tuning import FOLDS, Objective, prf
 from ..log import logger
 from .calibrate import Calibration, CalibrationSettings, calibrate_pipe, calibrated_view
 from .span_recognizer import SpanRecognizer
@@ -24,7 +24,7 @@ def make_calibrate_callback(
     objective: str = "f1",
     per_label: bool | None = None,
     temperature: bool = True,
-    folds: int = 0,
+    folds: int = FOLDS,
 ) -> Callable[[Language], Language]:
     """Calibrate what is stored (`spacy_llm2ner.calibrate.v1`), for [training.before_to_disk].
 
@@ -36,10 +36,10 @@ def make_calibrate_callback(
         .spacy file, a folder of them, or a CoNLL-style file. null: `dev_corpus` of [training].
     component (Optional[str]): The component. null: all span recognisers that are not frozen.
     objective (str): "f1", "recall@P" or "precision@R".
-    per_label (Optional[bool]): Thresholds per label (true) or one for all (false). null: with
-        `folds`, what does best on held-out texts; without, per label.
+    per_label (Optional[bool]): Thresholds per label (true) or one for all (false). null: what does
+        best on held-out texts, be it the thresholds as they are.
     temperature (bool): Whether probabilities are calibrated too.
-    folds (int): Of a cross-validation, which takes as many times as long; 0 for none.
+    folds (int): Of the cross-validation that finds that out; 0 for none, and then per label.
     RETURNS (Callable[[Language], Language]): nlp -> a pipeline to store, which shares all with it.
     RAISES: ValueError for an objective that there is not; FileNotFoundError for missing data.
     """
