@@ -91,11 +91,15 @@ class ThresholdPipe(LLMPipe):
         return per_label(self.cfg["temperature"], self.labels, DEFAULT_TEMPERATURE)
 
     def _stored_cfg(self) -> dict[str, Any]:
-        return {**super()._stored_cfg(), "temperature": self.cfg["temperature"]}
+        stored, temperature = super()._stored_cfg(), self.cfg["temperature"]
+        # Not written where there is none, so that a component that was never calibrated stays as
+        # it was.
+        return (
+            stored if temperature == DEFAULT_TEMPERATURE else {**stored, "temperature": temperature}
+        )
 
     def _load_cfg(self, stored: dict[str, Any]) -> None:
         super()._load_cfg(stored)
-        # Pipelines that were stored before there were temperatures have none.
         temperature = stored.get("temperature", DEFAULT_TEMPERATURE)
         check_temperature(self.name, temperature)
         self.cfg["temperature"] = temperature
