@@ -134,9 +134,10 @@ class _Axes:
 
     def frame(self, x_name: str, y_name: str) -> str:
         lines = []
-        for tick in np.linspace(self.low, 1.0, 6):
-            text = f"{100 * tick:.0f}"
-            x, y = self.x(tick), self.y(tick)
+        room = 1 - self.low
+        step = 0.05 if room < 0.35 else 0.1 if room < 0.65 else 0.2
+        for tick in np.arange(1.0, self.low - 0.01, -step):
+            text, x, y = f"{100 * tick:.0f}", self.x(tick), self.y(tick)
             lines.append(
                 f'<path class="grid" d="M{x} {self.y(self.low)}V{self.y(1)}'
                 f'M{self.x(self.low)} {y}H{self.x(1)}"/>'

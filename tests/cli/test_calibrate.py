@@ -1,0 +1,139 @@
+"""`python -m spacy llm2ner calibrate`, on a pipeline of a tiny LLM."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spacy
+from spacy.tokens import DocBin
+from typer.testing import CliRunner
+
+from spacy_llm2ner.cli import llm2ner_app
+
+from ..pipeline.sample import DATA, examples, train
+from ..tiny import make_nlp
+
+CONLL = (
+    "Ada B-PER\nLovelace I-PER\nmet O\nCharles B-PER\nBabbage I-PER\n. O\n\nNobody O\nsaid O\n\n"
+)
+
+
+@pytest.fixture(scope="module")
+def _trained(tiny_llm, tmp_path_factory):
+    nlp = make_nlp(tiny_llm)
+    data = examples(nlp)
+    nlp.initialize(lambda: data)
+    train(nlp, data, steps=12)
+    folder = tmp_path_factory.mktemp("calibrate")
+    nlp.to_disk(folder / "model")
+    DocBin(docs=[example.reference for example in data]).to_disk(folder / "dev.spacy")
+    return folder
+
+
+@pytest.fixture
+def folder(_trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(_trained, tmp_path / "work")
+    return tmp_path / "work"
+
+
+def run(*args):
+    return CliRunner().invoke(llm2ner_app, ["calibrate", *map(str, args)])
+
+
+def ok(*args) -> str:
+    result = run(*args)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_in_place(folder: Path):
+    weights = (folder / "model" / "llm2ner" / "model").read_bytes()
+    before = {path.name for path in (folder / "model" / "llm2ner").iterdir()}
+    output = ok(folder / "model", folder / "dev.spacy")
+    assert "held-out" in output
+    assert "Wrote" in output
+    pipe = spacy.load(folder / "model").get_pipe("llm2ner")
+    assert pipe.cfg["temperature"] != 1.0
+    assert (folder / "model" / "llm2ner" / "model").read_bytes() == weights
+    assert {path.name for path in (folder / "model" / "llm2ner").iterdir()} == before
+    assert sorted(p.name for p in (folder / "model").iterdir() if p.suffix == ".new") == []
+
+
+def test_output_and_figures(folder: Path):
+    config = (folder / "model" / "config.cfg").read_text()
+    out, figures = folder / "out", folder / "figures" / "all.json"
+    args = ("--output", out, "--json", figures, "--page", folder / "page", "--global")
+    ok(folder / "model", folder / "dev.spacy", *args)
+    assert (folder / "model" / "config.cfg").read_text() == config
+    nlp = spacy.load(out)
+    pipe, said = nlp.get_pipe("llm2ner"), json.loads(figures.read_text())
+    assert said == json.loads((folder / "page" / "calibration.json").read_text())
+    assert "Reliability" in (folder / "page" / "index.html").read_text(encoding="utf8")
+    assert pipe.cfg["threshold"] == said["threshold"]
+    assert pipe.cfg["temperature"] == said["temperature"]
+    assert isinstance(said["threshold"], float)
+    # The figures are those of `spacy evaluate`, before and after.
+    for model, key in ((spacy.load(folder / "model"), "before"), (nlp, "after")):
+        scores = model.evaluate(examples(model))
+        for figure in "prf":
+            assert said["all"][key][figure] == pytest.approx(scores[f"ents_{figure}"])
+    assert set(said["labels"]) == {"LOC", "ORG", "PER"}
+    assert set(said["held_out"]) == {"kept", "global", "per label"}
+    assert len(said["reliability"]["after"]["counts"]) == 10
+
+
+def test_without_temperature(folder: Path):
+    ok(folder / "model", folder / "dev.spacy", "--no-temperature", "--global", "--folds", 0)
+    nlp = spacy.load(folder / "model")
+    assert nlp.get_pipe("llm2ner").cfg["temperature"] == 1.0
+
+
+def test_a_demand_that_cannot_be_met_is_said(folder: Path):
+    texts = folder / "texts.conll"
+    # Gold spans longer than any that the head can find.
+    texts.write_text("so B-LOC\n" + "far I-LOC\n" * 9 + "\nAda B-PER\nleft O\n\n")
+    output = ok(folder / "model", texts, "--objective", "precision@1", "--folds", 0)
+    assert "precision@1 is not reached" in output
+
+
+def test_conll_and_folders(folder: Path):
+    (folder / "dev.conll").write_text(CONLL)
+    ok(folder / "model", folder / "dev.conll", "--output", folder / "one")
+    (folder / "corpus").mkdir()
+    shutil.copy(folder / "dev.spacy", folder / "corpus" / "dev.spacy")
+    ok(folder / "model", folder / "corpus", "--output", folder / "two")
+    assert spacy.load(folder / "two")(DATA[0][0]).spans["sc"] is not None
+
+
+def test_twice_changes_next_to_nothing(folder: Path):
+    ok(folder / "model", folder / "dev.spacy", "--folds", 2)
+    first = spacy.load(folder / "model").get_pipe("llm2ner").cfg
+    ok(folder / "model", folder / "dev.spacy", "--folds", 2)
+    second = spacy.load(folder / "model").get_pipe("llm2ner").cfg
+    np.testing.assert_allclose(first["temperature"], second["temperature"], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("nothing.spacy",), "there is no such file or folder"),
+        (("dev.spacy", "--objective", "f3"), "accepted are f1"),
+        (("dev.spacy", "--component", "other"), "no llm2ner component 'other'"),
+        (("dev.spacy", "--output", "dev.spacy"), "expected a folder, but this is a file"),
+    ],
+)
+def test_what_is_wrong_is_said(folder: Path, monkeypatch, args, said):
+    monkeypatch.chdir(folder)
+    result = run("model", *args)
+    assert result.exit_code == 1
+    assert said in " ".join(result.output.split())
+
+
+def test_a_package_needs_an_output(folder: Path):
+    result = run("en_core_something", folder / "dev.spacy")
+    assert result.exit_code == 1
+    assert "--output" in result.output
