@@ -122,9 +122,15 @@ def calibrate_pipe(
     settings (CalibrationSettings): How.
     RAISES: ValueError if the data has no annotated text.
     """
-    dev = score_dev(pipe, examples)
+    return calibrate_scored(pipe, score_dev(pipe, examples), settings)
+
+
+def calibrate_scored(
+    pipe: SpanRecognizer, dev: ScoredDev, settings: CalibrationSettings
+) -> Calibration:
+    """As `calibrate_pipe`, on a corpus that was scored before; for several settings in a row."""
     _report_unknown(pipe, dev)
-    decodings = _decodings(pipe)
+    decodings = decodings_of(pipe)
     old_t, old = pipe._temperatures(), pipe._thresholds()
     temperatures = fit_temperatures(dev, settings) if settings.temperature else old_t
     spans_before = dev.dev_spans(old_t, decodings)
@@ -147,8 +153,8 @@ def calibrate_pipe(
         before=spans_before.count(old),
         after=spans.count(thresholds),
         held_out=choice.held_out,
-        reliability_before=_reliability(dev, old_t),
-        reliability_after=_reliability(dev, temperatures),
+        reliability_before=shown_reliability(dev, old_t),
+        reliability_after=shown_reliability(dev, temperatures),
         nll_before=_nll(dev, old_t),
         nll_after=_nll(dev, temperatures),
         curve=sweep(spans),
@@ -172,7 +178,7 @@ def _choose(
     )
 
 
-def _decodings(pipe: SpanRecognizer) -> tuple[str, ...]:
+def decodings_of(pipe: SpanRecognizer) -> tuple[str, ...]:
     """What `predict` and `set_annotations` do for what is tuned: the spans, or else the ents."""
     decoding = pipe.cfg["decoding"]
     if pipe.cfg["annotate"] == "ents" and decoding in ("all", "nested"):
@@ -210,7 +216,8 @@ def fit_temperatures(dev: ScoredDev, settings: CalibrationSettings) -> np.ndarra
     return np.round(temperatures, _DIGITS)
 
 
-def _reliability(dev: ScoredDev, temperatures: np.ndarray) -> Reliability:
+def shown_reliability(dev: ScoredDev, temperatures: np.ndarray) -> Reliability:
+    """The reliability of the cells that had at least 1% before any temperature."""
     shown = dev.known & (dev.logits >= np.log(_SHOWN_PROBABILITY / (1 - _SHOWN_PROBABILITY)))
     p = sigmoid(dev.logits[shown].astype(np.float64) / temperatures[dev.labels[shown]])
     return reliability(p, dev.gold[shown])
