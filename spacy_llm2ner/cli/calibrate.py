@@ -88,9 +88,9 @@ def calibrate(
         nlp = util.load_model(model)
         pipe = find_component(nlp, component, msg)
         calibration = calibrate_component(nlp, pipe, reader(nlp), settings)
-        where = write_calibrated(nlp, calibration, model, output)
         facts = _facts(nlp, str(dev), calibration)
         paths = _write_reports(calibration, facts, page, figures)
+        where = write_calibrated(nlp, calibration, model, output)
     # What is wrong with paths, data and settings comes as these, in words for the user.
     except (ValueError, OSError, ImportError) as error:
         msg.fail(f"Can't calibrate {model} on {dev}", str(error), exits=1)
