@@ -48,8 +48,8 @@ class CalibrationSettings:
     objective (Objective): What thresholds are tuned for.
     per_label (Optional[bool]): Thresholds per label, or one for all; None: what does best on
         held-out folds of the dev data, be it the thresholds as they are.
-    temperature (bool): Whether temperatures are fitted: one for all labels if `per_label` is False,
-        else one for each label with enough entities.
+    temperature (bool): Whether temperatures are fitted: one for all labels or, with `per_label` set
+        to True, one for each label with enough entities. One for all leaves what is found as it is.
     min_entities (int): Labels with fewer dev entities share threshold and temperature.
     shrink (float): See `tune_per_label`.
     folds (int): Of the cross-validation; 0 for none.
@@ -209,7 +209,7 @@ def fit_temperatures(dev: ScoredDev, settings: CalibrationSettings) -> np.ndarra
     """Temperatures with the highest likelihood of all annotated cells: float64 (labels,)."""
     common = fit_temperature(*dev.cells(None))
     temperatures = np.full(len(dev.low), common)
-    if settings.per_label is not False:
+    if settings.per_label:
         n_gold = np.bincount(dev.gold_labels, minlength=len(dev.low))
         for label in np.flatnonzero(n_gold >= settings.min_entities).tolist():
             temperatures[label] = fit_temperature(*dev.cells(label))

@@ -37,7 +37,7 @@ from tests.pipeline.sample import (
 )
 from tests.tiny import make_nlp
 
-EASY = CalibrationSettings(min_entities=1, shrink=0, folds=0)
+EASY = CalibrationSettings(per_label=True, min_entities=1, shrink=0, folds=0)
 TEXT = "Ada left London."
 
 
