@@ -33,9 +33,7 @@ PAGE, FIGURES = "index.html", "calibration.json"
 
 def calibrate(
     model: Annotated[str, typer.Argument(help="Path (or, with --output, name) of a pipeline")],
-    dev: Annotated[
-        Path, typer.Argument(help="Dev data: a .spacy file, a folder of them, or a CoNLL file")
-    ],
+    dev: Annotated[Path, typer.Argument(help="Dev data: .spacy (file or folder), .jsonl or CoNLL")],
     output: Annotated[
         Optional[Path],
         typer.Option("--output", "-o", help="Where the pipeline goes; default: in place"),

@@ -11,12 +11,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
+import spacy
 import typer
 from spacy.tokens import DocBin
 from thinc.api import Config
 from wasabi import Printer
 
 from ..corpora.conll import ConllError, read_conll
+from ..corpora.reader import open_corpus
 
 Values = dict[str, dict[str, Any]]  # section -> setting -> value
 
@@ -42,6 +44,13 @@ _CONLL = {
     "comments": False,
     "retokenize": False,
 }
+_JSONL = {
+    "@readers": "spacy_llm2ner.JsonlCorpus.v1",
+    "sentences_per_doc": 1,
+    "limit": 0,
+    "spans_key": "sc",
+    "label2id": None,
+}
 
 
 class Preset(str, Enum):
@@ -63,7 +72,7 @@ def init_config(
     ] = DEFAULT_LLM,
     train: Annotated[
         Optional[Path],
-        typer.Option("--train", help="Training data: a .spacy file, a folder, or a CoNLL file"),
+        typer.Option("--train", help="Training data: .spacy (file or folder), .jsonl or CoNLL"),
     ] = None,
     dev: Annotated[Optional[Path], typer.Option("--dev", help="Dev data, likewise")] = None,
     gpu: Annotated[
@@ -140,7 +149,8 @@ def make_config(
     text = set_values(text, _GPU if gpu else {})
     for name, path in paths.items():
         if path is not None and path.suffix != _SUFFIX and not path.is_dir():
-            reader = {"path": f"${{paths.{name}}}", **_CONLL}
+            block = _JSONL if path.suffix == ".jsonl" else _CONLL
+            reader = {"path": f"${{paths.{name}}}", **block}
             text = _replace_section(text, f"corpora.{name}", reader)
     if train is not None and train.exists():
         epochs = Config().from_str(text, interpolate=False)["training"]["max_epochs"]
@@ -195,7 +205,7 @@ class CorpusSize:
 
 
 def count_corpus(path: Path) -> CorpusSize:
-    """Count docs and tokens of a .spacy file, of a folder of them, or of a CoNLL-style file.
+    """Count docs and tokens of data in any of the forms that `open_corpus` knows.
 
     RAISES: ValueError if it cannot be read or is empty.
     """
@@ -206,6 +216,9 @@ def count_corpus(path: Path) -> CorpusSize:
         except Exception as error:  # zlib, msgpack and srsly each have their own
             raise ValueError(f"data path {path}: no {_SUFFIX} data ({error})") from error
         size = CorpusSize(sum(map(len, bins)), sum(len(t) for b in bins for t in b.tokens))
+    elif path.suffix == ".jsonl":
+        lengths = [len(example) for example in open_corpus(path)(spacy.blank("xx"))]
+        size = CorpusSize(len(lengths), sum(lengths))
     else:
         report = read_conll(path).report
         size = CorpusSize(report.sentences, report.tokens)

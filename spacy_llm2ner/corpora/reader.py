@@ -13,6 +13,7 @@ from spacy.training import Corpus, Example
 from ..log import logger
 from .conll import ConllFile, read_conll
 from .docs import border_warnings, check_sentences_per_doc, make_docs
+from .jsonl import JsonlCorpus
 
 
 def create_conll_corpus(
@@ -148,8 +149,8 @@ class ConllCorpus:
 def open_corpus(path: str | Path) -> Callable[[Language], Iterable[Example]]:
     """Make a reader of annotated data in the form in which it comes.
 
-    path: a .spacy file, or a folder of them, as `spacy evaluate` takes; or else a CoNLL-style file,
-        read with the defaults of ConllCorpus.
+    path: a .spacy file, or a folder of them, as `spacy evaluate` takes; a .jsonl file, read with
+        the defaults of JsonlCorpus; or else a CoNLL-style file, with those of ConllCorpus.
     RETURNS: the corpus.
     RAISES: FileNotFoundError if there is nothing, or a folder without .spacy files.
     """
@@ -160,7 +161,7 @@ def open_corpus(path: str | Path) -> Callable[[Language], Iterable[Example]]:
         raise FileNotFoundError(f"data path {path}: there is no such file or folder")
     if path.is_dir() or path.suffix == ".spacy":
         return Corpus(path)
-    return ConllCorpus(path)
+    return JsonlCorpus(path) if path.suffix == ".jsonl" else ConllCorpus(path)
 
 
 def _check_path(path: str | Path | None) -> Path:

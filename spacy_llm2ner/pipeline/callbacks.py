@@ -32,8 +32,9 @@ def make_calibrate_callback(
     the choice of the best checkpoint, go on with the thresholds of the config. States of dev texts
     are remembered from the evaluation before, so that the LLM does not read them again.
 
-    dev (Optional[Union[Callable, str]]): A corpus reader, such as ${corpora.dev}, or a path: a
-        .spacy file, a folder of them, or a CoNLL-style file. null: `dev_corpus` of [training].
+    dev (Optional[Union[Callable, str]]): A corpus reader, such as ${corpora.dev}, or a path to a
+        .spacy file, a folder of them, a .jsonl or a CoNLL-style file. null: the `dev_corpus` of
+        [training].
     component (Optional[str]): The component. null: all span recognisers that are not frozen.
     objective (str): "f1", "recall@P" or "precision@R".
     per_label (Optional[bool]): Thresholds per label (true) or one for all (false). null: what does

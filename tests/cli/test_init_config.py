@@ -133,6 +133,20 @@ def test_conll_data(tmp_path: Path):
     assert config["training"]["eval_frequency"] == 3  # 80 sentences
 
 
+def test_jsonl_data(tmp_path: Path):
+    line = '{"tokens": ["in", "Rome"], "spans": [[1, 2, "LOC"]]}\n'
+    (tmp_path / "train.jsonl").write_text(line * 70)
+    path = tmp_path / "config.cfg"
+    data = ("--train", tmp_path / "train.jsonl", "--dev", tmp_path / "train.jsonl")
+    ok("llm2ner", "init-config", path, *data)
+    ok("debug", "config", path)
+    ok("init", "fill-config", path, tmp_path / "filled.cfg")
+    config, filled = (Config().from_disk(p) for p in (path, tmp_path / "filled.cfg"))
+    assert config["corpora"]["dev"]["@readers"] == "spacy_llm2ner.JsonlCorpus.v1"
+    assert config["corpora"] == filled["corpora"]
+    assert config["training"]["eval_frequency"] == 3
+
+
 def test_settings_of_the_command():
     config = parsed(make_config("balanced", lang="de", gpu=True, calibrate=True))
     llm = config["components"]["llm2ner"]["model"]["llm"]

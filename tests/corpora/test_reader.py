@@ -6,8 +6,10 @@ import pytest
 import spacy
 from spacy import util
 from spacy.scorer import Scorer
+from spacy.tokens import DocBin
 
 from spacy_llm2ner.corpora import ConllCorpus, ConllError, create_conll_corpus
+from spacy_llm2ner.corpora.reader import open_corpus
 
 READER = "spacy_llm2ner.ConllCorpus.v1"
 TEXT = """-DOCSTART- O
@@ -131,6 +133,25 @@ def test_wrong_settings_are_named_when_the_corpus_is_made(conll_file, settings, 
 def test_a_wrong_file_is_an_error_with_its_line(conll_file, nlp):
     with pytest.raises(ConllError, match=r"train\.conll, line 1: 1 column found"):
         list(ConllCorpus(conll_file("word\n"))(nlp))
+
+
+def test_data_is_opened_by_its_form(conll_file, nlp, tmp_path):
+    path = conll_file(TEXT)
+    conll = list(open_corpus(path)(nlp))
+    assert [eg.text for eg in conll] == [eg.text for eg in ConllCorpus(path)(nlp)]
+    DocBin(docs=[example.reference for example in conll]).to_disk(tmp_path / "dev.spacy")
+    for same in (tmp_path / "dev.spacy", str(tmp_path)):
+        assert [eg.text for eg in open_corpus(same)(nlp)] == [eg.text for eg in conll]
+    (tmp_path / "dev.jsonl").write_text('{"tokens": ["in", "Rome"], "spans": [[1, 2, "LOC"]]}')
+    (example,) = open_corpus(tmp_path / "dev.jsonl")(nlp)
+    assert example.text == "in Rome"
+    (tmp_path / "empty").mkdir()
+    for path, message in (
+        (tmp_path / "empty", "no .spacy file"),
+        ("nowhere.conll", "no such file"),
+    ):
+        with pytest.raises(FileNotFoundError, match=message):
+            open_corpus(path)
 
 
 def test_natural_spacing_suits_a_tokenizer(shared_corpora, nlp):
