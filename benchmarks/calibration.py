@@ -2,7 +2,8 @@
 
 python benchmarks/calibration.py MODEL DEV TEST [--name calibration]
 
-MODEL is a trained pipeline; DEV and TEST are .spacy or CoNLL files. Both are scored once.
+MODEL is a trained pipeline that was not calibrated; DEV and TEST are .spacy or CoNLL files. Both
+are scored once.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def main() -> None:
     args = parser.parse_args()
     nlp = spacy.load(args.model)
     pipe = find_component(nlp, "", Printer())
+    if pipe.cfg["temperature"] != 1.0:
+        raise SystemExit(f"{args.model} is calibrated already; the benchmark needs it as trained.")
     for shim in pipe._llm_shims():
         shim.llm.remember()
     dev, test = (score_dev(pipe, open_corpus(path)(nlp)) for path in (args.dev, args.test))
@@ -90,9 +93,17 @@ def main() -> None:
         *("objective", "thresholds", "dev P", "dev R", "dev F1", "test P", "test R", "test F1"),
         *("dev calibration error", "test calibration error"),
     )
-    config = nlp.config.interpolate()["components"][pipe.name]
-    config["model"]["llm"]["store"] = None  # where states are remembered is this machine's affair
-    payload = {"component": config, "labels": pipe.labels, "runs": runs}
+    config = nlp.config.interpolate()
+    component, corpus = config["components"][pipe.name], config["corpora"]["train"]
+    # Where things lie is this machine's affair.
+    component["model"]["llm"].update(store=None, name=Path(component["model"]["llm"]["name"]).name)
+    payload = {
+        "component": component,
+        "training": config["training"],
+        "train_corpus": {key: value for key, value in corpus.items() if key != "path"},
+        "labels": pipe.labels,
+        "runs": runs,
+    }
     write(args.name, payload, markdown_table(header, rows))
 
 
