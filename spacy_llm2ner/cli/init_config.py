@@ -43,6 +43,7 @@ _CONLL = {
     "tag_column": -1,
     "comments": False,
     "retokenize": False,
+    "spans_key": None,
 }
 _JSONL = {
     "@readers": "spacy_llm2ner.JsonlCorpus.v1",
