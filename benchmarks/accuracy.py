@@ -19,7 +19,7 @@ from pathlib import Path
 
 import spacy
 from accuracy_corpora import CORPORA, Corpus, examples_of
-from accuracy_systems import config_for
+from accuracy_systems import PRESETS, SYSTEMS, config_for
 from results import environment, markdown_table, write
 from seqeval.metrics import f1_score
 from spacy.cli.train import train
@@ -183,10 +183,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--corpus", choices=sorted(CORPORA), required=True)
-    parser.add_argument("--systems", nargs="+", default=["fast", "balanced", "accurate"])
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(PRESETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sizes", type=int, nargs="+", default=[0], help="training docs; 0: all")
-    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--dtype", default="float32", help="precision of the LLM")
+    parser.add_argument("--name", default="", help="of the result's files, behind the corpus")
     args = parser.parse_args()
     rows, runs = [], []
     for system in args.systems:
@@ -194,7 +195,7 @@ def main() -> None:
             found = [run(args.corpus, system, seed, args, size) for seed in args.seeds]
             runs += found
             rows.append(row(found))
-    name = f"accuracy-{args.corpus}" + ("-curve" if any(args.sizes) else "")
+    name = f"accuracy-{args.corpus}" + (f"-{args.name}" if args.name else "")
     write(name, {"runs": runs}, markdown_table(HEADER, rows))
 
 
