@@ -7,8 +7,9 @@ from typing import Any
 
 import accuracy_spancat
 from accuracy_corpora import Corpus
-from spacy_llm2ner.cli.init_config import make_config
 from thinc.api import Config
+
+from spacy_llm2ner.cli.init_config import make_config
 
 ROOT = Path(__file__).parents[1]
 LLM = ROOT / "assets" / "llm" / "SmolLM2-135M-Instruct"
