@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "losses": set(),
     "decoding": set(),
     "shims": {"llm"},
-    "architectures": {"llm", "heads", "shims"},
+    "architectures": {"llm", "heads", "log", "shims"},
     "corpora": {"log"},
     "evaluation": {"log", "corpora"},
     "pipeline": {"architectures", "decoding", "llm", "log", "losses", "shims"},

@@ -18,7 +18,7 @@ span (j, i) has the inner starts of the span (j + 1, i), and the start j + 1 its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from .layers import MASKED, ahead, band_products, windows
+from .layers import MASKED, ahead, band_products, real_tokens, windows
 from .tommer_files import TommerDefinition, check_settings, read_tommer, write_tommer
 
 FEATURES = ("match", "worst inner match", "best inner match", "end", "next")
@@ -296,7 +296,15 @@ class TokenMatching(nn.Module):
         return legal
 
 
-def pad_pieces(texts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Texts of (pieces, width) -> float (batch, longest, width), zeros behind; lengths (batch,)."""
-    lengths = torch.tensor([len(text) for text in texts], dtype=torch.int64)
-    return nn.utils.rnn.pad_sequence(list(texts), batch_first=True), lengths
+class PaddedTokenMatching(TokenMatching):
+    """The same head on what all heads are given: padded states (B, P, 1, width), zeros behind each
+    text's end, and logits for all labels (B, P, window + 1, labels).
+    """
+
+    def forward(self, states: Tensor) -> Tensor:  # type: ignore[override]
+        """Score all spans; see `TokenMatching.forward`."""
+        real = real_tokens(states)
+        places = torch.arange(1, states.shape[1] + 1, device=states.device)
+        lengths = (real * places).amax(dim=1)
+        logits = super().forward(states[:, :, 0], lengths)
+        return logits[..., None] if self.n_labels == 1 else logits

@@ -8,7 +8,7 @@ the fingerprint.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,3 +55,51 @@ def by_token(
         tokens[alignment.touched] = pieces[alignment.last[alignment.touched]]
         rows.append(tokens)
     return rows
+
+
+@dataclass(frozen=True)
+class PieceTokens:
+    """How spans of pieces become spans of tokens.
+
+    The pieces p .. q become the tokens `start[p] .. end[q]`. A piece within a token stands for the
+    whole token. A piece that touches several tokens ("-Ob" of "pro-Obama") starts and ends spans
+    at those of them that have a letter or a digit, if any do. A span of white space pieces at
+    either end becomes none.
+
+    start, end (ndarray): Token of each piece when it starts, or ends, a span; int64 (pieces,), -1
+        if it does neither.
+    first, last (ndarray): First and last piece of each token, int64 (tokens,).
+    starts, ends (ndarray): Whether a span of pieces may become one that starts, or ends, at this
+        token; bool (tokens,).
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+def piece_tokens(doc: Doc, alignment: Alignment, n_pieces: int) -> PieceTokens:
+    """Relate the pieces of a doc to its tokens.
+
+    doc (Doc): The doc.
+    alignment (Alignment): See `alignments`.
+    n_pieces (int): The number of pieces.
+    """
+    start = np.full(n_pieces, -1, dtype=np.int64)
+    end = np.full(n_pieces, -1, dtype=np.int64)
+    tokens = np.flatnonzero(alignment.touched)
+    # Words come last, so that they overwrite marks; the earliest start and the latest end stay.
+    is_word = np.array([any(c.isalnum() for c in doc[int(t)].text) for t in tokens], dtype=bool)
+    for some in (tokens[~is_word], tokens[is_word]):
+        for token in some[::-1].tolist():
+            start[alignment.first[token] : alignment.last[token] + 1] = token
+        for token in some.tolist():
+            end[alignment.first[token] : alignment.last[token] + 1] = token
+    first, last = alignment.first, alignment.last
+    starts, ends = np.zeros(len(doc), dtype=bool), np.zeros(len(doc), dtype=bool)
+    starts[tokens] = start[first[tokens]] == tokens
+    ends[tokens] = end[last[tokens]] == tokens
+    return PieceTokens(start, end, first, last, starts, ends)

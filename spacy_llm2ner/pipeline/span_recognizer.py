@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Literal, cast
 
@@ -16,6 +16,7 @@ from thinc.api import Config, Model
 from thinc.types import Floats3d
 
 from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten
+from ..llm.pieces import by_token
 from ..losses import SpanBCE, SpanLoss
 from ..shims import HeadShim
 from .annotate import (
@@ -110,6 +111,9 @@ class SpanRecognizer(LLMPipe):
             on_existing_ents=on_existing_ents,
             bundle_llm=bundle_llm,
         )
+        for label in model.attrs.get("labels", []):  # a head that is published knows its own
+            self.cfg["labels"].append(label)
+            vocab.strings.add(label)
         self.loss = SpanBCE() if loss is None else loss
         self.scorer = scorer
 
@@ -235,17 +239,36 @@ class SpanRecognizer(LLMPipe):
             of their edges.
         """
         sample: list[Doc] = []
-        sampled = unseen = 0
+        sampled = unseen = beyond = 0
         stream = iter(get_examples())
         while examples := list(islice(stream, _READ_DOCS)):
-            states = self._read_ahead([example.predicted for example in examples])
+            docs = [example.predicted for example in examples]
+            states: Sequence[np.ndarray] = self._read_ahead(docs)
+            for shim in self._llm_shims():
+                states = by_token(shim.llm, docs, states)
             unseen += count_unseen(examples, states, self.key)
+            beyond += self._count_unscored(examples)
             for example in examples:
                 if sampled < _SAMPLE_TOKENS:
                     sample.append(example.predicted)
                     sampled += len(example.predicted)
         self._log_summaries()
+        if beyond:
+            self._warn(
+                "L2N-W11",
+                f"{beyond} gold spans of the training data have more pieces of the LLM's tokenizer "
+                f"than the head's sliding_window allows, or begin or end with a mark that shares a "
+                f"piece with a word, and can be neither learnt nor found.",
+            )
         return sample, unseen
+
+    def _count_unscored(self, examples: list[Example]) -> int:
+        """Gold spans that the model gives no score to, if it does not score every token span."""
+        count = self.model.attrs.get("count_unscored")
+        if count is None:
+            return 0
+        spans = [read_gold(example, self.key).spans for example in examples]
+        return count(self.model, [example.predicted for example in examples], spans)
 
     @property
     def max_span_tokens(self) -> int | None:
