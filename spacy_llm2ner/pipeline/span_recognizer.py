@@ -3,8 +3,7 @@
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable
 from typing import Literal, cast
 
 import numpy as np
@@ -16,7 +15,6 @@ from thinc.api import Config, Model
 from thinc.types import Floats3d
 
 from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten
-from ..llm.pieces import by_token
 from ..losses import SpanBCE, SpanLoss
 from ..shims import HeadShim
 from .annotate import (
@@ -27,8 +25,10 @@ from .annotate import (
     write_ents,
     write_spans,
 )
-from .gold import Gold, count_unseen, longest_span, read_gold, target_band
+from .corpus_reading import read_corpus
+from .gold import Gold, longest_span, read_gold, target_band
 from .llm_pipe import LLMPipe, ReadingLog, within_budget
+from .pretrained_head import with_pretrained_head
 from .scorer import score_span_recognizer, unscored_weights
 
 DEFAULT_CONFIG = """
@@ -51,10 +51,6 @@ MAX_SPAN_TOKENS_CAP = 30
 _MAX_SPAN_TOKENS_WITHOUT_DATA = 10
 # Tokens whose states and scores are held at once while predicting.
 _PREDICT_TOKENS = 20_000
-# Docs of the training data that are read at once, with one progress bar.
-_READ_DOCS = 2_000
-# Tokens from which the head takes the statistics of the states.
-_SAMPLE_TOKENS = 20_000
 
 
 class SpanRecognizer(LLMPipe):
@@ -79,6 +75,7 @@ class SpanRecognizer(LLMPipe):
         decoding: Literal["all", "greedy", "flat", "nested"] = "flat",
         on_existing_ents: OnExistingEnts = "keep",
         bundle_llm: bool = False,
+        pretrained: str | None = None,
         scorer: Callable | None = score_span_recognizer,
     ) -> None:
         """Make a component; see `make_span_recognizer` for the settings.
@@ -100,6 +97,8 @@ class SpanRecognizer(LLMPipe):
                     f"accepted are {', '.join(accepted)}."
                 )
         check_threshold(name, threshold)
+        if pretrained is not None:
+            model = with_pretrained_head(name, model, pretrained)
         super().__init__(
             vocab,
             model,
@@ -110,6 +109,7 @@ class SpanRecognizer(LLMPipe):
             decoding=decoding,
             on_existing_ents=on_existing_ents,
             bundle_llm=bundle_llm,
+            pretrained=pretrained,
         )
         for label in model.attrs.get("labels", []):  # a head that is published knows its own
             self.cfg["labels"].append(label)
@@ -218,57 +218,14 @@ class SpanRecognizer(LLMPipe):
         width = self._band_width(golds)
         self._report_lost(golds, width)
         self._report_score_weights(nlp)
-        sample, unseen = self._read_corpus(get_examples)
-        if unseen:
-            self._warn(
-                "L2N-W05",
-                f"{unseen} of {sum(len(gold.spans) for gold in golds)} gold spans of the training "
-                f"data begin or end with a token that no piece of the LLM's tokenizer touches, and "
-                f"can be neither learnt nor found.",
-            )
+        sample = read_corpus(self, get_examples, sum(len(gold.spans) for gold in golds))
         # From here on the head belongs to this LLM, whichever one it may have known before.
         for shim in self._llm_shims():
             shim.record()
+        if self.cfg["pretrained"]:  # what it has learnt is where training starts from
+            return
         empty = self.model.ops.alloc3f(0, width, len(self.labels))
         self.model.initialize(X=sample, Y=[empty])
-
-    def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> tuple[list[Doc], int]:
-        """Let the LLM read all texts, as far as they can be remembered.
-
-        RETURNS (Tuple[List[Doc], int]): A sample of docs; how many gold spans have no state at one
-            of their edges.
-        """
-        sample: list[Doc] = []
-        sampled = unseen = beyond = 0
-        stream = iter(get_examples())
-        while examples := list(islice(stream, _READ_DOCS)):
-            docs = [example.predicted for example in examples]
-            states: Sequence[np.ndarray] = self._read_ahead(docs)
-            for shim in self._llm_shims():
-                states = by_token(shim.llm, docs, states)
-            unseen += count_unseen(examples, states, self.key)
-            beyond += self._count_unscored(examples)
-            for example in examples:
-                if sampled < _SAMPLE_TOKENS:
-                    sample.append(example.predicted)
-                    sampled += len(example.predicted)
-        self._log_summaries()
-        if beyond:
-            self._warn(
-                "L2N-W11",
-                f"{beyond} gold spans of the training data have more pieces of the LLM's tokenizer "
-                f"than the head's sliding_window allows, or begin or end with a mark that shares a "
-                f"piece with a word, and can be neither learnt nor found.",
-            )
-        return sample, unseen
-
-    def _count_unscored(self, examples: list[Example]) -> int:
-        """Gold spans that the model gives no score to, if it does not score every token span."""
-        count = self.model.attrs.get("count_unscored")
-        if count is None:
-            return 0
-        spans = [read_gold(example, self.key).spans for example in examples]
-        return count(self.model, [example.predicted for example in examples], spans)
 
     @property
     def max_span_tokens(self) -> int | None:
@@ -371,6 +328,7 @@ def _no_spans() -> Spans:
         "decoding": "flat",
         "on_existing_ents": "keep",
         "bundle_llm": False,
+        "pretrained": None,
         "scorer": {"@scorers": "spacy_llm2ner.span_recognizer_scorer.v1"},
     },
     default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
@@ -386,6 +344,7 @@ def make_span_recognizer(
     decoding: Literal["all", "greedy", "flat", "nested"],
     on_existing_ents: Literal["keep", "replace", "merge"],
     bundle_llm: bool,
+    pretrained: str | None,
     scorer: Callable | None,
 ) -> SpanRecognizer:
     """Make the component "llm2ner".
@@ -405,6 +364,8 @@ def make_span_recognizer(
         where they overlap.
     bundle_llm (bool): Write the cut LLM into the component's folder, so that the pipeline runs
         where the LLM is not installed. Checkpoints then weigh as much as the LLM.
+    pretrained (Optional[str]): A trained head that comes with the package, instead of the model's:
+        "mentions" finds names of all kinds and labels them MENTION. Works without any training.
     scorer (Optional[Callable]): The scoring method.
     """
     return SpanRecognizer(
@@ -418,5 +379,6 @@ def make_span_recognizer(
         decoding=decoding,
         on_existing_ents=on_existing_ents,
         bundle_llm=bundle_llm,
+        pretrained=pretrained,
         scorer=scorer,
     )
