@@ -6,6 +6,7 @@ spaCy imports this module on every run of its command line, so it imports nothin
 from spacy.cli._util import app
 from typer import Typer
 
+from .card import card
 from .convert import convert
 from .debug_data import debug_data
 from .visualize import visualize
@@ -16,6 +17,7 @@ llm2ner_app = Typer(
     no_args_is_help=True,
 )
 llm2ner_app.command("convert")(convert)
+llm2ner_app.command("card")(card)
 llm2ner_app.command("visualize")(visualize)
 llm2ner_app.command(
     "debug-data",

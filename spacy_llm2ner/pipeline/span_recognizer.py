@@ -30,6 +30,7 @@ from .gold import Gold, longest_span, read_gold, target_band
 from .llm_pipe import LLMPipe, ReadingLog, within_budget
 from .pretrained_head import with_pretrained_head
 from .scorer import score_span_recognizer, unscored_weights
+from .self_distillation import Teacher
 
 DEFAULT_CONFIG = """
 [model]
@@ -116,6 +117,7 @@ class SpanRecognizer(LLMPipe):
             vocab.strings.add(label)
         self.loss = SpanBCE() if loss is None else loss
         self.scorer = scorer
+        self.teacher: Teacher | None = None  # while a student learns; see self_distillation
 
     @property
     def key(self) -> str:
@@ -289,7 +291,8 @@ class SpanRecognizer(LLMPipe):
         validate_examples(examples, "SpanRecognizer.get_loss")
         columns = {label: index for index, label in enumerate(self.labels)}
         asarray = cast(Callable[..., Floats3d], self.model.ops.asarray3f)
-        targets, weights = [], []
+        targets: list[Floats3d] = []
+        weights: list[Floats3d] = []
         for example, logits in zip(examples, scores, strict=True):
             gold = read_gold(example, self.key)
             self._require_known_labels([gold])
@@ -297,6 +300,8 @@ class SpanRecognizer(LLMPipe):
             targets.append(asarray(target))
             # Spans that begin or end at a token without a state are no candidates.
             weights.append(asarray(weight) * (logits > ILLEGAL_LOGIT))
+        if self.teacher is not None:
+            targets, _ = self.teacher.add_to([eg.predicted for eg in examples], targets)
         return self.loss(scores, targets, weights)
 
     def _require_known_labels(self, golds: list[Gold]) -> None:
