@@ -9,6 +9,7 @@ from typer import Typer
 from .card import card
 from .convert import convert
 from .debug_data import debug_data
+from .explain import explain
 from .visualize import visualize
 
 llm2ner_app = Typer(
@@ -18,6 +19,7 @@ llm2ner_app = Typer(
 )
 llm2ner_app.command("convert")(convert)
 llm2ner_app.command("card")(card)
+llm2ner_app.command("explain")(explain)
 llm2ner_app.command("visualize")(visualize)
 llm2ner_app.command(
     "debug-data",

@@ -82,7 +82,7 @@ def save_tommer(
         say so), or if it must be said which label is meant.
     """
     pipe: Any = nlp.get_pipe(component)
-    model = getattr(pipe, "model", None)
+    model: Any = getattr(pipe, "model", None)
     if getattr(model, "name", None) != "tommer":
         raise ValueError(
             f"llm2ner: the component '{component}' has no ToMMeR head "
