@@ -11,8 +11,8 @@ any figure was seen:
   a name in newswire; all that remains must be capitalised but for words like "of". Of names within
   names the longest counts. Capitalised words within a sentence that are in no such name may well be
   names of kinds that LitBank does not mark ("English", ships' crews, feasts): nothing is said about
-  them, neither yes nor no. Docs are single sentences, all that hold a name and every third of the
-  others, and every fourth of the chunks of 30 sentences that the novels are cut into.
+  them, neither yes nor no. Of every other novel, docs are the single sentences that hold a name,
+  every tenth of those that hold none, and every twentieth of its chunks of 30 sentences.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ LABEL = "MENTION"
 SPLITS = ("train", "dev")
 SAMPLE = Path(__file__).parents[1] / "assets" / "sample"
 CHUNK_SENTENCES = 30
-EVERY_CHUNK = 4
-EVERY_NAMELESS = 3
+EVERY_NOVEL = 2
+EVERY_CHUNK = 20
+EVERY_NAMELESS = 10
 
 # fmt: off
 _DETERMINERS = {
@@ -66,7 +67,7 @@ def read_corpora(folder: Path, split: str, nlp: Language) -> dict[str, list[Exam
     RETURNS (Dict[str, List[Example]]): By part: "wnut17", "litbank sentences", "litbank chunks",
         "sample sentences", "sample documents".
     """
-    litbank = read_litbank(folder / "litbank" / f"{split}.jsonl")
+    litbank = read_litbank(folder / "litbank" / f"{split}.jsonl")[::EVERY_NOVEL]
     sample = SAMPLE / f"{split}.conll"
     return {
         "wnut17": _conll(folder / "wnut17" / f"{split}.conll", nlp),

@@ -33,7 +33,17 @@ MAY_IMPORT = {
     "pipeline": {"architectures", "decoding", "llm", "log", "losses", "shims"},
     "hub": set(),
     "interop": {"architectures", "heads"},
-    "cli": {"architectures", "corpora", "evaluation", "heads", "hub", "llm", "log", "pipeline", "shims"},
+    "cli": {
+        "architectures",
+        "corpora",
+        "evaluation",
+        "heads",
+        "hub",
+        "llm",
+        "log",
+        "pipeline",
+        "shims",
+    },
     "__init__": {"hub"},
 }
 

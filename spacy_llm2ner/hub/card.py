@@ -157,7 +157,7 @@ def _details(head: HeadFacts) -> str:
         ("Layers read", ", ".join(map(str, head.layers)) or "chosen by the depth of the LLM"),
         ("Each text is read", head.reading),
         ("Pooling of pieces", head.pooling),
-        ("Head", f"{kind}: " + ", ".join(f"{k} = {v}" for k, v in shown.items())),
+        ("Head", f"{kind}: " + ", ".join(f"`{k} = {json.dumps(v)}`" for k, v in shown.items())),
         ("Parameters trained", f"{head.parameters:,}"),
         ("Labels", ", ".join(f"`{label}`" for label in head.labels)),
     ]
@@ -194,9 +194,9 @@ def _training(nlp: Language, head: HeadFacts) -> str:
     config = nlp.config.interpolate()
     training, rows = config["training"], []
     loss = {key: value for key, value in head.loss.items() if not key.startswith("@")}
-    rows.append(("Loss", f"{head.loss.get('@misc', 'the default')} {json.dumps(loss)}"))
+    rows.append(("Loss", f"{head.loss.get('@misc', 'the default')} `{json.dumps(loss)}`"))
     for key in ("seed", "dropout", "max_epochs", "max_steps", "accumulate_gradient", "patience"):
-        rows.append((key.replace("_", " ").capitalize(), str(training.get(key))))
+        rows.append((key.replace("_", " ").capitalize(), f"`{json.dumps(training.get(key))}`"))
     for key in ("batcher", "optimizer"):
         rows.append((key.capitalize(), f"`{json.dumps(training.get(key), default=str)}`"))
     source = head.head.get("source")
@@ -266,7 +266,7 @@ def _limitations(heads: Sequence[HeadFacts]) -> str:
         "It finds what resembles its training data; on texts of other kinds, languages or years "
         "precision and recall fall, and scores are no longer what they say they are.",
         "What the LLM has learnt, biases included, shows in what is found: names of some regions "
-        "and cultures are recognised less well than others.",
+        "and cultures may be recognised less well than others.",
     ]
     if any(head.reading == "once" for head in heads):
         points.append(

@@ -52,10 +52,7 @@ def test_targets_are_gold_or_what_the_teacher_is_sure_of(taught):
     rng = np.random.default_rng(0)
     gold = [(rng.random(band.shape) < 0.05).astype(np.float32) for band in bands]
     targets, added = pipe.teacher.add_to(docs, gold)
-    expected = [
-        np.maximum(g, b > np.log(0.8 / 0.2))
-        for g, b in zip(gold, bands, strict=True)
-    ]
+    expected = [np.maximum(g, b > np.log(0.8 / 0.2)) for g, b in zip(gold, bands, strict=True)]
     for target, wanted in zip(targets, expected, strict=True):
         assert np.array_equal(target, wanted)
     assert added == sum(int(w.sum() - g.sum()) for w, g in zip(expected, gold, strict=True)) > 5
