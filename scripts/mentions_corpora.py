@@ -4,15 +4,15 @@ One label, MENTION: the name of a particular thing. What becomes of each corpus 
 any figure was seen:
 
 - WNUT17 (CC-BY 4.0): every entity, whatever its type; one doc per tweet.
-- The sample: likewise; its documents as a whole, and again sentence by sentence.
+- The sample: likewise; its sentences, and again every other one of its documents as a whole.
 - LitBank (CC-BY 4.0) marks persons, places, organisations and so on, named or not ("the old man").
   A mention is made of those that are names: what stands before the first capitalised word goes
   ("the Thames", "my cousin Mary"), and so do titles ("Mr.", "Captain"), because neither belongs to
   a name in newswire; all that remains must be capitalised but for words like "of". Of names within
   names the longest counts. Capitalised words within a sentence that are in no such name may well be
   names of kinds that LitBank does not mark ("English", ships' crews, feasts): nothing is said about
-  them, neither yes nor no. Of every other novel, docs are the single sentences that hold a name,
-  every tenth of those that hold none, and every twentieth of its chunks of 30 sentences.
+  them, neither yes nor no. Old novels are far from newswire, so that little is taken: the sentences
+  that hold a name, and every tenth of the others, of every eighth novel (dev: of every other one).
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ from spacy_llm2ner.corpora.spacing import spaces_for
 LABEL = "MENTION"
 SPLITS = ("train", "dev")
 SAMPLE = Path(__file__).parents[1] / "assets" / "sample"
-CHUNK_SENTENCES = 30
-EVERY_NOVEL = 2
-EVERY_CHUNK = 20
+EVERY_NOVEL = {"train": 8, "dev": 2}
 EVERY_NAMELESS = 10
+EVERY_DOCUMENT = 2
 
 # fmt: off
 _DETERMINERS = {
@@ -64,17 +63,17 @@ def read_corpora(folder: Path, split: str, nlp: Language) -> dict[str, list[Exam
     folder (Path): Holds wnut17/train.conll ... and litbank/train.jsonl ...
     split (str): "train" or "dev".
     nlp (Language): The pipeline whose vocabulary is used.
-    RETURNS (Dict[str, List[Example]]): By part: "wnut17", "litbank sentences", "litbank chunks",
-        "sample sentences", "sample documents".
+    RETURNS (Dict[str, List[Example]]): By part: "wnut17", "litbank sentences", "sample sentences",
+        "sample documents".
     """
-    litbank = read_litbank(folder / "litbank" / f"{split}.jsonl")[::EVERY_NOVEL]
+    litbank = read_litbank(folder / "litbank" / f"{split}.jsonl")
+    novels = litbank[:: EVERY_NOVEL[split]]
     sample = SAMPLE / f"{split}.conll"
     return {
         "wnut17": _conll(folder / "wnut17" / f"{split}.conll", nlp),
-        "litbank sentences": _thinned(_litbank(litbank, nlp.vocab, 1)),
-        "litbank chunks": _litbank(litbank, nlp.vocab, CHUNK_SENTENCES)[::EVERY_CHUNK],
+        "litbank sentences": _thinned(_litbank(novels, nlp.vocab)),
         "sample sentences": _conll(sample, nlp),
-        "sample documents": _conll(sample, nlp, sentences_per_doc=0),
+        "sample documents": _conll(sample, nlp, sentences_per_doc=0)[::EVERY_DOCUMENT],
     }
 
 
@@ -141,10 +140,8 @@ def _is_capital(word: str) -> bool:
     return word[:1].isupper()
 
 
-def _litbank(novels: list[list[Sentence]], vocab: Vocab, size: int) -> list[Example]:
-    return [
-        _example(novel[i : i + size], vocab) for novel in novels for i in range(0, len(novel), size)
-    ]
+def _litbank(novels: list[list[Sentence]], vocab: Vocab) -> list[Example]:
+    return [_example(sentence, vocab) for novel in novels for sentence in novel]
 
 
 def _thinned(examples: list[Example]) -> list[Example]:
@@ -157,21 +154,11 @@ def _thinned(examples: list[Example]) -> list[Example]:
     return kept
 
 
-def _example(sentences: Sequence[Sentence], vocab: Vocab) -> Example:
-    words: list[str] = []
-    spaces: list[bool] = []
-    names: list[tuple[int, int]] = []
-    unknown: list[int] = []
-    for sentence_words, sentence_names, sentence_unknown in sentences:
-        if spaces:
-            spaces[-1] = True
-        offset = len(words)
-        words += sentence_words
-        spaces += spaces_for(sentence_words)
-        names += [(start + offset, end + offset) for start, end in sentence_names]
-        unknown += [i + offset for i in sorted(sentence_unknown)]
+def _example(sentence: Sentence, vocab: Vocab) -> Example:
+    words, names, unknown = sentence
+    spaces = spaces_for(words)
     doc = Doc(vocab, words=words, spaces=spaces)
-    missing = [Span(doc, i, i + 1) for i in unknown]
+    missing = [Span(doc, i, i + 1) for i in sorted(unknown)]
     ents = [Span(doc, start, end, label=LABEL) for start, end in names]
     doc.set_ents(ents, missing=missing, default="outside")
     return Example(Doc(vocab, words=words, spaces=spaces), doc)
