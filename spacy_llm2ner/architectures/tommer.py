@@ -4,6 +4,7 @@
 # registered functions, and older versions of it need types there, not strings.
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -59,8 +60,9 @@ def build_tommer(
     use_cosine (bool): Whether the match is a cosine, else a scalar product / sqrt(rank).
     normalize_scores (str): What the match goes through: "" (nothing), "log_sigmoid" or "atan".
     cut_spans (str): What becomes of piece spans that begin or end inside a token: "widen" (the
-        tokens that they touch get the best score of any of them) or "drop". Either way they are
-        counted, when their probability is 0.5 or more, and the log says how many there were.
+        tokens that they touch get the best score of any of them; in training, wrong ones are
+        pushed down) or "drop". Either way they are counted, when their probability is 0.5 or more,
+        and the log says now and then how many there were.
     llm_name (Optional[str]): For a published head: the name of its LLM, if the one that is
         configured has another name there ("meta-llama/Llama-3.2-1B" in a folder "models/small").
     RETURNS (Model[List[Doc], List[Floats3d]]): For each doc logits (tokens, width, labels).
@@ -143,52 +145,92 @@ class _Forward:
         llm, head = model.layers  # and not the references: `Model.copy` drops them
         states, _ = llm(docs, is_train)
         piece_bands, head_backprop = head(states, is_train)
-        related = _relate(model, docs, states)
-        maps = [
-            map_band(r.first, r.last, r.starts, r.ends, band.shape[1])
-            for r, band in zip(related, piece_bands, strict=True)
+        rows = [
+            _to_tokens(model.ops.to_numpy(band), relation, widen=self.cut_spans == "widen")
+            for band, relation in zip(piece_bands, _relate(model, docs, states), strict=True)
         ]
-        bands = [_gather(model, *pair) for pair in zip(piece_bands, maps, strict=True)]
         if not is_train:
-            self._handle_cuts(model, piece_bands, bands, maps, related)
+            self._report_cuts(model, rows)
 
         def backprop(d_bands: Bands) -> list[Doc]:
-            head_backprop(
-                [_scatter(model, *row) for row in zip(d_bands, piece_bands, maps, strict=True)]
-            )
+            pairs = zip(rows, d_bands, strict=True)
+            head_backprop([_to_pieces(row, model.ops, d_band) for row, d_band in pairs])
             return []
 
+        bands: Any = [model.ops.asarray(row.band) for row in rows]
         return bands, backprop
 
-    def _handle_cuts(
-        self,
-        model: Model,
-        piece_bands: Bands,
-        bands: Bands,
-        maps: Sequence[np.ndarray],
-        related: Sequence[PieceTokens],
-    ) -> None:
-        """Count piece spans that cut a token, and let the tokens that they touch have them."""
-        cut = found = 0
-        rows: Any = zip(piece_bands, bands, maps, related, strict=True)
-        for pieces, band, cells, relation in rows:
-            flat = model.ops.to_numpy(pieces).reshape(-1, pieces.shape[-1])
-            found += int((flat >= 0).sum())
-            froms, tos = cut_cells(cells, relation.start, relation.end, pieces.shape[1])
-            values = flat[froms]
-            cut += int((values >= 0).sum())
-            if self.cut_spans == "widen" and len(froms):
-                best = model.ops.to_numpy(band).reshape(-1, band.shape[-1]).copy()
-                np.maximum.at(best, tos[tos >= 0], values[tos >= 0])
-                band[...] = model.ops.asarray(best).reshape(band.shape)
+    def _report_cuts(self, model: Model, rows: Sequence["_Row"]) -> None:
         _, head = shims_of(model)
-        head.cut_spans += cut
-        if cut:
+        before = head.cut_spans
+        head.cut_spans += sum(row.cut for row in rows)
+        head.found_spans += sum(row.found for row in rows)
+        # The first time, and each time that the number has a digit more: no line for every text.
+        if head.cut_spans and (not before or len(str(head.cut_spans)) > len(str(before))):
             what = "widened to whole tokens" if self.cut_spans == "widen" else "left out"
             logger.info(
-                "ToMMeR: %d of %d spans of pieces at p >= 0.5 begin or end inside a token: %s",
-                *(cut, found, what),
+                "ToMMeR: so far, %d of %d spans of pieces at p >= 0.5 begin or end inside a token: "
+                "%s",
+                *(head.cut_spans, head.found_spans, what),
             )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One text's token band, and where its numbers are from.
+
+    band (ndarray): float32 (tokens, width, labels).
+    shape (Tuple[int, ...]): Of the piece band (pieces, size, labels).
+    exact (ndarray): int64 (tokens, width, 1): the place of a token span in the flattened piece
+        band, -1 for none.
+    best (ndarray): int64 (tokens, width, labels): the place that its number is from: the same, or
+        that of a span of pieces that begins or ends inside one of its tokens.
+    found, cut (int): Piece spans at p >= 0.5, and those of them that cut a token.
+    """
+
+    band: np.ndarray
+    shape: tuple[int, ...]
+    exact: np.ndarray
+    best: np.ndarray
+    found: int
+    cut: int
+
+
+def _to_tokens(pieces: np.ndarray, relation: PieceTokens, *, widen: bool) -> _Row:
+    """Piece band (pieces, size, labels) -> token band (tokens, width, labels)."""
+    _, size, labels = pieces.shape
+    cells = map_band(relation.first, relation.last, relation.starts, relation.ends, size)
+    flat = pieces.reshape(-1, labels)
+    band = np.full((*cells.shape, labels), _MASKED, dtype=np.float32)
+    band[cells >= 0] = flat[cells[cells >= 0]]
+    best = np.repeat(cells[..., None], labels, axis=2)
+    cuts, tokens = cut_cells(cells, relation.start, relation.end, size)
+    n_cut = int((flat[cuts] >= 0).sum())
+    if widen and len(cuts):
+        cuts, tokens = cuts[tokens >= 0], tokens[tokens >= 0]
+        for label in range(labels):
+            values = flat[cuts, label]
+            # By rising value, so that of several the best one stays; and only if it is better.
+            order = np.argsort(values, kind="stable")
+            order = order[values[order] > band.reshape(-1, labels)[tokens[order], label]]
+            band.reshape(-1, labels)[tokens[order], label] = values[order]
+            best.reshape(-1, labels)[tokens[order], label] = cuts[order]
+    return _Row(band, pieces.shape, cells[..., None], best, int((flat >= 0).sum()), n_cut)
+
+
+def _to_pieces(row: _Row, ops: Any, d_tokens: Any) -> Any:
+    """The gradient of `_to_tokens`.
+
+    What is pushed down is the span of pieces that the number is from, so that a head learns to
+    score no cut spans. What is pulled up is the token span's own.
+    """
+    gradient = ops.to_numpy(d_tokens)
+    place = np.where(gradient > 0, row.best, row.exact)
+    _, _, labels = np.nonzero(place >= 0)
+    d_band = np.zeros((row.shape[0] * row.shape[1], row.shape[2]), dtype=np.float32)
+    # No place belongs to two token spans: nothing is added up.
+    d_band[place[place >= 0], labels] = gradient[place >= 0]
+    return ops.asarray3f(d_band.reshape(row.shape))
 
 
 def _relate(model: Model, docs: Sequence[Doc], states: States) -> list[PieceTokens]:
@@ -197,28 +239,6 @@ def _relate(model: Model, docs: Sequence[Doc], states: States) -> list[PieceToke
         piece_tokens(doc, alignment, len(rows))
         for doc, alignment, rows in zip(docs, alignments(llm.llm, docs), states, strict=True)
     ]
-
-
-def _gather(model: Model, band: Any, cells: np.ndarray) -> Any:
-    """Piece band (pieces, size, labels) -> token band (tokens, width, labels)."""
-    labels = band.shape[-1]
-    tokens: Any = model.ops.alloc3f(len(cells), cells.shape[1], labels)
-    tokens += _MASKED
-    if (cells >= 0).any():
-        known = model.ops.xp.asarray(cells >= 0)
-        tokens[known] = band.reshape(-1, labels)[model.ops.xp.asarray(cells[cells >= 0])]
-    return tokens
-
-
-def _scatter(model: Model, d_tokens: Any, band: Any, cells: np.ndarray) -> Any:
-    """The gradient of `_gather`."""
-    d_band: Any = model.ops.alloc3f(*band.shape)
-    if (cells >= 0).any():
-        known = model.ops.xp.asarray(cells >= 0)
-        # Each piece span is the place of at most one token span: nothing is added up.
-        places = model.ops.xp.asarray(cells[cells >= 0])
-        d_band.reshape(-1, band.shape[-1])[places] = d_tokens[known]
-    return d_band
 
 
 def _count_unscored(model: Model, docs: Sequence[Doc], spans: Sequence[Sequence[Any]]) -> int:

@@ -38,7 +38,8 @@ class TommerShim(HeadShim):
     ) -> None:
         self.settings = dict(settings)
         self.source, self.revision = source, revision
-        self.cut_spans = 0  # spans found so far that begin or end inside a token
+        # Piece spans at p >= 0.5 so far, and those of them that begin or end inside a token.
+        self.found_spans = self.cut_spans = 0
         self._definition: TommerDefinition | None = None
         self._reading = threading.RLock()
         super().__init__(build_token_matching)
