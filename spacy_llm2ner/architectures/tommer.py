@@ -157,8 +157,8 @@ class _Forward:
             head_backprop([_to_pieces(row, model.ops, d_band) for row, d_band in pairs])
             return []
 
-        bands: Any = [model.ops.asarray(row.band) for row in rows]
-        return bands, backprop
+        asarray: Any = model.ops.asarray
+        return [asarray(row.band) for row in rows], backprop
 
     def _report_cuts(self, model: Model, rows: Sequence["_Row"]) -> None:
         _, head = shims_of(model)
