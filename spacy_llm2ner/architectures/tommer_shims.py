@@ -204,6 +204,8 @@ class PiecesShim(LLMShim):
         definition = self._head.definition
         layer = self._layer if definition is None else definition.layer
         asked = self._configured.settings.layers
+        if layer is None and self.expected:  # the LLM itself may be missing, or bundled
+            layer = self.expected["layers"][0] - 1
         if layer is None:
             total = self._configured.config.num_hidden_layers
             layer = asked[0] - 1 if asked else max(0, round(_LAYER_SHARE * total) - 1)

@@ -272,6 +272,22 @@ def test_a_trained_pipeline_goes_to_disk_and_back(trained, tmp_path):
         spacy.load(tmp_path, config={"components.llm2ner.model.rank": 4})
 
 
+def test_a_bundled_llm_goes_along(tmp_path):
+    from tests.tiny import save_tiny_llama
+
+    llm = save_tiny_llama(tmp_path / "llm")
+    nlp = make(llm, rank=4, pipe={"bundle_llm": True})
+    data = examples(nlp)
+    nlp.initialize(lambda: data)
+    train(nlp, data)
+    nlp.to_disk(tmp_path / "model")
+    doc = nlp.make_doc(TEXTS[0])
+    (band,) = nlp.get_pipe("llm2ner").model.predict([doc])
+    llm.rename(tmp_path / "gone")
+    (again,) = spacy.load(tmp_path / "model").get_pipe("llm2ner").model.predict([doc])
+    assert np.allclose(band, again, atol=0.05)
+
+
 def test_another_llm_than_that_of_the_training_is_an_error(trained, tmp_path):
     from tests.tiny import save_tiny_llama
 

@@ -9,6 +9,7 @@ import pytest
 import spacy
 
 import spacy_llm2ner
+from tests.architectures.test_tommer import published as published  # a fixture
 
 TEXT = "Ada Lovelace met Charles Babbage."
 
@@ -27,6 +28,25 @@ def test_overrides_act(trained_folder):
         trained_folder, config={"components.llm2ner.threshold": 1.0}
     )
     assert found(nlp) == []
+
+
+def test_another_place_of_the_llm(trained_folder, trained, tiny_llm, tmp_path):
+    (tmp_path / "moved").symlink_to(tiny_llm)
+    nlp = spacy_llm2ner.from_pretrained(trained_folder, llm=tmp_path / "moved")
+    assert nlp.config["components"]["llm2ner"]["model"]["llm"]["name"] == str(tmp_path / "moved")
+    assert found(nlp) == found(trained)
+
+
+def test_a_published_tommer_head_becomes_a_pipeline(published, tiny_llm, tmp_path):
+    nlp = spacy_llm2ner.from_pretrained(published)
+    assert nlp.get_pipe("llm2ner").labels == ("MENTION",)
+    (tmp_path / "moved").symlink_to(tiny_llm)
+    moved = spacy_llm2ner.from_pretrained(published, llm=tmp_path / "moved")
+    docs = [nlp.make_doc(TEXT)]
+    a, b = (n.get_pipe("llm2ner").model.predict(docs)[0] for n in (nlp, moved))
+    assert abs(a - b).max() < 0.05
+    with pytest.raises(ValueError, match="is a published ToMMeR head and no pipeline"):
+        spacy_llm2ner.from_pretrained(published, config={"components.llm2ner.threshold": 0.1})
 
 
 def test_a_hub_id_is_fetched(trained_folder, trained, monkeypatch):
