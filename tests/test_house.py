@@ -27,14 +27,19 @@ MAY_IMPORT = {
     "losses": set(),
     "decoding": set(),
     "shims": {"llm"},
-    "architectures": {"llm", "heads", "shims"},
+    "architectures": {"llm", "heads", "log", "shims"},
     "corpora": {"log"},
     "evaluation": {"log", "corpora", "decoding"},
     "pipeline": {
         *("architectures", "corpora", "decoding", "evaluation", "llm", "log", "losses", "shims")
     },
-    "cli": {"architectures", "corpora", "evaluation", "llm", "log", "pipeline", "shims"},
-    "__init__": set(),
+    "hub": {"interop"},
+    "interop": {"architectures", "heads"},
+    "cli": {
+        *("architectures", "corpora", "evaluation", "heads", "hub", "llm", "log", "pipeline"),
+        "shims",
+    },
+    "__init__": {"hub"},
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 
@@ -19,9 +19,10 @@ _PREDICT_TOKENS = 8192
 
 def torch_head(
     name: str,
-    build: Callable[[Mapping[str, int]], "nn.Module"],
+    build: Callable[[Mapping[str, int]], "nn.Module"] | None,
     dropout: float | None = None,
     max_span_tokens: int | None = None,
+    shim: HeadShim | None = None,
 ) -> Model[States, Bands]:
     """Wrap a torch head as a Thinc model from states to bands of logits.
 
@@ -32,6 +33,8 @@ def torch_head(
     dropout (Optional[float]): A fixed rate; None to follow `dropout` of [training].
     max_span_tokens (Optional[int]): The configured width; None if it comes from the data. A
         checkpoint brings its attributes along, so this is none of them.
+    shim (Optional[HeadShim]): What builds and keeps the module, instead of a `HeadShim` of `build`
+        and `max_span_tokens`.
     """
     attrs: dict[str, Any] = {"resize_output": _resize_head}
     if dropout is None:
@@ -43,7 +46,7 @@ def torch_head(
         init=_head_init,
         dims={"nO": None},
         attrs=attrs,
-        shims=[HeadShim(build, max_span_tokens)],
+        shims=[shim or HeadShim(cast(Callable, build), max_span_tokens)],
     )
 
 

@@ -16,6 +16,8 @@ import numpy as np
 
 Pooling = Literal["last", "first+last", "mean"]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
+# No pooling: states have a row for each piece of the text, and tokens play no part.
+PIECES = "pieces"
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,13 @@ def align(
     touched = (first <= last) & ~space
     first, last = np.minimum(first, len(real) - 1), np.maximum(last, 0)
     return Alignment(real[first], real[last], touched)
+
+
+def plan_pieces(n_pieces: int) -> PoolingPlan:
+    """The plan of "pieces": each piece's state as it is, in the place of a token's."""
+    pieces = np.arange(n_pieces)
+    ones = np.ones(n_pieces, dtype=np.float32)
+    return PoolingPlan(pieces, np.zeros_like(pieces), pieces, ones, slots=1)
 
 
 def plan_pooling(alignment: Alignment, pooling: str) -> PoolingPlan:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from tqdm import tqdm
 
-from .alignment import PoolingPlan, align, plan_pooling
+from .alignment import PIECES, PoolingPlan, align, plan_pieces, plan_pooling
 from .windows import Windows, cut_windows
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _LARGEST_FLOAT16 = 65504.0
 class _Text:
     """A text on its way: its pieces, how they become token states, and the states so far."""
 
-    tokens: int
+    tokens: int  # or pieces, if there is no pooling
     pieces: list[int]
     windows: Windows
     plan: PoolingPlan
@@ -86,9 +86,13 @@ def _prepare(llm: FrozenLLM, texts: Sequence[tuple[str, list[tuple[int, int]]]])
     for index, (text, boundaries) in enumerate(texts):
         pieces = encoded[index].ids
         windows = cut_windows(len(pieces), llm.window, llm.stride, prefer)
-        alignment = align(text, encoded[index].offsets, boundaries)
-        plan = plan_pooling(alignment, llm.settings.pooling)
-        prepared.append(_Text(len(boundaries), pieces, windows, plan, len(windows.starts)))
+        rows = len(boundaries)
+        if llm.settings.pooling == PIECES:
+            rows, plan = len(pieces), plan_pieces(len(pieces))
+        else:
+            alignment = align(text, encoded[index].offsets, boundaries)
+            plan = plan_pooling(alignment, llm.settings.pooling)
+        prepared.append(_Text(rows, pieces, windows, plan, len(windows.starts)))
     return prepared
 
 

@@ -1,0 +1,1 @@
+"""Heads of other projects: read into pipelines, and written back in their layouts."""
