@@ -25,9 +25,10 @@ MAY_IMPORT = {
     "heads": set(),
     "log": set(),
     "losses": set(),
+    "memory": set(),
     "decoding": set(),
     "shims": {"llm"},
-    "architectures": {"llm", "heads", "log", "shims"},
+    "architectures": {"llm", "heads", "log", "memory", "shims"},
     "corpora": {"log"},
     "evaluation": {"log", "corpora", "decoding"},
     "pipeline": {

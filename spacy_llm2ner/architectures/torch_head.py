@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 
+from ..memory import Trimmer
 from ..shims import HeadShim, to_padded
 from .types import Bands, States
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 # Padded tokens that the head scores at once when it predicts: bounds the memory of a batch of docs.
 # A doc is always scored as a whole, so a longer one takes what it takes.
 _PREDICT_TOKENS = 8192
+_trimmer = Trimmer()
 
 
 def torch_head(
@@ -104,6 +106,7 @@ def _head_forward(
     if max(lengths) == 0:
         return _empty_bands(shim, lengths, model), lambda d_bands: []
     padded = to_padded(states, shim.device)
+    _trimmer.worked_on(padded.shape[0] * padded.shape[1])
     logits, torch_backprop = shim.begin_update(ArgsKwargs((padded,), {}))
 
     def backprop(d_bands: Bands) -> States:
@@ -126,6 +129,7 @@ def _head_predict(model: Model[States, Bands], states: States) -> Bands:
         count = max(1, _PREDICT_TOKENS // lengths[order[0]])
         batch, order = order[:count], order[count:]
         padded = to_padded([states[i] for i in batch], shim.device)
+        _trimmer.worked_on(padded.shape[0] * padded.shape[1])
         logits = shim.predict(ArgsKwargs((padded,), {}))
         for i, band in zip(batch, _cut(logits, [lengths[i] for i in batch]), strict=True):
             bands[i] = band
