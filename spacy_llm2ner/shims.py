@@ -46,6 +46,8 @@ class HeadShim(PyTorchShim):
         self.build = build
         self.max_span_tokens = max_span_tokens
         self.sizes: dict[str, int] = {}
+        # Whether what gives the states wants their gradients back; set by the model around both.
+        self.gives_gradients = False
 
     @property
     def module(self) -> Any:

@@ -26,12 +26,15 @@ MAY_IMPORT = {
     "log": set(),
     "losses": set(),
     "decoding": set(),
+    "tag_losses": {"heads"},
+    "tag_decoding": {"decoding", "heads"},
     "shims": {"llm"},
     "architectures": {"llm", "heads", "shims"},
     "corpora": {"log"},
     "evaluation": {"log", "corpora", "decoding"},
     "pipeline": {
-        *("architectures", "corpora", "decoding", "evaluation", "llm", "log", "losses", "shims")
+        *("architectures", "corpora", "decoding", "evaluation", "heads", "llm", "log", "losses"),
+        *("shims", "tag_decoding", "tag_losses"),
     },
     "cli": {"architectures", "corpora", "evaluation", "llm", "log", "pipeline", "shims"},
     "__init__": set(),

@@ -9,6 +9,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import Model
 
+from .torch_head import pass_gradients
 from .types import Bands, States
 
 
@@ -39,12 +40,13 @@ def _recognizer_forward(
     model: Model[list[Doc], Bands], docs: list[Doc], is_train: bool
 ) -> tuple[Bands, Callable[[Bands], list[Doc]]]:
     llm, head = model.layers  # and not the references: `Model.copy` drops them
-    states, _ = llm(docs, is_train)
+    wanted = pass_gradients(llm, head)
+    states, llm_backprop = llm(docs, is_train)
     bands, head_backprop = head(states, is_train)
 
     def backprop(d_bands: Bands) -> list[Doc]:
-        head_backprop(d_bands)  # and no further: the LLM is frozen
-        return []
+        d_states = head_backprop(d_bands)
+        return llm_backprop(d_states) if wanted and d_states else []  # a frozen LLM wants none
 
     return bands, backprop
 
