@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "tag_losses": {"heads"},
     "tag_decoding": {"decoding", "heads"},
     "shims": {"llm"},
-    "architectures": {"llm", "heads", "shims"},
+    "tuned_shim": {"llm"},
+    "architectures": {"llm", "heads", "shims", "tuned_shim"},
     "corpora": {"log"},
     "evaluation": {"log", "corpora", "decoding"},
     "pipeline": {

@@ -1,0 +1,162 @@
+"""What stands behind a Thinc model whose LLM is trained: only what is trained goes into bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import srsly
+from thinc.api import PyTorchGradScaler, Shim, torch2xp, xp2torch
+
+from .llm.frozen import describe_difference
+from .llm.trainable import TrainableReader
+
+if TYPE_CHECKING:
+    from spacy.tokens import Doc
+
+# Differences under which trained weights still mean the same.
+_TOLERATED = frozenset({"dtype", "window", "stride"})
+
+
+class TunedShim(Shim):
+    """A model that is trained along, behind a Thinc model.
+
+    Its optimizer is thinc's, as for everything in the pipeline, at the learning rate of [training]
+    times `learn_rate_scale`. With float16 as mixed precision, gradients are scaled on their way in,
+    and a step whose gradients overflowed is left out.
+
+    reader (TrainableReader): The model.
+    learn_rate_scale (float): Its learning rate, in units of that of [training].
+    """
+
+    def __init__(self, reader: TrainableReader, learn_rate_scale: float) -> None:
+        super().__init__(reader)
+        self.reader = reader
+        self.learn_rate_scale = learn_rate_scale
+        self.expected: dict[str, Any] = {}
+        self._checked = False
+        self._scaler = PyTorchGradScaler(enabled=reader.mixed_precision == "float16")
+
+    def states(self, docs: Sequence[Doc]) -> list[np.ndarray]:
+        """Vectors of docs' tokens, as they are at the moment."""
+        self.check()
+        return self.reader.predict(docs)
+
+    def begin_states(
+        self, docs: Sequence[Doc]
+    ) -> tuple[list[np.ndarray], Callable[[Sequence[Any]], None]]:
+        """Vectors of docs' tokens, and what takes their gradients."""
+        self.check()
+        states, send = self.reader.begin_update(docs)
+        self._scaler.to_(self.reader.device)
+
+        def backprop(gradients: Sequence[Any]) -> None:
+            send([xp2torch(gradient) for gradient in gradients], self._scaler.scale)
+
+        return states, backprop
+
+    def finish_update(self, optimizer: Any) -> None:
+        """Update what is trained with the gradients that were collected."""
+        if not self.reader.is_loaded:
+            return
+        trained = {k: p for k, p in self.reader.trained().items() if p.grad is not None}
+        overflowed = self._scaler.unscale([p.grad for p in trained.values()])
+        for name, parameter in trained.items():
+            if not overflowed:
+                value, _ = optimizer(
+                    (self.id, name),
+                    torch2xp(parameter.data),
+                    torch2xp(parameter.grad),
+                    lr_scale=self.learn_rate_scale,
+                )
+                parameter.data.copy_(xp2torch(value, device=parameter.device))
+            parameter.grad = None
+        self._scaler.update()
+
+    @contextlib.contextmanager
+    def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
+        """Use averaged weights within the context; they come keyed by (shim id, name)."""
+        trained = self.reader.trained() if self.reader.is_loaded else {}
+        current = {name: value for name, value in trained.items() if (self.id, name) in params}
+        backup = {name: value.detach().clone() for name, value in current.items()}
+        try:
+            for name, value in current.items():
+                value.data.copy_(xp2torch(params[self.id, name], device=value.device))
+            yield
+        finally:
+            for name, value in current.items():
+                value.data.copy_(backup[name])
+
+    # Identity and storage ---------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Compare the LLM with the one that the stored weights belong to; once.
+
+        RAISES: ValueError naming each part that differs.
+        """
+        if self._checked:
+            return
+        found = self.reader.identity
+        differing = {
+            part
+            for part in ({*self.expected, *found} if self.expected else ())
+            if self.expected.get(part) != found.get(part)
+        }
+        if differing - _TOLERATED:
+            differences = "; ".join(describe_difference(self.expected, found))
+            raise ValueError(
+                f"llm2ner: the stored weights were trained on another LLM than the one that is "
+                f"configured, or on another way of reading it ({differences}). Give the LLM that "
+                f"they were trained with, or train anew."
+            )
+        self._checked = True
+
+    def record(self) -> None:
+        """State that training starts from this LLM; what was trained before is forgotten."""
+        self.expected = self.reader.identity
+        self._checked = True
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """Nothing to do: the LLM has a device setting of its own."""
+
+    def copy(self) -> TunedShim:
+        """An independent copy of what is trained, around another copy of the LLM."""
+        twin = TunedShim(_unloaded(self.reader), self.learn_rate_scale)
+        return twin.from_bytes(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The LLM's identity, and what is trained, as safetensors."""
+        from safetensors.torch import save
+
+        state = {k: v.detach().cpu().contiguous() for k, v in self.reader.trained().items()}
+        weights = save(state) if state else b""
+        return srsly.msgpack_dumps({"identity": self.expected, "safetensors": weights})
+
+    def from_bytes(self, bytes_data: bytes) -> TunedShim:
+        """Read what `to_bytes` gave; it is put into the LLM when that is loaded."""
+        from safetensors.torch import load
+
+        message = srsly.msgpack_loads(bytes_data)
+        self.expected, self._checked = message["identity"], False
+        if message["safetensors"]:
+            self.reader.give(load(message["safetensors"]))
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        reader = _unloaded(self.reader)
+        scale = self.learn_rate_scale
+        return {"reader": reader, "learn_rate_scale": scale, "bytes": self.to_bytes()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        TunedShim.__init__(self, state["reader"], state["learn_rate_scale"])
+        self.from_bytes(state["bytes"])
+
+
+def _unloaded(reader: TrainableReader) -> TrainableReader:
+    """The same settings without the model: made anew when first needed."""
+    twin = copy.copy(reader)
+    twin.forget()
+    return twin
