@@ -14,6 +14,7 @@ import copy
 import hashlib
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import spacy
 from results import environment, markdown_table, write
 from seqeval.metrics import f1_score, precision_score, recall_score
 from spacy.cli.train import train
+from thinc.api import Config
 from tqdm import tqdm
 
 from spacy_llm2ner.corpora import ConllCorpus, spans_to_tags
@@ -37,48 +39,96 @@ RECIPE = {
     f"{PIPE}.loss.crf": 0.3,
     f"{PIPE}.loss.label_smoothing": 0.2,
 }
-SMALL = {"corpora.train.limit": 4000, "corpora.dev.limit": 1000}
 ONCE = {"vars.reading": "once"}
-STEPS = {"small": 4000 // 32, "full": 14041 // 32}
+ENCODER = {
+    "vars.llm": "ENCODER",
+    "vars.layers": [3, 4, 5, 6],
+    "vars.reading": "once",
+}
+TUNED = {
+    f"{PIPE}.model.llm": {
+        "@architectures": "spacy_llm2ner.TunedLLM.v1",
+        "name": "${vars.llm}",
+        "layers": "${vars.layers}",
+        "reading": "${vars.reading}",
+        "batch_pieces": 2048,
+    },
+}
+FULL = {f"{PIPE}.model.llm.tuning": "full", f"{PIPE}.model.llm.learn_rate_scale": 0.025}
+THREE = {"training.max_epochs": 3}
 
-# name -> (what it is, changes of the config)
-FROZEN: dict[str, tuple[str, dict[str, Any]]] = {
-    "probe-once": ("linear probe, cross-entropy, read once", {**PROBE, **SMALL, **ONCE}),
-    "probe-twice": ("linear probe, cross-entropy, read twice", {**PROBE, **SMALL}),
-    "crf-once": ("CRF on the probe, likelihood, read once", {**BARE_CRF, **SMALL, **ONCE}),
-    "crf-twice": ("CRF on the probe, likelihood, read twice", {**BARE_CRF, **SMALL}),
-    "crf-recipe": ("CRF on the probe, CE .5 CRF .3 smoothing .2", {**BARE_CRF, **SMALL, **RECIPE}),
-    "conv-ce": ("convolutions, cross-entropy", {**LINEAR, **SMALL}),
-    "conv-crf": ("convolutions and CRF, likelihood", {**SMALL}),
-    "conv-recipe": ("convolutions and CRF, CE .5 CRF .3 smoothing .2", {**SMALL, **RECIPE}),
-    "conv-crf-once": ("convolutions and CRF, likelihood, read once", {**SMALL, **ONCE}),
-    "probe-full": ("linear probe, cross-entropy, all sentences", {**PROBE}),
-    "conv-crf-full": ("convolutions and CRF, likelihood, all sentences", {}),
-    "conv-recipe-full": ("the same, CE .5 CRF .3 smoothing .2, all sentences", {**RECIPE}),
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained, with which changes of the config, on how many sentences (0 = all)."""
+
+    what: str
+    changes: dict[str, Any]
+    train: int = 4000
+    dev: int = 1000
+    test: int = 0
+
+
+def mini(what: str, *changes: dict[str, Any]) -> Run:
+    merged = {key: value for change in changes for key, value in change.items()}
+    return Run(what, merged, train=2000, dev=500, test=1000)
+
+
+LLM = "SmolLM2-135M"
+RUNS: dict[str, Run] = {
+    # Losses and heads, the LLM read twice.
+    "probe-twice": Run(f"{LLM} twice: linear probe, cross-entropy", PROBE),
+    "crf-twice": Run(f"{LLM} twice: linear + CRF, likelihood", BARE_CRF),
+    "crf-recipe": Run(f"{LLM} twice: linear + CRF, CE .5 CRF .3 LS .2", {**BARE_CRF, **RECIPE}),
+    "conv-crf": Run(f"{LLM} twice: convolutions + CRF, likelihood", {}),
+    "conv-ce": Run(f"{LLM} twice: convolutions, cross-entropy", LINEAR),
+    "conv-recipe": Run(f"{LLM} twice: convolutions + CRF, CE .5 CRF .3 LS .2", RECIPE),
+    # Once beside twice, and LoRA: fewer sentences, the same ones in each of these runs.
+    "mini-probe-once": mini(f"{LLM} once: linear probe", PROBE, ONCE),
+    "mini-probe-twice": mini(f"{LLM} twice: linear probe", PROBE),
+    "mini-crf-once": mini(f"{LLM} once: linear + CRF", BARE_CRF, ONCE),
+    "mini-crf-twice": mini(f"{LLM} twice: linear + CRF", BARE_CRF),
+    "mini-conv-once": mini(f"{LLM} once: convolutions + CRF", ONCE),
+    "mini-conv-twice": mini(f"{LLM} twice: convolutions + CRF"),
+    "mini-lora-once": mini(f"{LLM} once, LoRA, 2 epochs: linear + CRF", TUNED, BARE_CRF, ONCE,
+                           {"training.max_epochs": 2}),
+    # A real encoder.
+    "minilm-probe": mini("MiniLM-L6 frozen: linear + CRF", ENCODER, BARE_CRF),
+    "minilm-conv": mini("MiniLM-L6 frozen: convolutions + CRF", ENCODER),
+    "minilm-lora": mini("MiniLM-L6, LoRA, 3 epochs: linear + CRF", ENCODER, TUNED, BARE_CRF, THREE),
+    "minilm-full": mini("MiniLM-L6, full, 3 epochs: linear + CRF", ENCODER, TUNED, FULL, BARE_CRF,
+                        THREE),
+    # All sentences.
+    "probe-full": Run(f"{LLM} twice: linear probe, cross-entropy", PROBE, 0, 0),
+    "conv-crf-full": Run(f"{LLM} twice: convolutions + CRF, likelihood", {}, 0, 0),
 }
 
 
-def prepared(changes: dict[str, Any], folder: Path, seed: int, store: Path) -> dict[str, Any]:
-    """The config of a run: a head's block is written anew where its architecture changes."""
+def prepared(run: Run, args: argparse.Namespace) -> Config:
+    """The config of a run."""
     config = spacy.util.load_config(CONFIG, interpolate=False)
+    once = run.changes.get("vars.reading") == "once"
     changes = {
-        "paths.conll": str(folder),
-        "system.seed": seed,
-        "vars.store": str(store),
-        **changes,
+        "paths.conll": str(args.folder),
+        "system.seed": args.seed,
+        "vars.store": str(CACHE / "taggers-states" if once else args.store),
+        "corpora.train.limit": run.train,
+        "corpora.dev.limit": run.dev,
+        **run.changes,
     }
     for key, value in changes.items():
         *path, last = key.split(".")
         block = config
         for part in path:
             block = block[part]
-        block[last] = copy.deepcopy(value)
-    small = config["corpora"]["train"]["limit"] == SMALL["corpora.train.limit"]
-    per_epoch = STEPS["small" if small else "full"]
-    if "training.eval_frequency" not in changes:
-        config["training"]["eval_frequency"] = per_epoch
-        steps = per_epoch * config["training"]["max_epochs"]
-        config["training"]["optimizer"]["learn_rate"]["total_steps"] = steps
+        block[last] = copy.deepcopy(str(args.encoder) if value == "ENCODER" else value)
+    per_epoch = (run.train or 14041) // 32
+    steps = per_epoch * config["training"]["max_epochs"]
+    config["training"]["eval_frequency"] = per_epoch
+    learn_rate = config["training"]["optimizer"]["learn_rate"]
+    learn_rate["total_steps"] = steps
+    if steps < 1000:
+        learn_rate["warmup_steps"] = steps // 10
     return config
 
 
@@ -108,10 +158,9 @@ def evaluate(nlp, path: Path, limit: int = 0) -> dict[str, Any]:
     }
 
 
-def run(name: str, what: str, changes: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+def measure(name: str, run: Run, args: argparse.Namespace) -> dict[str, Any]:
     """Train and score, or read what an earlier benchmark measured."""
-    store = args.store if changes.get("vars.reading") != "once" else CACHE / "conll2003-once"
-    config = prepared(changes, args.folder, args.seed, store)
+    config = prepared(run, args)
     described = json.dumps([config, environment()["packages"]], sort_keys=True, default=str)
     key = hashlib.sha256(described.encode("utf8")).hexdigest()[:12]
     output = CACHE / f"tagger-{name}-{key}"
@@ -129,15 +178,15 @@ def run(name: str, what: str, changes: dict[str, Any], args: argparse.Namespace)
     folder = output / "model-best" / "llm2ner_tagger"
     result = {
         "name": name,
-        "what": what,
-        "changes": changes,
+        "what": run.what,
+        "changes": run.changes,
         "seed": args.seed,
-        "train_sentences": config["corpora"]["train"]["limit"] or 14041,
+        "train_sentences": run.train or 14041,
         "train_seconds": seconds,
         "component_bytes": sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
         "commit": environment()["commit"],
-        "dev": evaluate(nlp, args.folder / "dev.txt", config["corpora"]["dev"]["limit"]),
-        "test": evaluate(nlp, args.folder / "test.txt", args.test_limit),
+        "dev": evaluate(nlp, args.folder / "dev.txt", run.dev),
+        "test": evaluate(nlp, args.folder / "test.txt", run.test),
     }
     finished.write_text(json.dumps(result, indent=2), encoding="utf8")
     return result
@@ -147,18 +196,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--store", type=Path, default=CACHE / "conll2003-states")
-    parser.add_argument("--encoder", type=Path, help="Folder of all-MiniLM-L6-v2")
+    parser.add_argument("--encoder", type=Path, help="Folder of all-MiniLM-L6-v2, for minilm-*")
     parser.add_argument("--only", nargs="+", help="Names of runs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--test-limit", type=int, default=0)
     args = parser.parse_args()
     CACHE.mkdir(exist_ok=True)
-    runs = {name: spec for name, spec in FROZEN.items() if not args.only or name in args.only}
-    results = [run(name, *spec, args) for name, spec in tqdm(runs.items(), desc="runs")]
+    runs = {name: run for name, run in RUNS.items() if not args.only or name in args.only}
+    if args.encoder is None:
+        runs = {name: run for name, run in runs.items() if not name.startswith("minilm")}
+    results = [measure(name, run, args) for name, run in tqdm(runs.items(), desc="runs")]
     rows = [
         (
             r["what"],
-            f"{r['train_sentences']:,}",
+            *(f"{n:,}" for n in (r["train_sentences"], r["test"]["sentences"])),
             f"{100 * r['dev']['spacy']['ents_f']:.2f}",
             *(f"{100 * r['test']['seqeval'][k]:.2f}" for k in ("precision", "recall", "f1")),
             f"{100 * r['test']['spacy']['ents_f']:.2f}",
@@ -169,7 +219,7 @@ def main() -> None:
         for r in results
     ]
     header = (
-        *("CoNLL-2003", "train sentences", "dev F1 (spaCy)", "test P (seqeval)"),
+        *("CoNLL-2003", "train sentences", "test sentences", "dev F1 (spaCy)", "test P (seqeval)"),
         *("test R (seqeval)", "test F1 (seqeval)", "test F1 (spaCy)", "token accuracy"),
         *("train s", "MB"),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import srsly
-from thinc.api import PyTorchGradScaler, Shim, torch2xp, xp2torch
+from thinc.api import Shim, torch2xp, xp2torch
 
 from .llm.frozen import describe_difference
 from .llm.trainable import TrainableReader
@@ -19,6 +19,40 @@ if TYPE_CHECKING:
 
 # Differences under which trained weights still mean the same.
 _TOLERATED = frozenset({"dtype", "window", "stride"})
+# Steps without overflow after which gradients are scaled up further.
+_GOOD_STEPS = 2000
+
+
+class LossScaling:
+    """Keeps small gradients above zero in float16: scaled on their way in, unscaled before a step.
+
+    The factor is halved when gradients overflow, and doubled after many steps without. Unlike
+    thinc's own scaler it works on a CPU too, and gradients of several batches can add up.
+
+    enabled (bool): False: the factor is 1 and stays so.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self.factor = 2.0**16 if enabled else 1.0
+        self._good_steps = 0
+
+    def undo(self, gradients: Sequence[Any]) -> bool:
+        """Divide gradients by the factor, in place.
+
+        RETURNS (bool): Whether any of them is not finite, so that the step must be left out.
+        """
+        if not self.enabled:
+            return False
+        finite = all(bool(gradient.isfinite().all()) for gradient in gradients)
+        for gradient in gradients:
+            gradient /= self.factor
+        self._good_steps = self._good_steps + 1 if finite else 0
+        if not finite:
+            self.factor /= 2
+        elif self._good_steps == _GOOD_STEPS:
+            self.factor, self._good_steps = self.factor * 2, 0
+        return not finite
 
 
 class TunedShim(Shim):
@@ -38,7 +72,7 @@ class TunedShim(Shim):
         self.learn_rate_scale = learn_rate_scale
         self.expected: dict[str, Any] = {}
         self._checked = False
-        self._scaler = PyTorchGradScaler(enabled=reader.mixed_precision == "float16")
+        self._scaling = LossScaling(enabled=reader.mixed_precision == "float16")
 
     def states(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """Vectors of docs' tokens, as they are at the moment."""
@@ -51,10 +85,9 @@ class TunedShim(Shim):
         """Vectors of docs' tokens, and what takes their gradients."""
         self.check()
         states, send = self.reader.begin_update(docs)
-        self._scaler.to_(self.reader.device)
 
         def backprop(gradients: Sequence[Any]) -> None:
-            send([xp2torch(gradient) for gradient in gradients], self._scaler.scale)
+            send([xp2torch(g) * self._scaling.factor for g in gradients])
 
         return states, backprop
 
@@ -63,7 +96,7 @@ class TunedShim(Shim):
         if not self.reader.is_loaded:
             return
         trained = {k: p for k, p in self.reader.trained().items() if p.grad is not None}
-        overflowed = self._scaler.unscale([p.grad for p in trained.values()])
+        overflowed = self._scaling.undo([p.grad for p in trained.values()])
         for name, parameter in trained.items():
             if not overflowed:
                 value, _ = optimizer(
@@ -74,7 +107,6 @@ class TunedShim(Shim):
                 )
                 parameter.data.copy_(xp2torch(value, device=parameter.device))
             parameter.grad = None
-        self._scaler.update()
 
     @contextlib.contextmanager
     def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:

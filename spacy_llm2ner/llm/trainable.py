@@ -177,20 +177,19 @@ class TrainableReader(ABC):
 
     def begin_update(
         self, docs: Sequence[Doc]
-    ) -> tuple[list[np.ndarray], Callable[[Sequence[Any], Callable[[Any], Any]], None]]:
+    ) -> tuple[list[np.ndarray], Callable[[Sequence[Any]], None]]:
         """Vectors of docs' tokens, and what sends their gradients back into the model.
 
-        RETURNS (Tuple): As `predict`; and a function of the vectors' gradients, torch tensors, and
-            of a function that scales these (loss scaling for float16).
+        RETURNS (Tuple): As `predict`; and a function of the vectors' gradients, torch tensors.
         """
         import torch
 
         self.module.train()
         states = self._read(self._prepare(docs))
 
-        def backprop(gradients: Sequence[Any], scale: Callable[[Any], Any]) -> None:
+        def backprop(gradients: Sequence[Any]) -> None:
             pairs = [
-                (s, scale(g.to(s.device, torch.float32)))
+                (s, g.to(s.device, torch.float32))
                 for s, g in zip(states, gradients, strict=True)
                 if s.requires_grad
             ]

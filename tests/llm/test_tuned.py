@@ -38,7 +38,7 @@ def send(llm: TunedLLM, seed: int = 0) -> dict[str, torch.Tensor]:
     """Gradients of what is trained, for a random gradient of the states."""
     states, backprop = llm.begin_update(DOCS)
     generator = torch.Generator().manual_seed(seed)
-    backprop([torch.randn(s.shape, generator=generator) for s in states], lambda g: g)
+    backprop([torch.randn(s.shape, generator=generator) for s in states])
     return {k: p.grad for k, p in llm.trained().items() if p.grad is not None}
 
 
@@ -71,26 +71,27 @@ def test_gradients_are_those_of_the_states(tiny_llm: Path):
     llm = make(tiny_llm, reading="twice", base={"window": 12, "stride": 5, "pooling": "mean"},
                lora=Lora(rank=2, dropout=0.0))
     llm.module.double()
-    for name, parameter in llm.trained().items():
+    torch.manual_seed(0)
+    for parameter in llm.trained().values():
         torch.nn.init.normal_(parameter, std=0.1)
     states, backprop = llm.begin_update(DOCS[:2])
     weights = [torch.randn(s.shape) for s in states]
-    backprop(weights, lambda g: g)
+    backprop(weights)
 
     def loss() -> float:
         found = llm.predict(DOCS[:2])
         return sum(float((torch.from_numpy(s) * w).sum()) for s, w in zip(found, weights, strict=True))
 
-    name, parameter = next(iter(llm.trained().items()))
+    parameter = next(iter(llm.trained().values()))
     for index in [(0, 0), (1, 3)]:
         values = []
-        for shift in (1e-2, -2e-2):
+        for shift in (1e-3, -2e-3):
             with torch.no_grad():
                 parameter[index] += shift
             values.append(loss())
         with torch.no_grad():
-            parameter[index] += 1e-2
-        assert float(parameter.grad[index]) == pytest.approx((values[0] - values[1]) / 2e-2, rel=0.02)
+            parameter[index] += 1e-3
+        assert float(parameter.grad[index]) == pytest.approx((values[0] - values[1]) / 2e-3, rel=0.03)
 
 
 def test_the_base_never_changes(tiny_llm: Path):
