@@ -141,7 +141,7 @@ def to_tokens(
     words (ndarray): int (words, 2): the tokens of each word. Words may share a token.
     labels (Sequence[str]): The labels whose indices the spans get; others are left out.
     RETURNS (Tuple[Spans, int]): The spans; and how many entities were left out because a better
-        one has a token of theirs.
+        one has a token of theirs, or because they have no token (white space).
     """
     index = {label: i for i, label in enumerate(labels)}
     kept: list[Entity] = []
@@ -150,7 +150,9 @@ def to_tokens(
         entity = (int(words[start, 0]), int(words[end - 1, 1]), label, score)
         if label not in index:
             continue
-        if kept and entity[0] < kept[-1][1]:
+        if entity[0] == entity[1]:  # a word of nothing but white space
+            dropped += 1
+        elif kept and entity[0] < kept[-1][1]:
             dropped += 1
             if score > kept[-1][3]:
                 kept[-1] = entity

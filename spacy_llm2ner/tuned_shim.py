@@ -12,6 +12,7 @@ import srsly
 from thinc.api import Shim, torch2xp, xp2torch
 
 from .llm.frozen import describe_difference
+from .llm.passes import Text
 from .llm.trainable import TrainableReader
 
 if TYPE_CHECKING:
@@ -74,17 +75,19 @@ class TunedShim(Shim):
         self._checked = False
         self._scaling = LossScaling(enabled=reader.mixed_precision == "float16")
 
-    def states(self, docs: Sequence[Doc]) -> list[np.ndarray]:
-        """Vectors of docs' tokens, as they are at the moment."""
-        self.check()
-        return self.reader.predict(docs)
+    def prepare(self, docs: Sequence[Doc]) -> list[Text]:
+        """Docs as pieces, after making sure that this is the LLM that the weights belong to.
 
-    def begin_states(
-        self, docs: Sequence[Doc]
-    ) -> tuple[list[np.ndarray], Callable[[Sequence[Any]], None]]:
-        """Vectors of docs' tokens, and what takes their gradients."""
+        RAISES: ValueError naming each part in which the LLM differs from that one.
+        """
         self.check()
-        states, send = self.reader.begin_update(docs)
+        return self.reader.prepare(docs)
+
+    def begin_update(
+        self, prepared: Sequence[Text]
+    ) -> tuple[list[np.ndarray], Callable[[Sequence[Any]], None]]:
+        """Vectors of tokens, and what takes their gradients."""
+        states, send = self.reader.begin_update(prepared)
 
         def backprop(gradients: Sequence[Any]) -> None:
             send([xp2torch(g) * self._scaling.factor for g in gradients])
@@ -165,7 +168,8 @@ class TunedShim(Shim):
 
         state = {k: v.detach().cpu().contiguous() for k, v in self.reader.trained().items()}
         weights = save(state) if state else b""
-        return srsly.msgpack_dumps({"identity": self.expected, "safetensors": weights})
+        message = {"identity": self.expected, "safetensors": weights}
+        return srsly.msgpack_dumps({**message, "extras": self.reader.extras()})
 
     def from_bytes(self, bytes_data: bytes) -> TunedShim:
         """Read what `to_bytes` gave; it is put into the LLM when that is loaded."""
@@ -173,6 +177,7 @@ class TunedShim(Shim):
 
         message = srsly.msgpack_loads(bytes_data)
         self.expected, self._checked = message["identity"], False
+        self.reader.take(message["extras"])
         if message["safetensors"]:
             self.reader.give(load(message["safetensors"]))
         return self

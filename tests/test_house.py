@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "tag_decoding": {"decoding", "heads"},
     "shims": {"llm"},
     "tuned_shim": {"llm"},
-    "architectures": {"llm", "heads", "shims", "tuned_shim"},
+    "interop": {"llm"},
+    "architectures": {"llm", "heads", "interop", "shims", "tuned_shim"},
     "corpora": {"log"},
     "evaluation": {"log", "corpora", "decoding"},
     "pipeline": {

@@ -100,3 +100,13 @@ def test_of_two_entities_in_one_token_the_better_one_stays():
     spans, dropped = to_tokens(entities, words, ("X", "Y"))
     assert dropped == 1
     assert (spans.starts.tolist(), spans.ends.tolist(), spans.labels.tolist()) == ([0], [2], [1])
+
+
+def test_an_entity_on_white_space_alone_is_dropped_and_counted():
+    words = np.array([[0, 1], [1, 1], [1, 2]])
+    spans, dropped = to_tokens([(1, 2, "X", 0.5), (2, 3, "Y", 0.75)], words, ("X", "Y"))
+    assert dropped == 1
+    assert spans.starts.tolist() == [1]
+    # Before another word it is no harm.
+    spans, dropped = to_tokens([(1, 3, "X", 0.5)], words, ("X", "Y"))
+    assert (dropped, spans.starts.tolist(), spans.ends.tolist()) == (0, [1], [2])

@@ -106,9 +106,10 @@ def _forward(
     assert isinstance(shim, TunedShim)
     if not docs:
         return [], lambda d_states: []
+    prepared = shim.prepare(docs)
     if not is_train:
-        return _as_states(model, shim.states(docs)), lambda d_states: []
-    states, send = shim.begin_states(docs)
+        return _as_states(model, shim.reader.predict(prepared)), lambda d_states: []
+    states, send = shim.begin_update(prepared)
 
     def backprop(d_states: States) -> list[Doc]:
         send(d_states)

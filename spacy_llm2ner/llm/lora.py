@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,11 +39,12 @@ class Lora:
             )
 
 
-def add_lora(model: torch.nn.Module, lora: Lora) -> None:
+def add_lora(model: torch.nn.Module, lora: Lora, exclude: Sequence[str] = ()) -> None:
     """Put LoRA into a model, in place: only its matrices, in float32, have gradients afterwards.
 
     The model computes the same as before: one of each two matrices is zero.
 
+    exclude (Sequence[str]): Names of linear layers that get none.
     RAISES: ImportError if `peft` is missing; ValueError if the model has no such layers.
     """
     try:
@@ -57,6 +59,7 @@ def add_lora(model: torch.nn.Module, lora: Lora) -> None:
         lora_alpha=lora.alpha,  # type: ignore[arg-type]
         lora_dropout=lora.dropout,
         target_modules="all-linear" if lora.targets is None else list(lora.targets),
+        exclude_modules=list(exclude) or None,
         bias="none",
     )
     with warnings.catch_warnings():

@@ -32,6 +32,7 @@ class Text:
     plan: PoolingPlan
     left: int  # windows not read yet
     states: torch.Tensor | None = None  # float16 (tokens * slots, layers, width of one piece)
+    units: np.ndarray | None = None  # int (rows, 2): the tokens of each row, if these are others
 
 
 @dataclass(frozen=True)

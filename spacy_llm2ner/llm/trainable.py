@@ -89,7 +89,8 @@ class TrainableReader(ABC):
         """What is done to the pieces' vectors, float32 (rows, layers, width), before pooling."""
         return picked
 
-    def _prepare(self, docs: Sequence[Doc]) -> list[Text]:
+    def prepare(self, docs: Sequence[Doc]) -> list[Text]:
+        """Docs as pieces, windows and a plan of which pieces make which rows."""
         texts = [(doc.text, token_boundaries(doc)) for doc in docs]
         return prepare(self.tokenizer, texts, self.cut, self.pooling)
 
@@ -116,6 +117,13 @@ class TrainableReader(ABC):
     def forget(self) -> None:
         """Be as if nothing had been loaded and no weights been given."""
         self._module, self._waiting = None, {}
+
+    def extras(self) -> dict[str, Any]:
+        """What a checkpoint needs beside the trained weights: nothing, unless a subclass says so."""
+        return {}
+
+    def take(self, extras: Mapping[str, Any]) -> None:
+        """Read what `extras` gave."""
 
     def trained(self) -> dict[str, torch.Tensor]:
         """The weights that are trained, by name; those that were given if nothing is loaded."""
@@ -163,9 +171,10 @@ class TrainableReader(ABC):
 
     # Reading ----------------------------------------------------------------------------------
 
-    def predict(self, docs: Sequence[Doc]) -> list[np.ndarray]:
-        """Vectors of docs' tokens, without dropout and without gradients.
+    def predict(self, prepared: Sequence[Text]) -> list[np.ndarray]:
+        """Vectors of tokens, without dropout and without gradients.
 
+        prepared (Sequence[Text]): What `prepare` gave for docs.
         RETURNS (List[ndarray]): For each doc float32 (tokens, layers, width); zeros for tokens that
             no piece touches.
         """
@@ -173,19 +182,19 @@ class TrainableReader(ABC):
 
         self.module.eval()
         with torch.no_grad():
-            return [states.cpu().numpy() for states in self._read(self._prepare(docs))]
+            return [states.cpu().numpy() for states in self._read(prepared)]
 
     def begin_update(
-        self, docs: Sequence[Doc]
+        self, prepared: Sequence[Text]
     ) -> tuple[list[np.ndarray], Callable[[Sequence[Any]], None]]:
-        """Vectors of docs' tokens, and what sends their gradients back into the model.
+        """Vectors of tokens, and what sends their gradients back into the model.
 
         RETURNS (Tuple): As `predict`; and a function of the vectors' gradients, torch tensors.
         """
         import torch
 
         self.module.train()
-        states = self._read(self._prepare(docs))
+        states = self._read(prepared)
 
         def backprop(gradients: Sequence[Any]) -> None:
             pairs = [

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
+from spacy.errors import Errors
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
@@ -169,6 +170,11 @@ class TokenTagger(LLMPipe):
                 f"conlleval, entities of these labels that touch are read as one.",
             )
 
+    def _require_head(self) -> None:
+        super()._require_head()
+        if self.model.attrs.get("tags") == []:
+            raise ValueError(Errors.E109.format(name=self.name))
+
     # Predicting -------------------------------------------------------------------------------
 
     def predict(self, docs: Iterable[Doc]) -> list[Spans]:
@@ -198,9 +204,9 @@ class TokenTagger(LLMPipe):
         if dropped:
             self._warn(
                 "L2N-W27",
-                f"{dropped} entities were left out, because another one that is more probable has "
-                f"a part of the same token: the pipeline's tokens are longer than the model's "
-                f"words.",
+                f"{dropped} entities were left out: another one that is more probable has a part "
+                f"of the same token, because the pipeline's tokens are longer than the model's "
+                f"words; or they stand on white space only.",
             )
         return predictions
 

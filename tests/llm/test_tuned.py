@@ -36,7 +36,7 @@ def assert_close(found, expected, atol: float = 2e-3) -> None:
 
 def send(llm: TunedLLM, seed: int = 0) -> dict[str, torch.Tensor]:
     """Gradients of what is trained, for a random gradient of the states."""
-    states, backprop = llm.begin_update(DOCS)
+    states, backprop = llm.begin_update(llm.prepare(DOCS))
     generator = torch.Generator().manual_seed(seed)
     backprop([torch.randn(s.shape, generator=generator) for s in states])
     return {k: p.grad for k, p in llm.trained().items() if p.grad is not None}
@@ -50,7 +50,7 @@ def test_untrained_it_gives_what_the_frozen_one_gives(
 ):
     base = {"pooling": pooling, "window": 12, "stride": 5}
     llm = make(tiny_llm, reading=reading, tuning=tuning, base=base)
-    assert_close(llm.predict(DOCS), FrozenLLM(FrozenLLMSettings(
+    assert_close(llm.predict(llm.prepare(DOCS)), FrozenLLM(FrozenLLMSettings(
         name=str(tiny_llm), layers=(1, 3), reading=reading, **base
     )).read(DOCS))
 
@@ -60,7 +60,7 @@ def test_lora_goes_into_many_architectures(family: str, tmp_path: Path):
     folder = FAMILIES[family].save(tmp_path / family)
     llm = make(folder)
     frozen = FrozenLLM(FrozenLLMSettings(name=str(folder), layers=(1, 3), reading="once"))
-    assert_close(llm.predict(DOCS), frozen.read(DOCS), atol=5e-3)
+    assert_close(llm.predict(llm.prepare(DOCS)), frozen.read(DOCS), atol=5e-3)
     gradients = send(llm)
     assert gradients
     assert all("lora_" in name for name in gradients)
@@ -74,12 +74,12 @@ def test_gradients_are_those_of_the_states(tiny_llm: Path):
     torch.manual_seed(0)
     for parameter in llm.trained().values():
         torch.nn.init.normal_(parameter, std=0.1)
-    states, backprop = llm.begin_update(DOCS[:2])
+    states, backprop = llm.begin_update(llm.prepare(DOCS[:2]))
     weights = [torch.randn(s.shape) for s in states]
     backprop(weights)
 
     def loss() -> float:
-        found = llm.predict(DOCS[:2])
+        found = llm.predict(llm.prepare(DOCS[:2]))
         return sum(float((torch.from_numpy(s) * w).sum()) for s, w in zip(found, weights, strict=True))
 
     parameter = next(iter(llm.trained().values()))
@@ -98,11 +98,11 @@ def test_the_base_never_changes(tiny_llm: Path):
     llm = make(tiny_llm)
     digest = llm.frozen_digest()
     optimizer = torch.optim.AdamW(llm.trained().values(), lr=0.1)
-    before = llm.predict(DOCS)
+    before = llm.predict(llm.prepare(DOCS))
     for seed in range(3):
         send(llm, seed)
         optimizer.step()
-    assert not np.allclose(llm.predict(DOCS)[0], before[0], atol=0.05)
+    assert not np.allclose(llm.predict(llm.prepare(DOCS))[0], before[0], atol=0.05)
     assert llm.frozen_digest() == digest
     whole = dict(LoadedLLM(llm.base.spec, 3).model.named_parameters())
     compared = 0
@@ -147,13 +147,13 @@ def test_unmasked_sees_what_follows(family: str, tmp_path: Path):
     folder = FAMILIES[family].save(tmp_path / family)
     masked, unmasked = make(folder), make(folder, reading="unmasked")
     texts = [NLP("Ada met Babbage in London"), NLP("Ada met Babbage in Cologne")]
-    one, other = masked.predict(texts)
+    one, other = masked.predict(masked.prepare(texts))
     np.testing.assert_allclose(one[:4], other[:4], atol=1e-5)
-    one, other = unmasked.predict(texts)
+    one, other = unmasked.predict(unmasked.prepare(texts))
     assert np.abs(one[:4] - other[:4]).max() > 1e-3
     # And padding is still not seen.
-    (alone,) = unmasked.predict(texts[:1])
-    np.testing.assert_allclose(unmasked.predict([texts[0], DOCS[1]])[0], alone, atol=1e-4)
+    (alone,) = unmasked.predict(unmasked.prepare(texts[:1]))
+    np.testing.assert_allclose(unmasked.predict(unmasked.prepare([texts[0], DOCS[1]]))[0], alone, atol=1e-4)
 
 
 def test_what_cannot_be_unmasked_is_refused(tmp_path: Path):
@@ -165,8 +165,8 @@ def test_what_cannot_be_unmasked_is_refused(tmp_path: Path):
 def test_the_last_piece_is_read_alike_masked_or_not_in_the_first_block(tiny_llm: Path):
     """An oracle for the mask: one block deep, the last piece sees everything in both readings."""
     text = [NLP("Ada met Babbage")]
-    one = make(tiny_llm, base={"layers": (1,)}).predict(text)[0]
-    other = make(tiny_llm, base={"layers": (1,)}, reading="unmasked").predict(text)[0]
+    readings = [make(tiny_llm, base={"layers": (1,)}, reading=r) for r in ("once", "unmasked")]
+    one, other = (llm.predict(llm.prepare(text))[0] for llm in readings)
     np.testing.assert_allclose(one[-1], other[-1], atol=1e-4)
     assert np.abs(one[0] - other[0]).max() > 1e-3
 
@@ -177,7 +177,7 @@ def test_mixed_precision_is_near(tiny_llm: Path, precision: str):
     exact = make(tiny_llm, lora=Lora(rank=2, dropout=0.0))
     near = make(tiny_llm, mixed_precision=precision, lora=Lora(rank=2, dropout=0.0))
     near.give({k: v.detach().clone() for k, v in exact.trained().items()})
-    assert_close(near.predict(DOCS), exact.predict(DOCS), atol=0.2)
+    assert_close(near.predict(near.prepare(DOCS)), exact.predict(exact.prepare(DOCS)), atol=0.2)
     for name, gradient in send(near).items():
         assert gradient.dtype == torch.float32, name
 
