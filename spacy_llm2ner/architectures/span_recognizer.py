@@ -6,10 +6,9 @@
 from collections.abc import Callable
 
 from spacy.tokens import Doc
-from spacy.vocab import Vocab
 from thinc.api import Model
 
-from .torch_head import pass_gradients
+from .torch_head import pass_gradients, sample_states
 from .types import Bands, States
 
 
@@ -57,7 +56,7 @@ def _recognizer_init(
     """Without docs the head still learns its sizes, from an empty one."""
     llm, head = model.layers
     llm.initialize(X=X)
-    head.initialize(X=llm.predict(X or [Doc(Vocab())]) if Y else None, Y=Y)
+    head.initialize(X=sample_states(llm, X) if Y else None, Y=Y)
     if head.has_dim("nO"):
         model.set_dim("nO", head.get_dim("nO"), force=True)
 

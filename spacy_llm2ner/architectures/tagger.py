@@ -8,10 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from spacy.tokens import Doc
-from spacy.vocab import Vocab
 from thinc.api import Model
 
-from .torch_head import pass_gradients
+from .torch_head import pass_gradients, sample_states
 from .torch_tagger import torch_tagger
 from .types import States, TagScores
 
@@ -146,7 +145,7 @@ def _init(
     llm.initialize(X=X)
     if model.has_dim("nO"):
         head.set_dim("nO", model.get_dim("nO"), force=True)
-        head.initialize(X=llm.predict(X or [Doc(Vocab())]))
+        head.initialize(X=sample_states(llm, X))
 
 
 def _resize(model: Model[list[Doc], TagScores], n_labels: int) -> Model[list[Doc], TagScores]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 
 from ..shims import HeadShim, to_padded
@@ -126,6 +128,13 @@ def pass_gradients(llm: Model, head: Model) -> bool:
         if isinstance(shim, HeadShim):
             shim.gives_gradients = wanted
     return wanted
+
+
+def sample_states(llm: Model[list[Doc], States], docs: list[Doc] | None) -> States:
+    """States for a head to take its sizes and statistics from; without docs, of an empty one."""
+    docs = docs or [Doc(Vocab())]
+    sample = llm.attrs.get("sample_states")
+    return llm.predict(docs) if sample is None else sample(llm, docs)
 
 
 def set_dropout(model: Model, fixed: float | None) -> None:

@@ -10,6 +10,7 @@ from .calibrate import calibrate
 from .convert import convert
 from .debug_data import debug_data
 from .init_config import init_config
+from .import_hf import import_hf
 from .visualize import visualize
 
 llm2ner_app = Typer(
@@ -21,6 +22,7 @@ llm2ner_app.command("convert")(convert)
 llm2ner_app.command("calibrate")(calibrate)
 llm2ner_app.command("init-config")(init_config)
 llm2ner_app.command("visualize")(visualize)
+llm2ner_app.command("import-hf")(import_hf)
 llm2ner_app.command(
     "debug-data",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},

@@ -104,6 +104,7 @@ def test_every_word_has_their_tag_and_score(kind: str, tmp_path: Path, seed: int
     assert reader.module.training is False
 
 
+@pytest.mark.filterwarnings("ignore:.*L2N-W27")
 def test_labels_that_are_not_bio(tmp_path: Path):
     for tags in (["O", "I-PER", "I-LOC"], ["O", "PER", "LOC"], ["LABEL_0", "LABEL_1", "LABEL_2"]):
         folder = save(tmp_path / tags[1], "wordpiece", tags)
