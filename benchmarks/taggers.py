@@ -14,7 +14,7 @@ import copy
 import hashlib
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,12 +166,16 @@ def evaluate(nlp, path: Path, limit: int = 0) -> dict[str, Any]:
     }
 
 
+def key_of(run: Run, seed: int) -> str:
+    """Another config, seed or version of a package is another run; another folder is not."""
+    parts = [CONFIG.read_text(encoding="utf8"), asdict(run), seed, environment()["packages"]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf8")).hexdigest()[:12]
+
+
 def measure(name: str, run: Run, args: argparse.Namespace) -> dict[str, Any]:
     """Train and score, or read what an earlier benchmark measured."""
     config = prepared(run, args)
-    described = json.dumps([config, environment()["packages"]], sort_keys=True, default=str)
-    key = hashlib.sha256(described.encode("utf8")).hexdigest()[:12]
-    output = CACHE / f"tagger-{name}-{key}"
+    output = CACHE / f"tagger-{name}-{key_of(run, args.seed)}"
     finished = output / "result.json"
     if finished.is_file():
         return json.loads(finished.read_text(encoding="utf8"))
@@ -215,7 +219,7 @@ def main() -> None:
     results = [measure(name, run, args) for name, run in tqdm(runs.items(), desc="runs")]
     rows = [
         (
-            r["what"],
+            RUNS[r["name"]].what,
             *(f"{n:,}" for n in (r["train_sentences"], r["test"]["sentences"])),
             f"{100 * r['dev']['spacy']['ents_f']:.2f}",
             *(f"{100 * r['test']['seqeval'][k]:.2f}" for k in ("precision", "recall", "f1")),
