@@ -168,7 +168,8 @@ def evaluate(nlp, path: Path, limit: int = 0) -> dict[str, Any]:
 
 def key_of(run: Run, seed: int) -> str:
     """Another config, seed or version of a package is another run; another folder is not."""
-    parts = [CONFIG.read_text(encoding="utf8"), asdict(run), seed, environment()["packages"]]
+    spec = {**asdict(run), "what": None}
+    parts = [CONFIG.read_text(encoding="utf8"), spec, seed, environment()["packages"]]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf8")).hexdigest()[:12]
 
 

@@ -105,7 +105,7 @@ class TunedShim(Shim):
                 value, _ = optimizer(
                     (self.id, name),
                     torch2xp(parameter.data),
-                    torch2xp(parameter.grad),
+                    torch2xp(parameter.grad),  # type: ignore[arg-type]
                     lr_scale=self.learn_rate_scale,
                 )
                 parameter.data.copy_(xp2torch(value, device=parameter.device))

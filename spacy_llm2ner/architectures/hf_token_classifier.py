@@ -35,7 +35,7 @@ def build_hf_token_classifier(
     attention: str | None = None,
     trust_remote_code: bool = False,
 ) -> Model[list[Doc], TagScores]:
-    """Any AutoModelForTokenClassification, with its own tags (`spacy_llm2ner.HFTokenClassifier.v1`).
+    """Any AutoModelForTokenClassification and its tags (`spacy_llm2ner.HFTokenClassifier.v1`).
 
     `nlp.initialize()` loads it; training goes on from there. Texts of any length are read in
     windows. A word has the scores of its first piece.
@@ -43,9 +43,9 @@ def build_hf_token_classifier(
     name (str): Hub id or model folder.
     revision (Optional[str]): Branch, tag or commit of a hub id.
     words (str): What is tagged. "pipeline": the words of the pipeline of `transformers` with
-        aggregation_strategy="first" (for WordPiece what its pieces make up, else what stands between
-        blanks), so that entities and scores are the same; "tokens": the tokens of this pipeline,
-        which is better for training.
+        aggregation_strategy="first" (for WordPiece what its pieces make up, else what stands
+        between blanks), so that entities and scores are the same; "tokens": the tokens of this
+        pipeline, which is better for training.
     tuning (str): What training changes: "full", or "lora" (extra 'lora') and the last layer.
     window (Optional[int]): Longest window, in pieces. null: what the model allows.
     stride (Optional[int]): Distance of window starts. null: half a window.
@@ -74,7 +74,10 @@ def build_hf_token_classifier(
         attention=attention,
         trust_remote_code=trust_remote_code,
         lora=Lora(
-            lora_rank, lora_alpha, lora_dropout, None if lora_targets is None else tuple(lora_targets)
+            lora_rank,
+            lora_alpha,
+            lora_dropout,
+            None if lora_targets is None else tuple(lora_targets),
         ),
     )
     attrs: dict[str, Any] = {
@@ -125,11 +128,12 @@ def _forward(
     vectors, send = shim.begin_update(prepared)
 
     def backprop(d_scores: TagScores) -> list[Doc]:
-        send([gradient[:, None] for gradient in d_scores.logits])
+        send([gradient[:, None] for gradient in cast(Any, d_scores.logits)])
         return []
 
     return TagScores(_rows(model, vectors), words), backprop
 
 
 def _rows(model: Model, vectors: list[np.ndarray]) -> Any:
-    return [model.ops.asarray2f(text[:, 0]) for text in vectors]
+    asarray: Any = model.ops.asarray2f
+    return [asarray(text[:, 0]) for text in vectors]

@@ -133,6 +133,6 @@ def _collect(scores: TagScores, logits: "Tensor", texts: Any, lengths: list[int]
     """Compact each text's padded row of logits to its words."""
     for row, text, length in zip(logits, texts, lengths, strict=True):
         rows = _word_rows(row[:length])
-        scores.logits[text] = torch2xp(row[rows].float())  # type: ignore[call-overload]
+        scores.logits[text] = torch2xp(row[rows].float())  # type: ignore[call-overload, assignment]
         tokens = rows.cpu().numpy().astype("i")
         scores.words[text] = np.stack([tokens, tokens + 1], axis=1)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""docs -> token states of the pipeline's own `transformer` (spacy-transformers), shared and tuned."""
+"""docs -> token states of the pipeline's own `transformer` (spacy-transformers)."""
 
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
@@ -46,7 +46,7 @@ def build_transformer_states(
 
 def _sample(model: Model[list[Doc], States], docs: list[Doc]) -> States:
     """The states' sizes; before training there is nothing to take statistics from."""
-    listener = model.layers[0]
+    listener: Any = model.layers[0]
     if not listener.has_dim("nO"):
         raise ValueError(
             f"llm2ner: no component named '{listener.upstream_name}' of the factory 'transformer' "

@@ -83,7 +83,10 @@ def build_tuned_llm(
         gradient_checkpointing=gradient_checkpointing,
         learn_rate_scale=learn_rate_scale,
         lora=Lora(
-            lora_rank, lora_alpha, lora_dropout, None if lora_targets is None else tuple(lora_targets)
+            lora_rank,
+            lora_alpha,
+            lora_dropout,
+            None if lora_targets is None else tuple(lora_targets),
         ),
     )
     shim = TunedShim(TunedLLM(settings), learn_rate_scale)

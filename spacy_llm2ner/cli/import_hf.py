@@ -32,10 +32,10 @@ def import_hf(
     ] = "ents",
 ) -> None:
     """
-    Make a spaCy pipeline of any checkpoint for token classification (AutoModelForTokenClassification),
-    with the checkpoint's own labels. The pipeline contains the model: the checkpoint's folder is not
-    needed any more. It finds what transformers.pipeline("token-classification",
-    aggregation_strategy="first") finds, and can be trained further with `spacy train`.
+    Make a spaCy pipeline of any checkpoint for token classification, with the checkpoint's own
+    labels. The pipeline contains the model: the checkpoint's folder is not needed any more. It
+    finds what transformers.pipeline("token-classification", aggregation_strategy="first") finds,
+    and can be trained further with `spacy train`.
     """
     msg = Printer()
     try:

@@ -12,6 +12,8 @@ start, row [tags + 1] the end. A transition of `ILLEGAL` is never taken.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -151,7 +153,7 @@ def span_probability(
     end = start + len(path)
     inside = sum(
         transitions[before, tag] + emissions[start + i + 1, tag]
-        for i, (before, tag) in enumerate(zip(path, path[1:], strict=False))
+        for i, (before, tag) in enumerate(pairwise(path))
     )
     score = alpha[start, path[0]] + inside - log_z
     total = np.exp(score + beta[end - 1, path[-1]])

@@ -59,7 +59,7 @@ class TagSet:
 
     @classmethod
     def of_labels(cls, labels: Iterable[str], scheme: str) -> TagSet:
-        """"O", then the tags of each label: further labels only add columns at the end.
+        """ "O", then the tags of each label: further labels only add columns at the end.
 
         RAISES: ValueError for an unknown scheme.
         """
@@ -91,7 +91,8 @@ class TagSet:
     def odd(self) -> tuple[str, ...]:
         """Tags that are neither "O" nor a prefix with a label."""
         return tuple(
-            tag for tag, (role, label) in zip(self.tags, self.parts, strict=True)
+            tag
+            for tag, (role, label) in zip(self.tags, self.parts, strict=True)
             if role == "I" and label == tag
         )
 

@@ -105,7 +105,7 @@ class HFTokenClassifier(TrainableReader):
 
     @property
     def tags(self) -> list[str]:
-        """The tags, in the order of the scores: those of the checkpoint's id2label, and new ones."""
+        """The tags, in the order of the scores: the checkpoint's id2label, and new ones."""
         if not self._tags:
             names = self.base.config.id2label
             self._tags = [str(names[i]) for i in range(len(names))]
@@ -302,7 +302,7 @@ def _unpacked(owner: HFTokenClassifier, files: Mapping[str, bytes]) -> Path:
     return folder
 
 
-def _last_layer(model: torch.nn.Module) -> torch.nn.Linear:
+def _last_layer(model: Any) -> torch.nn.Linear:
     """The linear layer that gives the scores.
 
     RAISES: ValueError if there is none that is as wide as the tags are many.

@@ -1,4 +1,4 @@
-"""The pieces of a spacy-transformers `transformer` that belong to each token, without its neighbours'.
+"""The pieces of a `transformer` (spacy-transformers) that belong to each token, and no others.
 
 spacy-transformers 1.4 counts the character behind a token as part of the token. Where that is a
 blank, and the tokenizer (byte-level BPE without trimmed offsets, as of Llama 3, GPT-2 and Qwen)

@@ -27,6 +27,11 @@ class Lora:
     dropout: float = 0.1
     targets: tuple[str, ...] | None = None
 
+    @classmethod
+    def of(cls, rank: int, alpha: float, dropout: float, targets: Sequence[str] | None) -> Lora:
+        """From the settings of a config."""
+        return cls(rank, alpha, dropout, None if targets is None else tuple(targets))
+
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise ValueError(

@@ -119,11 +119,12 @@ class TrainableReader(ABC):
         self._module, self._waiting = None, {}
 
     def extras(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the trained weights: nothing, unless a subclass says so."""
+        """What a checkpoint needs beside the trained weights; by default nothing."""
         return {}
 
     def take(self, extras: Mapping[str, Any]) -> None:
         """Read what `extras` gave."""
+        assert not extras, "what extras gives, take must read"
 
     def trained(self) -> dict[str, torch.Tensor]:
         """The weights that are trained, by name; those that were given if nothing is loaded."""

@@ -22,7 +22,9 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def make(kind: type[LinearTagger] = LinearTagger, *, random: bool = True, **settings) -> LinearTagger:
+def make(
+    kind: type[LinearTagger] = LinearTagger, *, random: bool = True, **settings
+) -> LinearTagger:
     head = kind(**SIZES, **settings)
     if random:
         for parameter in head.parameters():

@@ -1,4 +1,4 @@
-"""Heads that listen to the pipeline's `transformer`: one model for all, and no piece of a neighbour."""
+"""Heads that listen to the pipeline's `transformer`: one model for all, no neighbour's pieces."""
 
 from __future__ import annotations
 

@@ -50,9 +50,12 @@ def test_untrained_it_gives_what_the_frozen_one_gives(
 ):
     base = {"pooling": pooling, "window": 12, "stride": 5}
     llm = make(tiny_llm, reading=reading, tuning=tuning, base=base)
-    assert_close(llm.predict(llm.prepare(DOCS)), FrozenLLM(FrozenLLMSettings(
-        name=str(tiny_llm), layers=(1, 3), reading=reading, **base
-    )).read(DOCS))
+    assert_close(
+        llm.predict(llm.prepare(DOCS)),
+        FrozenLLM(
+            FrozenLLMSettings(name=str(tiny_llm), layers=(1, 3), reading=reading, **base)
+        ).read(DOCS),
+    )
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3", "gemma2", "bert", "roberta", "t5"])
@@ -68,8 +71,12 @@ def test_lora_goes_into_many_architectures(family: str, tmp_path: Path):
 
 def test_gradients_are_those_of_the_states(tiny_llm: Path):
     """By finite differences in a LoRA matrix, through normalisation, pooling and windows."""
-    llm = make(tiny_llm, reading="twice", base={"window": 12, "stride": 5, "pooling": "mean"},
-               lora=Lora(rank=2, dropout=0.0))
+    llm = make(
+        tiny_llm,
+        reading="twice",
+        base={"window": 12, "stride": 5, "pooling": "mean"},
+        lora=Lora(rank=2, dropout=0.0),
+    )
     llm.module.double()
     torch.manual_seed(0)
     for parameter in llm.trained().values():
@@ -80,7 +87,9 @@ def test_gradients_are_those_of_the_states(tiny_llm: Path):
 
     def loss() -> float:
         found = llm.predict(llm.prepare(DOCS[:2]))
-        return sum(float((torch.from_numpy(s) * w).sum()) for s, w in zip(found, weights, strict=True))
+        return sum(
+            float((torch.from_numpy(s) * w).sum()) for s, w in zip(found, weights, strict=True)
+        )
 
     parameter = next(iter(llm.trained().values()))
     for index in [(0, 0), (1, 3)]:
@@ -91,7 +100,9 @@ def test_gradients_are_those_of_the_states(tiny_llm: Path):
             values.append(loss())
         with torch.no_grad():
             parameter[index] += 1e-3
-        assert float(parameter.grad[index]) == pytest.approx((values[0] - values[1]) / 2e-3, rel=0.03)
+        assert float(parameter.grad[index]) == pytest.approx(
+            (values[0] - values[1]) / 2e-3, rel=0.03
+        )
 
 
 def test_the_base_never_changes(tiny_llm: Path):
@@ -153,7 +164,9 @@ def test_unmasked_sees_what_follows(family: str, tmp_path: Path):
     assert np.abs(one[:4] - other[:4]).max() > 1e-3
     # And padding is still not seen.
     (alone,) = unmasked.predict(unmasked.prepare(texts[:1]))
-    np.testing.assert_allclose(unmasked.predict(unmasked.prepare([texts[0], DOCS[1]]))[0], alone, atol=1e-4)
+    np.testing.assert_allclose(
+        unmasked.predict(unmasked.prepare([texts[0], DOCS[1]]))[0], alone, atol=1e-4
+    )
 
 
 def test_what_cannot_be_unmasked_is_refused(tmp_path: Path):

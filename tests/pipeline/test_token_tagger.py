@@ -207,7 +207,10 @@ def test_empty_docs(trained: Language, texts: list[str]):
 
 
 def test_white_space_within_an_entity_is_no_hole(trained: Language):
-    data = [*examples(trained), ents_example(trained, "Ada  Lovelace met", [("Ada  Lovelace", "PER")])]
+    data = [
+        *examples(trained),
+        ents_example(trained, "Ada  Lovelace met", [("Ada  Lovelace", "PER")]),
+    ]
     train(trained, data, steps=60)
     doc = trained("Ada  Lovelace met")
     assert found(doc) == [("Ada  Lovelace", "PER")]
@@ -264,7 +267,9 @@ def test_overlapping_gold_is_counted(tiny_llm: Path):
 
 def test_gold_on_other_tokens_is_counted(tiny_llm: Path):
     nlp = make_tagger(tiny_llm)
-    reference = Doc(nlp.vocab, words=["O'", "Neill", "ran", "."], spaces=[False, True, False, False])
+    reference = Doc(
+        nlp.vocab, words=["O'", "Neill", "ran", "."], spaces=[False, True, False, False]
+    )
     reference.set_ents([Span(reference, 1, 2, label="PER")], default="outside")
     misaligned = Example(nlp.make_doc("O'Neill ran."), reference)
     with pytest.warns(UserWarning, match=r"L2N-W20.* 1 of 16 gold spans"):

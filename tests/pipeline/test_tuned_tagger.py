@@ -85,7 +85,9 @@ def test_only_adapters_and_head_are_stored(_lora, tiny_llm: Path):
     nlp, folder, _, _ = _lora
     size = sum(f.stat().st_size for f in (folder / NAME).rglob("*") if f.is_file())
     adapters = sum(4 * value.numel() for value in weights(nlp).values())
-    head = sum(4 * p.numel() for p in nlp.get_pipe(NAME).model.get_ref("head").shims[0].module.parameters())
+    head = sum(
+        4 * p.numel() for p in nlp.get_pipe(NAME).model.get_ref("head").shims[0].module.parameters()
+    )
     assert adapters + head < size < adapters + head + 40_000
 
 
