@@ -88,10 +88,10 @@ def test_equals_the_pipeline_of_transformers(kind: str, folder: Path):
         assert [e._.score for e in doc.ents] == pytest.approx([e[3] for e in expected], abs=1e-5)
         assert doc.spans["sc"].attrs["scores"] == pytest.approx([e[3] for e in expected], abs=1e-5)
         total += len(expected)
-    assert total > 20
+    assert total > 25
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [0, 2])
 def test_every_word_has_their_tag_and_score(kind: str, tmp_path: Path, seed: int):
     """Before anything is projected to tokens: word for word, also where several share a token."""
     folder = save(tmp_path / kind, kind, seed=seed)
@@ -205,23 +205,13 @@ def test_texts_over_the_limit_lose_no_entity(kind: str, tmp_path: Path):
     """With a model whose words do not look at each other, a long text is the sum of its parts."""
     folder = save(tmp_path / kind, kind, local=True)
     nlp = make(folder)
-    parts = [TEXTS[i % 3] for i in range(40)]
-    doc = nlp(" ".join(parts))
+    parts = [f" {TEXTS[i % 3]}" for i in range(60)]  # a blank may be part of the first piece
+    doc = nlp("".join(parts))
     (prepared,) = nlp.get_pipe(NAME).model.shims[0].reader.prepare([doc])
     assert len(prepared.windows.starts) > 10
-    expected, start = [], 0
-    for part in parts:
-        offsets = [(e.start_char + start, e.label_, e._.score) for e in nlp(part).ents]
-        expected += offsets
-        start += len(part) + 1
-    assert len(expected) > 100
-    # Entities of neighbouring sentences may touch and grow together: compare those inside.
-    seen = {(e.start_char, e.label_): e._.score for e in doc.ents}
-    same = [entity for entity in expected if entity[:2] in seen]
-    assert len(same) >= len(expected) - 2 * len(parts)
-    tags = [token.ent_type_ for token in doc]
-    alone = [token.ent_type_ for part in parts for token in nlp(part)]
-    assert tags == alone
+    expected = [token.ent_type_ for part in parts for token in nlp(part) if not token.is_space]
+    assert [token.ent_type_ for token in doc if not token.is_space] == expected
+    assert len(set(expected)) > 2
 
 
 def test_lora_stores_adapters_and_the_last_layer_only(kind: str, tmp_path: Path):
@@ -255,7 +245,7 @@ def test_uninitialised_and_wrong_window(tmp_path: Path):
     with pytest.raises(ValueError, match="E109"):
         make(folder, initialize=False)("Ada met Babbage.")
     nlp = make(folder, window=500)
-    with pytest.raises(ValueError, match=r"'window' is 500.*positions for 62"):
+    with pytest.raises(ValueError, match=r"'window' is 500.*positions for 126"):
         nlp("Ada met Babbage.")
 
 
