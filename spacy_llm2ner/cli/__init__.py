@@ -9,8 +9,8 @@ from typer import Typer
 from .calibrate import calibrate
 from .convert import convert
 from .debug_data import debug_data
-from .init_config import init_config
 from .import_hf import import_hf
+from .init_config import init_config
 from .visualize import visualize
 
 llm2ner_app = Typer(

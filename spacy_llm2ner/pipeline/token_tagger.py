@@ -21,7 +21,6 @@ from ..tag_losses import CompoundTagLoss, TagLoss
 from .annotate import (
     ON_EXISTING_ENTS,
     OnExistingEnts,
-    check_threshold,
     make_spans,
     write_ents,
     write_spans,
@@ -31,6 +30,7 @@ from .llm_pipe import ReadingLog, within_budget
 from .scorer import score_span_recognizer
 from .tag_gold import allowed_tags
 from .tag_pipe import TagPipe
+from .thresholds import check_threshold, per_label
 
 DEFAULT_CONFIG = """
 [model]
@@ -171,17 +171,14 @@ class TokenTagger(TagPipe):
 
     def _thresholds(self) -> np.ndarray:
         threshold = self.cfg["threshold"]
-        if not isinstance(threshold, dict):
-            return np.full(len(self.labels), threshold, dtype=np.float32)
-        unknown = sorted({*threshold} - {*self.labels})
+        unknown = sorted({*threshold} - {*self.labels}) if isinstance(threshold, dict) else []
         if unknown:
             self._warn(
                 "L2N-W24",
                 f"the setting 'threshold' names {', '.join(unknown)}, but the component's labels "
                 f"are {', '.join(self.labels)}: that threshold acts on nothing.",
             )
-        given = [threshold.get(label, 0.0) for label in self.labels]
-        return np.array(given, dtype=np.float32)
+        return per_label(threshold, self.labels, default=0.0)
 
     # Training ---------------------------------------------------------------------------------
 
