@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import spacy
-from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
 from spacy_llm2ner.cli import llm2ner_app
@@ -52,10 +51,6 @@ def run(name: str, names: dict[str, str], variables: dict[str, Any] | None = Non
     return scope
 
 
-def docs_of(path: str) -> list:
-    return list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
-
-
 def test_transformers_pipeline(names: dict[str, str]):
     before = run("hf-before", names)["before"]
     run("hf-import", names)
@@ -80,28 +75,32 @@ def test_tner(names: dict[str, str]):
     assert all(0 < entity["probability"] <= 1 for entity in after)
 
 
+def spans(example) -> list[tuple[str, str]]:
+    return [(span.text, span.label_) for span in example.reference.spans["sc"]]
+
+
 def test_tner_data(names: dict[str, str]):
-    data = {"tokens": [["Ada", "Lovelace", "left"]], "tags": [[1, 2, 0]]}
-    Path("train.json").write_text(json.dumps(data), encoding="utf8")
-    Path("label2id.json").write_text('{"O": 0, "B-PER": 1, "I-PER": 2}', encoding="utf8")
-    run("tner-data", names)
-    (doc,) = docs_of("train.spacy")
-    assert [(ent.text, ent.label_) for ent in doc.ents] == [("Ada Lovelace", "PER")]
+    Path("train.jsonl").write_text('{"tokens": ["Ada", "Lovelace", "left"], "tags": [1, 2, 0]}')
+    Path("label2id.json").write_text('{"O": 0, "B-PER": 1, "I-PER": 2}')
+    (example,) = run("tner-data", names)["examples"]
+    assert [(e.text, e.label_) for e in example.reference.ents] == [("Ada Lovelace", "PER")]
 
 
 def test_spanmarker_data(names: dict[str, str]):
-    run("spanmarker-data", names)
-    (doc,) = docs_of("spanmarker.spacy")
-    assert [(e.text, e.label_) for e in doc.ents] == [("Ada Lovelace", "PER"), ("London", "LOC")]
+    (example,) = run("spanmarker-data", names)["examples"]
+    assert spans(example) == [("Ada Lovelace", "PER"), ("London", "LOC")]
 
 
 def test_gliner_data(names: dict[str, str]):
-    run("gliner-data", names)
-    (doc,) = docs_of("gliner.spacy")
-    assert [(span.text, span.label_) for span in doc.spans["sc"]] == [
-        ("Bank of New Zealand", "organization"),
-        ("New Zealand", "country"),
-    ]
+    row = {
+        "tokenized_text": ["The", "Bank", "of", "New", "Zealand", "grew"],
+        "ner": [[1, 4, "organization"], [3, 4, "country"]],
+    }
+    Path("gliner.json").write_text(json.dumps([row]))
+    (example,) = run("gliner-data", names)["examples"]
+    found = [("Bank of New Zealand", "organization"), ("New Zealand", "country")]
+    assert sorted(spans(example)) == found
+    assert [(e.text, e.label_) for e in example.reference.ents] == found[:1]
 
 
 def test_spacys_ner(names: dict[str, str]):
