@@ -4,9 +4,8 @@
 # registered functions, and older versions of it need types there, not strings.
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
-import numpy as np
 from spacy.tokens import Doc
 from thinc.api import Model
 
@@ -111,15 +110,11 @@ def _forward(
         return [], lambda d_states: []
     prepared = shim.prepare(docs)
     if not is_train:
-        return _as_states(model, shim.reader.predict(prepared)), lambda d_states: []
+        return cast(States, shim.reader.predict(prepared)), lambda d_states: []
     states, send = shim.begin_update(prepared)
 
     def backprop(d_states: States) -> list[Doc]:
         send(d_states)
         return []
 
-    return _as_states(model, states), backprop
-
-
-def _as_states(model: Model, states: list[np.ndarray]) -> States:
-    return [model.ops.asarray3f(text) for text in states]  # type: ignore[arg-type]
+    return cast(States, states), backprop

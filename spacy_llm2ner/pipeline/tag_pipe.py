@@ -6,6 +6,7 @@ from spacy.errors import Errors
 from spacy.language import Language
 
 from ..heads.tag_scheme import SCHEMES, TagSet
+from ..shims import HeadShim
 from .gold import Gold
 from .llm_pipe import LLMPipe
 from .scorer import score_span_recognizer, unscored_weights
@@ -102,6 +103,17 @@ class TagPipe(LLMPipe):
                 f"cannot be said by the tags {', '.join(tag_set.tags[:7])} ..., and cannot be "
                 f"learnt: of overlapping spans the first and longest one counts. For overlapping "
                 f"spans there is the component 'llm2ner'.",
+            )
+
+    def _report_untrained_crf(self, loss: object) -> None:
+        """Say so if a CRF decides what nothing has taught it."""
+        has_crf = any(shim.module.crf is not None for shim in self._shims(HeadShim))
+        if has_crf and getattr(loss, "crf", None) == 0:
+            self._warn(
+                "L2N-W25",
+                "the head has a CRF, but the setting 'crf' of the loss is 0: its transitions are "
+                "never trained, and only forbid what the tag scheme forbids. Set 'crf' above 0, or "
+                "take the head spacy_llm2ner.LinearTagger.v1.",
             )
 
     def _report_score_weights(self, nlp: Language | None) -> None:

@@ -229,6 +229,7 @@ class TokenTagger(TagPipe):
         if not self.model.has_dim("nO"):
             self.model.set_dim("nO", len(self.labels), force=True)
         self.model.initialize(X=sample)
+        self._report_untrained_crf(self.loss)
 
     def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> tuple[list[Doc], int]:
         """Let a frozen LLM read all texts, as far as they can be remembered.

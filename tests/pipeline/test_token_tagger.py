@@ -93,7 +93,7 @@ def test_loss_falls(_kept: tuple):
     "loss",
     [
         {"cross_entropy": 0.5, "crf": 0.3, "label_smoothing": 0.2},
-        {"cross_entropy": 1.0, "crf": 0.0, "class_weights": {"O": 0.5}},
+        {"cross_entropy": 1.0, "crf": 0.1, "class_weights": {"O": 0.5}},
     ],
 )
 def test_learns_with_every_loss_and_bilou(tiny_llm: Path, loss: dict):
@@ -103,6 +103,15 @@ def test_learns_with_every_loss_and_bilou(tiny_llm: Path, loss: dict):
     nlp.initialize(lambda: data)
     train(nlp, data, steps=60)
     assert nlp.evaluate(data)["ents_f"] == 1.0
+
+
+def test_a_crf_that_nothing_trains_is_reported(tiny_llm: Path):
+    nlp = make_tagger(tiny_llm, loss={"@misc": "spacy_llm2ner.CompoundTagLoss.v1", "crf": 0.0})
+    with pytest.warns(UserWarning, match="L2N-W25"):
+        nlp.initialize(lambda: examples(nlp))
+    before = weights_of(pipe_of(nlp))
+    train(nlp, examples(nlp), steps=2)
+    assert np.array_equal(weights_of(pipe_of(nlp))["crf.pairs"], before["crf.pairs"])
 
 
 def test_the_crfs_transitions_are_trained(tiny_llm: Path):
