@@ -305,7 +305,7 @@ def to_padded(states: Sequence[np.ndarray | Floats3d], device: torch.device) -> 
     import torch
 
     if not isinstance(states[0], np.ndarray):  # they are on the GPU already
-        rows = [xp2torch(text) for text in states]
+        rows = [xp2torch(text) for text in states]  # type: ignore[arg-type]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device).float()
     longest = max(len(text) for text in states)
     padded = np.zeros((len(states), longest, *states[0].shape[1:]), dtype=states[0].dtype)
