@@ -46,6 +46,8 @@ class HeadShim(PyTorchShim):
         self.build = build
         self.max_span_tokens = max_span_tokens
         self.sizes: dict[str, int] = {}
+        # Whether what gives the states wants their gradients back; set by the model around both.
+        self.gives_gradients = False
 
     @property
     def module(self) -> Any:
@@ -302,6 +304,9 @@ def to_padded(states: Sequence[np.ndarray | Floats3d], device: torch.device) -> 
     """Texts of (S, L, W) -> float32 (B, longest S, L, W), zeros behind each text's end."""
     import torch
 
+    if not isinstance(states[0], np.ndarray):  # they are on the GPU already
+        rows = [xp2torch(text) for text in states]  # type: ignore[arg-type]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device).float()
     longest = max(len(text) for text in states)
     padded = np.zeros((len(states), longest, *states[0].shape[1:]), dtype=states[0].dtype)
     for row, text in zip(padded, states, strict=True):

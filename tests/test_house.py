@@ -27,15 +27,19 @@ MAY_IMPORT = {
     "losses": set(),
     "memory": set(),
     "decoding": set(),
+    "tag_losses": {"heads"},
+    "tag_decoding": {"decoding", "heads"},
     "shims": {"llm"},
-    "architectures": {"llm", "heads", "log", "memory", "shims"},
+    "tuned_shim": {"llm"},
+    "architectures": {"llm", "heads", "interop", "log", "memory", "shims", "tuned_shim"},
     "corpora": {"log"},
     "evaluation": {"log", "corpora", "decoding"},
     "pipeline": {
-        *("architectures", "corpora", "decoding", "evaluation", "llm", "log", "losses", "shims")
+        *("architectures", "corpora", "decoding", "evaluation", "heads", "llm", "log", "losses"),
+        *("shims", "tag_decoding", "tag_losses"),
     },
     "hub": {"interop"},
-    "interop": {"architectures", "heads"},
+    "interop": {"architectures", "heads", "llm"},
     "cli": {
         *("architectures", "corpora", "evaluation", "heads", "hub", "llm", "log", "pipeline"),
         "shims",

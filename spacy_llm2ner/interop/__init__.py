@@ -1,1 +1,1 @@
-"""Heads of other projects: read into pipelines, and written back in their layouts."""
+"""What others have trained: read into pipelines, and written back in their layouts."""
