@@ -30,8 +30,10 @@ MAY_IMPORT = {
     "architectures": {"llm", "heads", "shims"},
     "corpora": {"log"},
     "evaluation": {"log", "corpora", "decoding"},
+    "prompting": set(),
     "pipeline": {
-        *("architectures", "corpora", "decoding", "evaluation", "llm", "log", "losses", "shims")
+        *("architectures", "corpora", "decoding", "evaluation", "llm", "log", "losses", "shims"),
+        "prompting",
     },
     "cli": {"architectures", "corpora", "evaluation", "llm", "log", "pipeline", "shims"},
     "__init__": set(),
