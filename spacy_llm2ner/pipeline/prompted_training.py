@@ -1,0 +1,105 @@
+"""Annotated docs -> prompts with the answers that are wanted.
+
+GNER's own: the whole sentence is the answer, each word outside of entities with "(O)", so that
+every word that is no entity teaches something; sentences without entities are kept; the labels in
+the prompt are shuffled for each instance. Not GNER's, and off by default: leaving out labels, whose
+entities then are no entities (as GLiNER does), and naming beside an instance's own labels only some
+others, sampled by how frequent they are (as UniversalNER does for its negative types).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..prompting.spans import TagSpan, spans_to_tags
+from .chunks import Chunk
+from .gold import Gold
+
+
+@dataclass(frozen=True)
+class LabelChoice:
+    """Which labels an instance's prompt names, and in which order.
+
+    shuffle (bool): In a random order.
+    drop (float): The probability of each label to be left out, together with its entities.
+    negatives (Optional[int]): How many labels are named that the instance has no entity of, sampled
+        by frequency; None = all.
+    """
+
+    shuffle: bool = True
+    drop: float = 0.0
+    negatives: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop < 1 or (self.negatives is not None and self.negatives < 0):
+            raise ValueError(
+                f"llm2ner: the settings 'drop_labels' and 'negative_labels' are {self.drop} and "
+                f"{self.negatives}; accepted are 0 to below 1, and a number of labels or null."
+            )
+
+    def choose(
+        self, labels: Sequence[str], present: set[str], counts: Mapping[str, int]
+    ) -> list[str]:
+        """The labels of a prompt.
+
+        labels (Sequence[str]): All labels, in order.
+        present (Set[str]): Those that the instance has entities of.
+        counts (Mapping[str, int]): How frequent each label is in the training data.
+        RETURNS (List[str]): At least one.
+        """
+        chosen = list(labels)
+        if self.negatives is not None:
+            others = [label for label in labels if label not in present]
+            sampled = _sample(others, [counts.get(label, 0) for label in others], self.negatives)
+            chosen = [label for label in labels if label in present or label in sampled]
+        if self.drop:
+            chosen = [label for label in chosen if random.random() >= self.drop]
+        chosen = chosen or [random.choice(list(labels))]
+        if self.shuffle:
+            random.shuffle(chosen)
+        return chosen
+
+
+def _sample(labels: list[str], counts: list[int], size: int) -> set[str]:
+    """Some labels without repetition, frequent ones more often."""
+    keys = [random.random() ** (1.0 / (count + 1)) for count in counts]
+    ranked = sorted(range(len(labels)), key=lambda i: -keys[i])
+    return {labels[i] for i in ranked[:size]}
+
+
+def flat_spans(gold: Gold) -> tuple[list[TagSpan], int]:
+    """The longest disjoint spans of a gold annotation, in order; and how many are left out."""
+    taken = np.zeros(len(gold.known), dtype=bool)
+    kept = []
+    for start, end, label in sorted(set(gold.spans), key=lambda s: (s[0] - s[1], s[0], s[2])):
+        if not taken[start:end].any():
+            taken[start:end] = True
+            kept.append((start, end, label))
+    return sorted(kept), len(gold.spans) - len(kept)
+
+
+def chunk_tags(
+    chunk: Chunk, spans: Sequence[TagSpan], n_tokens: int, labels: set[str]
+) -> list[str]:
+    """The gold tags of a chunk's words; spans of other labels are no entities.
+
+    An entity that a cut goes through goes on behind it as one of its own.
+    """
+    tags = spans_to_tags([span for span in spans if span[2] in labels], n_tokens)
+    found = [tags[i] for i in chunk.tokens]
+    opened = "O"
+    for index, tag in enumerate(found):
+        if tag.startswith("I-") and (opened == "O" or opened[2:] != tag[2:]):
+            found[index] = f"B-{tag[2:]}"
+        opened = tag
+    return found
+
+
+def count_labels(golds: Sequence[Gold]) -> Counter[str]:
+    """How often each label is annotated."""
+    return Counter(label for gold in golds for _, _, label in gold.spans)
