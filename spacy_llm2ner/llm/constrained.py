@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from .generation import LoadedGenerator
-from .trees import Choice, Memory, Tree, forward, keep, offer, trees_work, way_log_probs
+from .trees import Choice, Memory, Tree, forward, glance, keep, offer, trees_work, way_log_probs
+
+# The probability of "O" from which other tags are not looked into.
+_SURE = 0.99
 
 # Pieces of each tag, for each word of a text.
 Units = Sequence[Sequence[Sequence[int]]]
@@ -44,6 +47,7 @@ def choose_exact(
     prompts: Sequence[Sequence[int]],
     units: Sequence[Units],
     follows: np.ndarray,
+    outside: int = 0,
 ) -> list[Chosen]:
     """Tags word by word, each given those before it.
 
@@ -52,6 +56,8 @@ def choose_exact(
     units (Sequence[Units]): The pieces of each text's words with each tag.
     follows (ndarray): bool (tags + 1, tags): whether a tag may stand after another; the last row
         says what may come first.
+    outside (int): The place of "O", which may stand after every tag. Where it has at least 0.99 of
+        the probability, that is a lower bound; all other probabilities are exact.
     """
     if not prompts:
         return []
@@ -59,41 +65,110 @@ def choose_exact(
         return [
             _choose_alone(generator, p, u, follows) for p, u in zip(prompts, units, strict=True)
         ]
-    tags: list[list[int]] = [[] for _ in prompts]
-    chances: list[list[float]] = [[] for _ in prompts]
     memory, pending = read_prompts(generator, prompts)
-    active = list(range(len(prompts)))
-    word = 0
+    rows = [_Row(*row) for row in zip(pending, units, strict=True)]
+    active = list(rows)
     while True:
-        going = [place for place, row in enumerate(active) if word < len(units[row])]
+        going = [place for place, row in enumerate(active) if len(row.tags) < len(row.units)]
         if not going:
             break
         if len(going) < len(active):
             memory.keep_rows(going)
             active = [active[place] for place in going]
-        trees, choices, offered = [], [], []
-        for row in active:
-            tree = Tree()
-            root = tree.node(-1, pending[row])
-            may = np.flatnonzero(follows[tags[row][-1] if tags[row] else -1]).tolist()
-            choices.append([offer(tree, root, [units[row][word][tag] for tag in may])])
-            trees.append(tree)
-            offered.append(may)
-        logits, layers = forward(generator, trees, memory)
-        kept = []
-        found = way_log_probs(logits, choices)
-        for place, row in enumerate(active):
-            chances_here = _normalised(found[place][0])
-            best = int(chances_here.argmax())
-            tags[row].append(int(offered[place][best]))
-            chances[row].append(float(np.exp(chances_here[best])))
-            way = choices[place][0].ways[best]
-            end = trees[place].chain(choices[place][0].root, way[:-1])
-            kept.append(trees[place].path(end))
-            pending[row] = way[-1]
-        keep(memory, layers, kept)
-        word += 1
-    return [Chosen(t, c) for t, c in zip(tags, chances, strict=True)]
+        _step(generator, memory, active, follows, outside)
+    return [Chosen(row.tags, row.probabilities) for row in rows]
+
+
+@dataclass
+class _Row:
+    """A text on its way."""
+
+    pending: int  # the last piece of the answer so far, which the model has not seen yet
+    units: Units
+    tags: list[int] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
+
+    @property
+    def word(self) -> Sequence[Sequence[int]]:
+        return self.units[len(self.tags)]
+
+
+def _step(
+    generator: LoadedGenerator,
+    memory: Memory,
+    rows: Sequence[_Row],
+    follows: np.ndarray,
+    outside: int,
+) -> None:
+    """Choose the tag of the next word of every row.
+
+    Most words are outside of entities, and the model is sure of it as soon as it has written "(O":
+    the other tags are only looked into where they have a chance.
+    """
+    trees = [Tree() for _ in rows]
+    may = [np.flatnonzero(follows[row.tags[-1] if row.tags else -1]).tolist() for row in rows]
+    glances = []
+    for tree, row, tags in zip(trees, rows, may, strict=True):
+        ways = [row.word[tag] for tag in tags]
+        glances.append([glance(tree, tree.node(-1, row.pending), ways, tags.index(outside))])
+    logits, layers = forward(generator, trees, memory)
+    unsure = []
+    nodes: list[Sequence[int]] = []
+    for place, ((scores,), row) in enumerate(
+        zip(way_log_probs(logits, glances), rows, strict=True)
+    ):
+        chance = float(np.exp(_normalised(scores)[0]))
+        way = row.word[outside]
+        nodes.append(trees[place].path(trees[place].chain(0, way[:-1])))
+        if chance < _SURE:
+            unsure.append(place)
+        else:
+            row.tags.append(outside)
+            row.probabilities.append(chance)
+            row.pending = way[-1]
+    if not unsure:
+        keep(memory, layers, nodes)
+        return
+    # The others once more, with all tags; what they have before this word is what is remembered.
+    part = Memory()
+    part.layers, part.lengths = list(memory.layers), memory.lengths
+    part.keep_rows(unsure)
+    chosen = _look_into(
+        generator, part, [rows[place] for place in unsure], [may[p] for p in unsure]
+    )
+    sure = [place for place in range(len(rows)) if place not in unsure]
+    rest = Memory()
+    rest.layers, rest.lengths = list(memory.layers), memory.lengths
+    rest.keep_rows(sure)
+    if sure:
+        keep(rest, [(k[sure], v[sure]) for k, v in layers], [nodes[place] for place in sure])
+    keep(part, *chosen)
+    memory.merge(rest, sure, part, unsure)
+
+
+def _look_into(
+    generator: LoadedGenerator, memory: Memory, rows: Sequence[_Row], may: Sequence[list[int]]
+) -> tuple[list[tuple[Any, Any]], list[list[int]]]:
+    """Choose among all tags that may stand there; what is to be kept of the pass."""
+    trees, choices = [], []
+    for row, tags in zip(rows, may, strict=True):
+        tree = Tree()
+        root = tree.node(-1, row.pending)
+        choices.append([offer(tree, root, [row.word[tag] for tag in tags])])
+        trees.append(tree)
+    logits, layers = forward(generator, trees, memory)
+    nodes = []
+    for tree, row, tags, (choice,), (scores,) in zip(
+        trees, rows, may, choices, way_log_probs(logits, choices), strict=True
+    ):
+        chances = np.exp(_normalised(scores))
+        best = int(chances.argmax())
+        way = choice.ways[best]
+        nodes.append(tree.path(tree.chain(choice.root, way[:-1])))
+        row.tags.append(tags[best])
+        row.probabilities.append(float(chances[best]))
+        row.pending = way[-1]
+    return layers, nodes
 
 
 def choose_once(

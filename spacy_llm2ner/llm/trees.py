@@ -81,6 +81,24 @@ def offer(tree: Tree, root: int, ways: Sequence[Sequence[int]]) -> Choice:
     return Choice(root, ways, steps)
 
 
+def glance(tree: Tree, root: int, ways: Sequence[Sequence[int]], main: int) -> Choice:
+    """Put only one way into a tree, and ask how probable it is to leave it.
+
+    main (int): The place of that way.
+    RETURNS (Choice): Its first way is that one, the others are its beginnings with the first piece
+        that differs: together at least as probable as all ways that begin so.
+    """
+    way = ways[main]
+    exits: dict[tuple[int, ...], None] = {}
+    for other in ways:
+        same = 0
+        while same < min(len(way), len(other)) and way[same] == other[same]:
+            same += 1
+        if same < len(other):
+            exits[tuple(other[: same + 1])] = None
+    return offer(tree, root, [way, *exits])
+
+
 class Memory:
     """Keys and values of the pieces that were kept, of several rows.
 
@@ -108,6 +126,25 @@ class Memory:
         """Forget all rows but these."""
         self.layers = [(k[list(rows)], v[list(rows)]) for k, v in self.layers]
         self.lengths = self.lengths[list(rows)]
+
+    def merge(self, one: Memory, rows: Sequence[int], other: Memory, others: Sequence[int]) -> None:
+        """Put two memories together: `one` has the rows numbered `rows`, `other` the others."""
+        import torch
+        from torch.nn.functional import pad
+
+        parts = [part for part in (one, other) if len(part.lengths)]
+        width = max(int(part.lengths.max()) for part in parts)
+        order = np.argsort(np.array([*rows, *others]))
+        index = torch.from_numpy(order)
+
+        def together(states: Sequence[Any]) -> Any:
+            return torch.cat([pad(s, (0, 0, 0, width - s.shape[2])) for s in states])[index]
+
+        self.layers = [
+            (together([keys for keys, _ in pairs]), together([values for _, values in pairs]))
+            for pairs in zip(*(part.layers for part in parts), strict=True)
+        ]
+        self.lengths = np.concatenate([part.lengths for part in parts])[order]
 
 
 def forward(

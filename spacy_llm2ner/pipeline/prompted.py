@@ -432,7 +432,7 @@ class PromptedRecognizer(LLMPipe):
         asarray = cast(Callable[..., Floats1d], self.model.ops.asarray1f)
         for instance, row in zip(instances, scores, strict=True):
             weights = asarray(np.array(instance.weights, dtype=np.float32) / counted)
-            loss -= float((weights * row).sum())
+            loss -= float(self.model.ops.xp.sum(weights * row))
             gradients.append(-weights)
         return loss, gradients
 

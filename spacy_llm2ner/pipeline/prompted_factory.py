@@ -75,9 +75,9 @@ def make_prompted(
         descriptions, which then stand in the prompt.
     label_names (Dict[str, str]): What the prompt calls labels, e.g. {"PER": "person"}.
     dataset (Optional[str]): GNER's optional line with the name of a corpus.
-    decoding (str): "free": the LLM writes, and its answer is parsed. "constrained": it may only copy
-        the text's words and choose among the tags. "one_pass": likewise, in a single pass and less
-        exactly.
+    decoding (str): "free": the LLM writes, and its answer is parsed. "constrained": it may only
+        copy the text's words and choose among the tags. "one_pass": likewise, in a single pass and
+        less exactly.
     parser (str): How free answers are read: "robust", or as the published evaluator does: "gner".
     bio (str): How tags that are no valid BIO are read: see `prompting.spans.tags_to_spans`.
     beams (int): Beams of free answers; 1 = greedy.
