@@ -3,9 +3,9 @@
 python benchmarks/prompted.py FOLDER [--sentences 200] [--train 300] [--dtype bfloat16]
 
 FOLDER holds train.txt and dev.txt of CoNLL-2003. Asked are random sentences of dev; trained is on
-random sentences of train. What is finished is kept in benchmarks/.cache, sentence by sentence: after
-an interruption the same command goes on. Speeds are words per second of processor time, because
-other programs may run.
+random sentences of train. What is finished is kept in benchmarks/.cache, 20 sentences at a time:
+after an interruption the same command goes on. Speeds are words per second of processor time,
+because other programs may run.
 """
 
 from __future__ import annotations
