@@ -19,7 +19,7 @@ from ..architectures.prompted_llm import Instance
 from ..generator_shim import GeneratorShim
 from ..log import logger
 from ..prompting.parsing import MODES
-from ..prompting.prompt import check_label_names, make_prompt
+from ..prompting.prompt import check_label_names
 from ..prompting.spans import BIO_RULES, tags_to_spans
 from .annotate import (
     ON_EXISTING_ENTS,
@@ -35,7 +35,7 @@ from .llm_pipe import LLMPipe
 from .prompted_predict import DECODING, Recognizer, Tagged
 from .prompted_report import Found, Report
 from .prompted_scorer import score_prompted
-from .prompted_training import LabelChoice, chunk_tags, count_labels, flat_spans
+from .prompted_training import LabelChoice, count_labels, lost_gold, make_instance
 from .scorer import score_span_recognizer, unscored_weights
 
 DEFAULT_CONFIG = """
@@ -285,22 +285,8 @@ class PromptedRecognizer(LLMPipe):
         self.shim.start_tuning()
 
     def _report_lost(self, golds: list[Gold]) -> None:
-        total = sum(len(gold.spans) + gold.lost for gold in golds)
-        lost = sum(gold.lost for gold in golds)
-        overlapping = sum(flat_spans(gold)[1] for gold in golds)
-        if lost:
-            self._warn(
-                "L2N-W30",
-                f"{lost} of {total} gold spans of the training data do not begin and end where "
-                f"tokens of the pipeline's tokenizer do, or do so with white space, and cannot be "
-                f"learnt.",
-            )
-        if overlapping:
-            self._warn(
-                "L2N-W31",
-                f"{overlapping} of {total} gold spans of the training data overlap a longer one, "
-                f"and are left out: an answer has one tag for each word.",
-            )
+        for code, sentence in lost_gold(golds):
+            self._warn(code, sentence)
 
     def _report_score_weights(self, nlp: Language | None) -> None:
         if nlp is None or self.scorer not in (score_prompted, score_span_recognizer):
@@ -325,43 +311,19 @@ class PromptedRecognizer(LLMPipe):
             LLM has no room for.
         """
         recognizer = self._recognizer()
+        names = {label: self.prompt_name(label) for label in self.labels}
+        labels = self.label_choice if choose else LabelChoice(shuffle=False)
         found = []
         for example in examples:
             gold = read_gold(example, self.key)
             self._require_known_labels([gold])
-            spans, _ = flat_spans(gold)
             for chunk in cut_chunks(example.predicted, self.cfg["chunk_words"]):
                 for question in recognizer.ask(chunk):
-                    part = question.chunk
-                    if any(gold.known[i] for i in part.tokens):
-                        found.append(self._instance(recognizer, part, gold, spans, choose))
+                    if any(gold.known[token] for token in question.chunk.tokens):
+                        part = question.chunk
+                        named = labels.of_chunk(part, gold, names, self._label_counts)
+                        found.append(make_instance(recognizer, part, gold, named))
         return found
-
-    def _instance(
-        self, recognizer: Recognizer, chunk: Any, gold: Gold, spans: list, choose: bool
-    ) -> Instance:
-        labels = list(self.labels)
-        if choose:
-            inside = {*chunk.tokens}
-            present = {label for start, _, label in spans if start in inside}
-            labels = self.label_choice.choose(labels, present, self._label_counts)
-        names = {label: self.prompt_name(label) for label in labels}
-        tags = chunk_tags(chunk, spans, len(gold.known), {*labels})
-        asking = self.shim.asking
-        named = [tag if tag == "O" else tag[:2] + names[tag[2:]] for tag in tags]
-        prompt = make_prompt(
-            chunk.words,
-            list(names.values()),
-            descriptions=recognizer.descriptions,
-            dataset=self.cfg["dataset"],
-        )
-        target: list[int] = []
-        weights: list[float] = []
-        for unit, token in zip(asking.answer(chunk.words, named), chunk.tokens, strict=True):
-            target += unit
-            weights += [float(gold.known[token])] * len(unit)
-        end = self.shim.generator.end
-        return Instance(asking.prompt(prompt), [*target, end], [*weights, 1.0])
 
     def update(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,7 @@ class Recognizer:
 
     shim: GeneratorShim
     names: Sequence[str]
-    descriptions: dict[str, str]
+    descriptions: Mapping[str, str]
     decoding: str
     mode: str = "robust"
     beams: int = 1
@@ -88,16 +88,19 @@ class Recognizer:
         tags = self.tags
         return np.array([[may_follow(a, b) for b in tags] for a in [*tags, "O"]])
 
+    def prompt(self, words: Sequence[str], names: Sequence[str]) -> str:
+        """The prompt about words, naming some labels."""
+        given = self.descriptions
+        return make_prompt(words, names, descriptions=given, dataset=self.dataset)
+
     def ask(self, chunk: Chunk) -> list[Question]:
         """The questions about a chunk: several if the LLM has no room for it as a whole.
 
         RAISES: ValueError if there is none even for a single word.
         """
         asking, generator = self.shim.asking, self.shim.generator
-        text = make_prompt(
-            chunk.words, self.names, descriptions=self.descriptions, dataset=self.dataset
-        )
-        prompt, units = asking.prompt(text), asking.units(chunk.words, self.tags)
+        prompt = asking.prompt(self.prompt(chunk.words, self.names))
+        units = asking.units(chunk.words, self.tags)
         longest = sum(max(len(way) for way in word) for word in units) + 1
         room = longest
         if self.decoding == "free":

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..architectures.prompted_llm import Instance
 from ..prompting.spans import TagSpan, spans_to_tags
 from .chunks import Chunk
 from .gold import Gold
+from .prompted_predict import Recognizer
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,41 @@ class LabelChoice:
             random.shuffle(chosen)
         return chosen
 
+    def of_chunk(
+        self, chunk: Chunk, gold: Gold, names: Mapping[str, str], counts: Mapping[str, int]
+    ) -> dict[str, str]:
+        """The labels of the prompt about a chunk, in order, with their names there.
+
+        names (Mapping[str, str]): All labels, in order, with their names.
+        counts (Mapping[str, int]): How frequent each label is in the training data.
+        """
+        inside = {*chunk.tokens}
+        present = {label for start, _, label in flat_spans(gold)[0] if start in inside}
+        return {label: names[label] for label in self.choose([*names], present, counts)}
+
+
+def make_instance(
+    recognizer: Recognizer, chunk: Chunk, gold: Gold, names: Mapping[str, str]
+) -> Instance:
+    """The prompt about a chunk, and the answer that is wanted.
+
+    recognizer (Recognizer): Knows the LLM and what else stands in the prompt.
+    chunk (Chunk): The words.
+    gold (Gold): The annotation of the whole doc. Words about which it says nothing do not count.
+    names (Mapping[str, str]): The labels that the prompt names, in order, with their names there.
+    """
+    tags = chunk_tags(chunk, flat_spans(gold)[0], len(gold.known), {*names})
+    named = [tag if tag == "O" else tag[:2] + names[tag[2:]] for tag in tags]
+    asking = recognizer.shim.asking
+    target: list[int] = []
+    weights: list[float] = []
+    for unit, token in zip(asking.answer(chunk.words, named), chunk.tokens, strict=True):
+        target += unit
+        weights += [float(gold.known[token])] * len(unit)
+    text = recognizer.prompt(chunk.words, list(names.values()))
+    end = recognizer.shim.generator.end
+    return Instance(asking.prompt(text), [*target, end], [*weights, 1.0])
+
 
 def _sample(labels: list[str], counts: list[int], size: int) -> set[str]:
     """Some labels without repetition, frequent ones more often."""
@@ -98,6 +135,25 @@ def chunk_tags(
             found[index] = f"B-{tag[2:]}"
         opened = tag
     return found
+
+
+def lost_gold(golds: Sequence[Gold]) -> Iterator[tuple[str, str]]:
+    """What of the training data cannot be learnt: a code and a sentence for each kind."""
+    total = sum(len(gold.spans) + gold.lost for gold in golds)
+    lost = sum(gold.lost for gold in golds)
+    overlapping = sum(flat_spans(gold)[1] for gold in golds)
+    if lost:
+        yield (
+            "L2N-W30",
+            f"{lost} of {total} gold spans of the training data do not begin and end where tokens "
+            f"of the pipeline's tokenizer do, or do so with white space, and cannot be learnt.",
+        )
+    if overlapping:
+        yield (
+            "L2N-W31",
+            f"{overlapping} of {total} gold spans of the training data overlap a longer one, and "
+            f"are left out: an answer has one tag for each word.",
+        )
 
 
 def count_labels(golds: Sequence[Gold]) -> Counter[str]:
