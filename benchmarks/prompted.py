@@ -67,7 +67,6 @@ def tuned(args: argparse.Namespace, key: str) -> tuple[Language, dict[str, Any]]
         config = util.load_config(ROOT / "configs" / "prompted.cfg", interpolate=False)
         steps = args.epochs * -(-args.train // 8)
         config["vars"].update(llm=str(LLM), dtype=args.dtype, batch_pieces=args.train_pieces)
-        config["vars"]["learn_rate"] = args.learn_rate
         for split, size in (("train", args.train), ("dev", args.sentences)):
             path = sample_file(args.folder / f"{split}.txt", size, 0)
             config["corpora"][split] = {
@@ -78,7 +77,9 @@ def tuned(args: argparse.Namespace, key: str) -> tuple[Language, dict[str, Any]]
         config["components"]["llm2ner_prompted"].update(label_names=NAMES)
         # No checkpoint is chosen: what counts is the last one.
         config["training"].update(max_epochs=0, max_steps=steps, eval_frequency=steps)
-        config["training"]["optimizer"]["learn_rate"].update(total_steps=steps, warmup_steps=4)
+        config["training"]["optimizer"]["learn_rate"].update(
+            total_steps=steps, warmup_steps=4, initial_rate=args.learn_rate
+        )
         output.mkdir(parents=True, exist_ok=True)
         config.to_disk(output / "config.cfg")
         wall, cpu = time.perf_counter(), time.process_time()

@@ -72,3 +72,10 @@ def _sentences(doc: Doc) -> Iterator[list[int]]:
             sentence.append(token.i)
     if sentence:
         yield sentence
+
+
+def check_least_one(name: str, **settings: int) -> None:
+    """RAISES: ValueError for a setting of the component `name` that is below 1."""
+    for setting, value in settings.items():
+        if value < 1:
+            raise ValueError(f"{name}: the setting '{setting}' is {value}; at least 1 is accepted.")

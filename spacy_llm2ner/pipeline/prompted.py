@@ -29,13 +29,19 @@ from .annotate import (
     write_ents,
     write_spans,
 )
-from .chunks import cut_chunks
+from .chunks import check_least_one, cut_chunks
 from .gold import Gold, read_gold
 from .llm_pipe import LLMPipe
 from .prompted_predict import DECODING, Recognizer, Tagged
 from .prompted_report import Found, Report
 from .prompted_scorer import score_prompted
-from .prompted_training import LabelChoice, count_labels, lost_gold, make_instance
+from .prompted_training import (
+    LabelChoice,
+    count_labels,
+    lost_gold,
+    make_instance,
+    require_known_labels,
+)
 from .scorer import score_span_recognizer, unscored_weights
 
 DEFAULT_CONFIG = """
@@ -95,9 +101,7 @@ class PromptedRecognizer(LLMPipe):
                     f"{name}: the setting '{setting}' is '{value}'; "
                     f"accepted are {', '.join(accepted)}."
                 )
-        for setting, number in (("beams", beams), ("chunk_words", chunk_words)):
-            if number < 1:
-                raise ValueError(f"{name}: the setting '{setting}' is {number}; 1 is the least.")
+        check_least_one(name, beams=beams, chunk_words=chunk_words)
         check_threshold(name, threshold)
         super().__init__(
             vocab,
@@ -279,7 +283,7 @@ class PromptedRecognizer(LLMPipe):
         for label in sorted(self._label_counts) if labels is None else labels:
             self.add_label(label)
         self._require_labels()
-        self._require_known_labels(golds)
+        require_known_labels(self.name, golds, self.labels)
         self._report_lost(golds)
         self._report_score_weights(nlp)
         self.shim.start_tuning()
@@ -316,7 +320,7 @@ class PromptedRecognizer(LLMPipe):
         found = []
         for example in examples:
             gold = read_gold(example, self.key)
-            self._require_known_labels([gold])
+            require_known_labels(self.name, [gold], self.labels)
             for chunk in cut_chunks(example.predicted, self.cfg["chunk_words"]):
                 for question in recognizer.ask(chunk):
                     if any(gold.known[token] for token in question.chunk.tokens):
@@ -397,14 +401,3 @@ class PromptedRecognizer(LLMPipe):
             loss -= float(self.model.ops.xp.sum(weights * row))
             gradients.append(-weights)
         return loss, gradients
-
-    def _require_known_labels(self, golds: list[Gold]) -> None:
-        found = {label for gold in golds for _, _, label in gold.spans}
-        unknown = sorted(found.difference(self.labels))
-        if unknown:
-            raise ValueError(
-                f"{self.name}: the training data has spans labelled {', '.join(unknown)}, but the "
-                f"component's labels are {', '.join(self.labels)}. Add labels with add_label, or "
-                f"give all of them in [initialize.components.{self.name}.labels] (made by "
-                f"`spacy init labels`)."
-            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ from spacy.util import load_config
 
 from tests.pipeline.prompted_sample import LABELS, NAME, make_prompted, trained_prompted
 from tests.pipeline.sample import DATA, examples
+from tests.pipeline.test_cli import ok
 from tests.tiny_generators import save_tiny_chat
 
 TEXT = DATA[0][0]
@@ -186,19 +188,42 @@ def test_nothing_annotated_is_no_score(prompted):
     assert scores["gner_string_f"] is None
 
 
-def test_spacy_train_with_lora(tiny_chat, tmp_path):
-    """The shipped config, on a tiny LLM: adapters only in the checkpoint."""
+@pytest.fixture
+def config(tiny_chat, tmp_path) -> Path:
+    """The shipped config, on a tiny LLM and for a few steps."""
     docs = [example.reference for example in examples(spacy.blank("en"))]
     DocBin(docs=docs).to_disk(tmp_path / "data.spacy")
     config = load_config(CONFIG, interpolate=False)
-    config["vars"].update(llm=str(tiny_chat), learn_rate=0.02)
+    config["vars"].update(llm=str(tiny_chat))
+    config["training"]["optimizer"]["learn_rate"]["initial_rate"] = 0.02
     config["paths"].update(train=str(tmp_path / "data.spacy"), dev=str(tmp_path / "data.spacy"))
     config["training"].update(max_epochs=0, max_steps=6, eval_frequency=3)
     config["components"][NAME]["model"]["lora_rank"] = 4
-    path = tmp_path / "labels.json"
+    path = tmp_path / "labels" / f"{NAME}.json"
     config["initialize"]["components"][NAME]["labels"]["path"] = str(path)
     config.to_disk(tmp_path / "config.cfg")
-    train(tmp_path / "config.cfg", tmp_path / "out")
+    return tmp_path / "config.cfg"
+
+
+def test_command_line(config, tmp_path):
+    ok("init", "labels", config, tmp_path / "labels")
+    assert json.loads((tmp_path / "labels" / f"{NAME}.json").read_text("utf8")) == LABELS
+    ok("init", "fill-config", config, tmp_path / "filled.cfg")
+    assert load_config(tmp_path / "filled.cfg")["components"] == load_config(config)["components"]
+    ok("debug", "config", config)
+    ok("debug", "model", config, NAME, "-P0", "-P1", "-P2", "-P3")
+
+
+def test_init_config(tmp_path):
+    ok("init", "config", tmp_path / "config.cfg", "-p", NAME, "-F")
+    filled = load_config(tmp_path / "config.cfg")
+    assert filled["components"][NAME]["model"]["tuning"] == "none"
+    assert filled["training"]["score_weights"]["ents_f"] == 1.0
+
+
+def test_spacy_train_with_lora(config, tmp_path):
+    """Adapters only are in the checkpoint."""
+    train(config, tmp_path / "out")
     nlp = spacy.load(tmp_path / "out" / "model-last")
     performance = nlp.meta["performance"]
     assert {"ents_f", "entity_position_f", "gner_string_f"} <= set(performance)
