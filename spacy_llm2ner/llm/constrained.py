@@ -61,7 +61,7 @@ def choose_exact(
     """
     if not prompts:
         return []
-    if not _can_branch(generator):
+    if not _can_branch(generator, prompts, units):
         return [
             _choose_alone(generator, p, u, follows) for p, u in zip(prompts, units, strict=True)
         ]
@@ -181,9 +181,12 @@ def choose_once(
     """Tags from one pass over each text; arguments as `choose_exact`.
 
     outside (int): The place of the tag that every word is copied with, "O".
-    RAISES: ValueError if the model cannot read trees (encoder-decoders cannot).
+    RAISES: ValueError if the model cannot read trees (encoder-decoders cannot, nor models whose
+        pieces see a window that is shorter than the text).
     """
-    if not _can_branch(generator):
+    if not prompts:
+        return []
+    if not _can_branch(generator, prompts, units):
         raise ValueError(
             f"llm2ner: the setting 'decoding' is 'one_pass', but the LLM in "
             f"{generator.spec.folder} ({type(generator.model).__name__}) cannot read texts that "
@@ -268,9 +271,20 @@ def _read_on(generator: LoadedGenerator, memory: Memory, rows: Sequence[Sequence
     keep(memory, layers, nodes)
 
 
-def _can_branch(generator: LoadedGenerator) -> bool:
+def _can_branch(
+    generator: LoadedGenerator, prompts: Sequence[Sequence[int]], units: Sequence[Units]
+) -> bool:
+    """Whether these texts can be read with trees, whose pieces see everything before them."""
     if generator.branches is None:
         generator.branches = trees_work(generator)
+    config = generator.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    if generator.branches and window is not None:
+        longest = max(
+            len(prompt) + sum(max(len(way) for way in word) for word in words)
+            for prompt, words in zip(prompts, units, strict=True)
+        )
+        return longest < window
     return generator.branches
 
 

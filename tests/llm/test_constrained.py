@@ -206,6 +206,19 @@ def test_families(family, tmp_path):
         assert trees_work(asked.generator)
 
 
+def test_a_window_shorter_than_the_text(tmp_path):
+    """Pieces of a tree would see what is behind the window: such texts go in plain rows."""
+    folder = FAMILIES["mistral"].save(
+        tmp_path / "mistral", max_position_embeddings=2048, sliding_window=24
+    )
+    asked = Asked(folder, sentences=[["Ada", "met", "Bo"]])
+    prompts = [prompt[-30:] for prompt in asked.prompts]
+    (found,) = choose_exact(asked.generator, prompts, asked.units, FOLLOWS)
+    assert found.tags == expected(asked.generator, prompts[0], asked.units[0])[0]
+    with pytest.raises(ValueError, match="one_pass"):
+        choose_once(asked.generator, prompts, asked.units, FOLLOWS)
+
+
 def test_trees_are_not_for_encoder_decoders(tiny_t5):
     assert not trees_work(load_generator(spec(tiny_t5)))
 
