@@ -1,11 +1,11 @@
 """Prompted recognition with a real LLM: zero-shot, then tuned by LoRA, each in every way to decode.
 
-python benchmarks/prompted.py FOLDER [--sentences 200] [--train 300] [--dtype bfloat16]
+python benchmarks/prompted.py FOLDER [--sentences 200] [--steps 50] [--batch 2] [--report]
 
 FOLDER holds train.txt and dev.txt of CoNLL-2003. Asked are random sentences of dev; trained is on
 random sentences of train. What is finished is kept in benchmarks/.cache, 20 sentences at a time:
 after an interruption the same command goes on. Speeds are words per second of processor time,
-because other programs may run.
+because other programs may run. With --report nothing is run: the tables are made of what is there.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ def tuned(args: argparse.Namespace, key: str) -> tuple[Language, dict[str, Any]]
     finished = output / "took.json"
     if not finished.is_file():
         config = util.load_config(ROOT / "configs" / "prompted.cfg", interpolate=False)
-        steps = args.epochs * -(-args.train // 8)
         config["vars"].update(llm=str(LLM), dtype=args.dtype, batch_pieces=args.train_pieces)
         for split, size in (("train", args.train), ("dev", args.sentences)):
             path = sample_file(args.folder / f"{split}.txt", size, 0)
@@ -76,9 +75,10 @@ def tuned(args: argparse.Namespace, key: str) -> tuple[Language, dict[str, Any]]
             }
         config["components"]["llm2ner_prompted"].update(label_names=NAMES)
         # No checkpoint is chosen: what counts is the last one.
-        config["training"].update(max_epochs=0, max_steps=steps, eval_frequency=steps)
+        config["training"].update(max_epochs=0, max_steps=args.steps, eval_frequency=args.steps)
+        config["training"]["batcher"]["size"] = args.batch
         config["training"]["optimizer"]["learn_rate"].update(
-            total_steps=steps, warmup_steps=4, initial_rate=args.learn_rate
+            total_steps=args.steps, warmup_steps=4, initial_rate=args.learn_rate
         )
         output.mkdir(parents=True, exist_ok=True)
         config.to_disk(output / "config.cfg")
@@ -87,22 +87,27 @@ def tuned(args: argparse.Namespace, key: str) -> tuple[Language, dict[str, Any]]
         took = {
             "seconds": time.perf_counter() - wall,
             "cpu_seconds": time.process_time() - cpu,
-            "sentences": args.train,
-            "epochs": args.epochs,
             "config": (output / "config.cfg").read_text(encoding="utf8").replace(str(ROOT), "."),
             "checkpoint_bytes": sum(
                 file.stat().st_size for file in (output / "model-last").rglob("*") if file.is_file()
             ),
         }
         finished.write_text(json.dumps(took), encoding="utf8")
-    return spacy.load(output / "model-last"), json.loads(finished.read_text(encoding="utf8"))
+    took = json.loads(finished.read_text(encoding="utf8"))
+    took.update(pool=args.train, steps=args.steps, instances=args.steps * args.batch)
+    return spacy.load(output / "model-last"), took
 
 
-def ask(nlp: Language, examples: list[Example], decoding: str, name: str) -> list[dict]:
+def ask(
+    nlp: Language, examples: list[Example], decoding: str, name: str, *, report: bool
+) -> list[dict]:
     """What the component says about each sentence; groups that are on disk are not asked again."""
+    folder = CACHE / name
+    if report:
+        files = sorted(folder.glob("*.json"), key=lambda path: int(path.stem))
+        return [json.loads(path.read_text(encoding="utf8")) for path in files]
     pipe: Any = nlp.get_pipe("llm2ner_prompted")
     pipe.cfg.update(decoding=decoding, keep_answers=True)
-    folder = CACHE / name
     folder.mkdir(parents=True, exist_ok=True)
     groups = []
     pipe.shim.asking  # noqa: B018  loading the LLM is not reading
@@ -204,21 +209,25 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sentences", type=int, default=200)
     parser.add_argument("--one-pass-sentences", type=int, default=200)
-    parser.add_argument("--train", type=int, default=300)
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--train", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--learn-rate", type=float, default=0.0005)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--batch-pieces", type=int, default=4096)
     parser.add_argument("--train-pieces", type=int, default=1024)
+    parser.add_argument("--report", action="store_true")
     args = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)
     corpus = ConllCorpus(sample_file(args.folder / "dev.txt", args.sentences, 0))
     examples = list(corpus(spacy.blank("en")))
     asked = (identity(LLM)["model"], args.sentences, args.dtype, args.batch_pieces)
-    learnt = (*asked, args.train, args.epochs, args.learn_rate, args.train_pieces)
-    results: dict[str, Any] = {"settings": {k: v for k, v in vars(args).items() if k != "folder"}}
+    learning = (args.train, args.steps, args.batch, args.learn_rate, args.train_pieces)
+    results: dict[str, Any] = {
+        "settings": {k: v for k, v in vars(args).items() if k not in ("folder", "report")}
+    }
     runs: list[dict[str, Any]] = []
-    for model, key in (("zero-shot", asked), ("LoRA", learnt)):
+    for model, key in (("zero-shot", asked), ("LoRA", (*asked, *learning))):
         digest = hashlib.sha256(json.dumps(key).encode("utf8")).hexdigest()[:12]
         if model == "LoRA":
             nlp, results["training"] = tuned(args, digest)
@@ -226,7 +235,10 @@ def main() -> None:
             nlp = zero_shot(args.dtype, args.batch_pieces)
         for decoding in ("constrained", "free", "one_pass"):
             some = examples[: args.one_pass_sentences] if decoding == "one_pass" else examples
-            groups = ask(nlp, some, decoding, f"{model}-{decoding}-{digest}")
+            name = f"{model}-{decoding}-{digest}"
+            groups = ask(nlp, some, decoding, name, report=args.report)
+            if not groups:
+                continue
             for read in ("robust", "gner") if decoding == "free" else ("robust",):
                 runs.append(summary(model, decoding, read, groups))
             # Written after each part: what there is can be looked at.
