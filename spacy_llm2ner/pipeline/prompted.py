@@ -24,7 +24,6 @@ from ..prompting.spans import BIO_RULES, tags_to_spans
 from .annotate import (
     ON_EXISTING_ENTS,
     OnExistingEnts,
-    check_threshold,
     make_spans,
     write_ents,
     write_spans,
@@ -43,6 +42,7 @@ from .prompted_training import (
     require_known_labels,
 )
 from .scorer import score_span_recognizer, unscored_weights
+from .thresholds import check_threshold
 
 DEFAULT_CONFIG = """
 [model]
