@@ -98,43 +98,44 @@ def tuned(args: argparse.Namespace, key: str) -> tuple[Language, dict[str, Any]]
     return spacy.load(output / "model-last"), took
 
 
-def ask(
-    nlp: Language, examples: list[Example], decoding: str, name: str, *, report: bool
-) -> list[dict]:
-    """What the component says about each sentence; groups that are on disk are not asked again."""
-    folder = CACHE / name
-    if report:
-        files = sorted(folder.glob("*.json"), key=lambda path: int(path.stem))
-        return [json.loads(path.read_text(encoding="utf8")) for path in files]
+def ask(nlp: Language, examples: list[Example], decoding: str, path: Path) -> None:
+    """Keep what the component says about some sentences, unless that is there already."""
+    if path.is_file():
+        return
     pipe: Any = nlp.get_pipe("llm2ner_prompted")
     pipe.cfg.update(decoding=decoding, keep_answers=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    groups = []
     pipe.shim.asking  # noqa: B018  loading the LLM is not reading
-    for start in tqdm(range(0, len(examples), GROUP), desc=name):
-        path = folder / f"{start}.json"
-        if not path.is_file():
-            some = examples[start : start + GROUP]
-            docs = [example.predicted.copy() for example in some]
-            wall, cpu = time.perf_counter(), time.process_time()
-            docs = list(pipe.pipe(docs))
-            group = {
-                "seconds": time.perf_counter() - wall,
-                "cpu_seconds": time.process_time() - cpu,
-                "sentences": [
-                    {
-                        "words": [token.text for token in doc],
-                        "gold": [(e.start, e.end, e.label_) for e in example.reference.ents],
-                        "found": [(e.start, e.end, e.label_) for e in doc.ents],
-                        "scores": [e._.score for e in doc.ents],
-                        "report": doc.user_data["llm2ner_prompted"],
-                    }
-                    for example, doc in zip(some, docs, strict=True)
-                ],
+    docs = [example.predicted.copy() for example in examples]
+    wall, cpu = time.perf_counter(), time.process_time()
+    docs = list(pipe.pipe(docs))
+    group = {
+        "seconds": time.perf_counter() - wall,
+        "cpu_seconds": time.process_time() - cpu,
+        "sentences": [
+            {
+                "words": [token.text for token in doc],
+                "gold": [(e.start, e.end, e.label_) for e in example.reference.ents],
+                "found": [(e.start, e.end, e.label_) for e in doc.ents],
+                "scores": [e._.score for e in doc.ents],
+                "report": doc.user_data["llm2ner_prompted"],
             }
-            path.write_text(json.dumps(group, ensure_ascii=False), encoding="utf8")
-        groups.append(json.loads(path.read_text(encoding="utf8")))
-    return groups
+            for example, doc in zip(examples, docs, strict=True)
+        ],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(group, ensure_ascii=False), encoding="utf8")
+
+
+def report(results: dict[str, Any], folders: dict[tuple[str, str], Path]) -> None:
+    """Write the table of what is there."""
+    runs = []
+    for (model, decoding), folder in folders.items():
+        files = sorted(folder.glob("*.json"), key=lambda path: int(path.stem))
+        groups = [json.loads(path.read_text(encoding="utf8")) for path in files]
+        if groups:
+            for read in ("robust", "gner") if decoding == "free" else ("robust",):
+                runs.append(summary(model, decoding, read, groups))
+    write("prompted", {**results, "runs": runs}, markdown_table(HEADER, list(map(row, runs))))
 
 
 def as_published(sentence: dict) -> list[tuple[int, int, str]]:
@@ -223,26 +224,28 @@ def main() -> None:
     examples = list(corpus(spacy.blank("en")))
     asked = (identity(LLM)["model"], args.sentences, args.dtype, args.batch_pieces)
     learning = (args.train, args.steps, args.batch, args.learn_rate, args.train_pieces)
-    results: dict[str, Any] = {
-        "settings": {k: v for k, v in vars(args).items() if k not in ("folder", "report")}
+    keys = {
+        model: hashlib.sha256(json.dumps(key).encode("utf8")).hexdigest()[:12]
+        for model, key in (("zero-shot", asked), ("LoRA", (*asked, *learning)))
     }
-    runs: list[dict[str, Any]] = []
-    for model, key in (("zero-shot", asked), ("LoRA", (*asked, *learning))):
-        digest = hashlib.sha256(json.dumps(key).encode("utf8")).hexdigest()[:12]
-        if model == "LoRA":
-            nlp, results["training"] = tuned(args, digest)
-        else:
-            nlp = zero_shot(args.dtype, args.batch_pieces)
-        for decoding in ("constrained", "free", "one_pass"):
-            some = examples[: args.one_pass_sentences] if decoding == "one_pass" else examples
-            name = f"{model}-{decoding}-{digest}"
-            groups = ask(nlp, some, decoding, name, report=args.report)
-            if not groups:
-                continue
-            for read in ("robust", "gner") if decoding == "free" else ("robust",):
-                runs.append(summary(model, decoding, read, groups))
-            # Written after each part: what there is can be looked at.
-            write("prompted", {**results, "runs": runs}, markdown_table(HEADER, map(row, runs)))
+    folders = {
+        (model, decoding): CACHE / f"{model}-{decoding}-{key}"
+        for model, key in keys.items()
+        for decoding in ("constrained", "free", "one_pass")
+    }
+    settings = {k: v for k, v in vars(args).items() if k not in ("folder", "report")}
+    trained, took = tuned(args, keys["LoRA"])
+    results = {"settings": settings, "training": took}
+    if not args.report:
+        pipelines = {"zero-shot": zero_shot(args.dtype, args.batch_pieces), "LoRA": trained}
+        # Some sentences in every way before the next: what there is can be compared at any time.
+        for start in tqdm(range(0, len(examples), GROUP), desc="prompted"):
+            for (model, decoding), folder in folders.items():
+                if decoding != "one_pass" or start < args.one_pass_sentences:
+                    some = examples[start : start + GROUP]
+                    ask(pipelines[model], some, decoding, folder / f"{start}.json")
+            report(results, folders)
+    report(results, folders)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from .chunks import Chunk
 DECODING = ("free", "constrained", "one_pass")
 # Logits of whole texts are held at once in one pass: rows are fewer by this factor.
 _ONE_PASS_FACTOR = 4
+# Writing holds no logits but the last ones, and goes faster with many rows.
+_FREE_FACTOR = 4
 # A model that does not know the format writes more than the words and their tags.
 _SLACK_SHARE, _SLACK = 1.25, 8
 
@@ -124,6 +126,8 @@ class Recognizer:
         """The answers, in order of the questions; with a progress bar if they take long."""
         budget = self.shim.settings.batch_pieces
         lengths = [question.length for question in questions]
+        if self.decoding == "free":
+            budget *= _FREE_FACTOR
         if self.decoding == "one_pass":
             nodes = [sum(len(way) for word in q.units for way in word) for q in questions]
             lengths, budget = nodes, budget // _ONE_PASS_FACTOR
