@@ -234,8 +234,10 @@ def main() -> None:
         for decoding in ("constrained", "free", "one_pass")
     }
     settings = {k: v for k, v in vars(args).items() if k not in ("folder", "report")}
-    trained, took = tuned(args, keys["LoRA"])
-    results = {"settings": settings, "training": took}
+    results: dict[str, Any] = {"settings": settings}
+    finished = CACHE / f"trained-{keys['LoRA']}" / "took.json"
+    if finished.is_file() or not args.report:
+        trained, results["training"] = tuned(args, keys["LoRA"])
     if not args.report:
         pipelines = {"zero-shot": zero_shot(args.dtype, args.batch_pieces), "LoRA": trained}
         # Some sentences in every way before the next: what there is can be compared at any time.
