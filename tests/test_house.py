@@ -31,12 +31,16 @@ MAY_IMPORT = {
     "tag_decoding": {"decoding", "heads"},
     "shims": {"llm"},
     "tuned_shim": {"llm"},
-    "architectures": {"llm", "heads", "interop", "log", "memory", "shims", "tuned_shim"},
+    "generator_shim": {"llm", "shims"},
+    "architectures": {
+        *("generator_shim", "heads", "interop", "llm", "log", "memory", "shims", "tuned_shim")
+    },
     "corpora": {"log"},
     "evaluation": {"log", "corpora", "decoding"},
+    "prompting": set(),
     "pipeline": {
-        *("architectures", "corpora", "decoding", "evaluation", "heads", "llm", "log", "losses"),
-        *("shims", "tag_decoding", "tag_losses"),
+        *("architectures", "corpora", "decoding", "evaluation", "generator_shim", "heads", "llm"),
+        *("log", "losses", "prompting", "shims", "tag_decoding", "tag_losses"),
     },
     "hub": {"interop"},
     "interop": {"architectures", "heads", "llm"},
