@@ -22,8 +22,9 @@ _TOMMER = """@misc{morand2025tommer,
 
 _ADD_PRETRAINED = """import spacy
 
+llm = "assets/llm/SmolLM2-135M-Instruct"  # the folder that `make llm` makes
 nlp = spacy.blank("en")
-nlp.add_pipe("llm2ner", config={"pretrained": "mentions"})"""
+nlp.add_pipe("llm2ner", config={"pretrained": "mentions", "model": {"llm": {"name": llm}}})"""
 _FROM_FOLDER = """import spacy_llm2ner
 
 nlp = spacy_llm2ner.from_pretrained(".")  # in the folder of this card"""

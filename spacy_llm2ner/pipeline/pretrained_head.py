@@ -41,7 +41,7 @@ def with_pretrained_head(
     if pretrained not in shipped_heads():
         raise ValueError(
             f"{name}: the setting 'pretrained' is '{pretrained}'; the heads that come with the "
-            f"package are {', '.join(shipped_heads())}."
+            f"package are {', '.join(shipped_heads()) or 'none'}."
         )
     if model.name != "span_recognizer":
         raise ValueError(
