@@ -11,7 +11,7 @@ from spacy.util import registry
 from thinc.api import Model
 
 from ..architectures.span_recognizer import build_span_recognizer
-from ..shims import HeadShim, LLMShim
+from ..shims import HeadShim, LLMShim, architecture_of
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 META, WEIGHTS = "meta.json", "head.safetensors"
@@ -28,7 +28,8 @@ def with_pretrained_head(
     """A model with the LLM of another one and a trained head.
 
     The head knows which LLM it was trained with; that is checked when states are first needed, as
-    for every head that is loaded.
+    for every head that is loaded. Another copy of that LLM (the hub's weights instead of the 4-bit
+    ones it was trained on) is a warning [L2N-W03], another LLM an error.
 
     name (str): The component's name.
     model (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.SpanRecognizer.v1`; its head is left
@@ -60,6 +61,7 @@ def with_pretrained_head(
     for shim in llm.shims:
         if isinstance(shim, LLMShim):
             shim.expected = dict(meta["identity"])
+            shim.architecture = dict(meta.get("architecture", {}))
     trained = build_span_recognizer(llm, head)
     trained.set_dim("nO", len(meta["labels"]), force=True)
     trained.attrs["labels"] = list(meta["labels"])
@@ -95,6 +97,7 @@ def save_pretrained_head(
         "head": {**head, "max_span_tokens": width},
         "sizes": head_shim.sizes,
         "identity": llm_shim.expected,
+        "architecture": architecture_of(llm_shim.llm),
     }
     folder.mkdir(parents=True, exist_ok=True)
     state = head_shim.module.state_dict()

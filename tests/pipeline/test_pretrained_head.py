@@ -63,9 +63,30 @@ def test_a_pipeline_with_it_goes_to_disk_and_back(shelf, tiny_llm, tmp_path):
 
 
 def test_another_llm_is_refused(shelf, tmp_path):
-    other = save_tiny_llama(tmp_path / "other", seed=3)
+    other = save_tiny_llama(tmp_path / "other", n_blocks=5)
     with pytest.raises(ValueError, match="trained on the states of another LLM"):
         with_head(other)("Ada Lovelace")
+
+
+def test_another_copy_of_its_llm_is_a_warning(shelf, tmp_path):
+    """Say the hub's weights, where the head was trained on those of a 4-bit file."""
+    copy = save_tiny_llama(tmp_path / "copy", seed=3)
+    nlp = with_head(copy)
+    with pytest.warns(UserWarning, match=r"\[L2N-W03\].*another copy of it \(model: "):
+        nlp("Ada Lovelace")
+    nlp.to_disk(tmp_path / "model")
+    loaded = spacy.load(tmp_path / "model")
+    with pytest.warns(UserWarning, match=r"\[L2N-W03\]"):
+        loaded("Ada Lovelace")
+
+
+def test_once_trained_on_a_copy_the_head_belongs_to_it(shelf, tiny_llm, tmp_path):
+    nlp = with_head(save_tiny_llama(tmp_path / "copy", seed=3))
+    nlp.initialize(lambda: examples(nlp))
+    nlp.to_disk(tmp_path / "model")
+    name = {"components.llm2ner.model.llm.name": str(tiny_llm)}
+    with pytest.raises(ValueError, match="trained on the states of another LLM"):
+        spacy.load(tmp_path / "model", config=name)("Ada Lovelace")
 
 
 def test_initialize_keeps_what_it_has_learnt_and_labels_can_be_added(shelf, tiny_llm):
