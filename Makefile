@@ -24,7 +24,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	rm -rf spacy_llm2ner.egg-info
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable ".[gguf,spacy-transformers,test,dev]"
+		--editable ".[gguf,lora,spacy-transformers,test,dev]"
 	touch $@
 
 llm: $(LLM)/config.json

@@ -26,12 +26,16 @@ class SpanBCE:
     label_smoothing (float): Targets become 1 - s and s, with 0 <= s < 0.5.
     positive_weight (float): Another factor on the loss of positive cells, with both reductions;
         above 1 for more recall.
+    dilation (Optional[int]): Only spans with an edge within this many tokens of a gold span (of any
+        label) count: the others are too easy, or their annotation is not trusted. A text without
+        gold spans does not count then. null: all spans count.
     RAISES: ValueError for settings out of range.
     """
 
     reduction: Literal["sum", "balanced"] = "sum"
     label_smoothing: float = 0.0
     positive_weight: float = 1.0
+    dilation: int | None = None
 
     def __post_init__(self) -> None:
         if self.reduction not in ("sum", "balanced"):
@@ -49,6 +53,11 @@ class SpanBCE:
                 f"llm2ner: the setting 'positive_weight' of the loss is {self.positive_weight}; "
                 f"a number above 0 is expected."
             )
+        if self.dilation is not None and self.dilation < 0:
+            raise ValueError(
+                f"llm2ner: the setting 'dilation' of the loss is {self.dilation}; a number of "
+                f"tokens from 0, or null, is expected."
+            )
 
     def __call__(
         self,
@@ -62,6 +71,11 @@ class SpanBCE:
             targets in [0, 1]. A cell with weight 0 does not count: no span, or not annotated.
         RETURNS (Tuple[float, List[Floats3d]]): The loss; its gradient, shaped like the logits.
         """
+        if self.dilation is not None:
+            weights = [
+                weight * _near_gold(target, self.dilation)
+                for target, weight in zip(targets, weights, strict=True)
+            ]
         if self.reduction == "balanced":
             scale, on_positive = _balance(targets, weights)
         else:
@@ -75,6 +89,21 @@ class SpanBCE:
             loss += float((cells * factor).sum())
             gradients.append(gradient * factor)
         return loss, gradients
+
+
+def _near_gold(target: Floats3d, dilation: int) -> Floats3d:
+    """1 for spans that start or end within `dilation` tokens of a gold span: (tokens, width, 1)."""
+    xp = get_array_module(target)
+    n_tokens, width, _ = target.shape
+    starts, offsets, _ = xp.nonzero(target > 0)
+    # near[t]: more intervals have begun than ended at token t.
+    changes = xp.zeros(n_tokens + 1, dtype=np.int64)
+    for place, step in ((starts - dilation, 1), (starts + offsets + dilation + 1, -1)):
+        changes += step * xp.bincount(place.clip(0, n_tokens), minlength=n_tokens + 1)
+    near = xp.cumsum(changes)[:-1] > 0
+    ends = xp.minimum(xp.arange(n_tokens)[:, None] + xp.arange(width), max(n_tokens - 1, 0))
+    cells: Any = near[:, None] | near[ends]
+    return cells[..., None].astype(np.float32)
 
 
 def _bce(z: Floats3d, target: Floats3d) -> tuple[Floats3d, Floats3d]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Differences under which a head still means the same; its scores move within float tolerance.
 _TOLERATED = frozenset({"dtype", "window", "stride"})
+# What makes two LLMs copies of one: the same text becomes states of the same meaning.
+_ARCHITECTURE = ("model_type", "hidden_size", "num_hidden_layers", "vocab_size")
 
 
 class HeadShim(PyTorchShim):
@@ -46,6 +48,8 @@ class HeadShim(PyTorchShim):
         self.build = build
         self.max_span_tokens = max_span_tokens
         self.sizes: dict[str, int] = {}
+        # Whether what gives the states wants their gradients back; set by the model around both.
+        self.gives_gradients = False
 
     @property
     def module(self) -> Any:
@@ -223,6 +227,8 @@ class LLMShim(Shim):
         super().__init__(llm)
         self.llm = llm
         self.expected: dict[str, Any] = {}
+        # Set for heads that go around without their LLM: see `architecture_of`.
+        self.architecture: dict[str, Any] = {}
         self._checked = False
 
     def states(self, docs: Sequence[Doc], is_train: bool) -> list[np.ndarray]:
@@ -240,7 +246,9 @@ class LLMShim(Shim):
     def check(self) -> None:
         """Compare the LLM with the one that the head was trained with; once.
 
-        Another dtype, window or stride is a warning [L2N-W03]: scores move a little.
+        Another dtype, window or stride is a warning [L2N-W03]: scores move a little. So is another
+        copy of the LLM (the hub's weights instead of 4-bit ones), if the head was made to go around
+        and `architecture` says so.
 
         RAISES: ValueError naming each part that differs.
         """
@@ -253,7 +261,10 @@ class LLMShim(Shim):
             if self.expected.get(part) != found.get(part)
         }
         differences = "; ".join(describe_difference(self.expected, found))
-        if differing - _TOLERATED:
+        tolerated = _TOLERATED
+        if self.architecture and self.architecture == architecture_of(self.llm):
+            tolerated = tolerated | {"model", "tokenizer"}
+        if differing - tolerated:
             raise ValueError(
                 f"llm2ner: the head was trained on the states of another LLM than the one "
                 f"configured as model.llm.name = '{self.llm.settings.name}' ({differences}). "
@@ -264,15 +275,15 @@ class LLMShim(Shim):
         if differing:
             warnings.warn(
                 f"[L2N-W03] llm2ner: the LLM '{self.llm.settings.name}' is read with other "
-                f"settings than those that the head was trained with ({differences}). Its scores "
-                f"may move a little.",
+                f"settings than those that the head was trained with, or is another copy of it "
+                f"({differences}). Its scores may move a little.",
                 UserWarning,
                 stacklevel=2,
             )
 
     def record(self) -> None:
         """State that the head is trained on this LLM's states from now on."""
-        self.expected = self.llm.identity
+        self.expected, self.architecture = self.llm.identity, {}
         self._checked = True
 
     def finish_update(self, optimizer: Any) -> None:
@@ -285,23 +296,33 @@ class LLMShim(Shim):
         """Another shim around the same LLM: its weights are never copied."""
         twin = LLMShim(self.llm)
         twin.expected, twin._checked = dict(self.expected), self._checked
+        twin.architecture = dict(self.architecture)
         return twin
 
     def to_bytes(self) -> bytes:
         """The identity of the LLM that the head was trained with."""
-        return srsly.msgpack_dumps({"identity": self.expected})
+        return srsly.msgpack_dumps({"identity": self.expected, "architecture": self.architecture})
 
     def from_bytes(self, data: bytes) -> LLMShim:
         """Read the identity; it is checked when states are first needed."""
-        self.expected = srsly.msgpack_loads(data)["identity"]
+        message = srsly.msgpack_loads(data)
+        self.expected, self.architecture = message["identity"], message.get("architecture", {})
         self._checked = False
         return self
+
+
+def architecture_of(llm: FrozenLLM) -> dict[str, Any]:
+    """What an LLM has in common with its copies in other precisions: kind, sizes, vocabulary."""
+    return {name: getattr(llm.config, name, None) for name in _ARCHITECTURE}
 
 
 def to_padded(states: Sequence[np.ndarray | Floats3d], device: torch.device) -> torch.Tensor:
     """Texts of (S, L, W) -> float32 (B, longest S, L, W), zeros behind each text's end."""
     import torch
 
+    if not isinstance(states[0], np.ndarray):  # they are on the GPU already
+        rows = [xp2torch(text) for text in states]  # type: ignore[arg-type]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device).float()
     longest = max(len(text) for text in states)
     padded = np.zeros((len(states), longest, *states[0].shape[1:]), dtype=states[0].dtype)
     for row, text in zip(padded, states, strict=True):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from .tiny import save_tiny_llama
+from .tiny_generators import save_tiny_chat, save_tiny_t5
 
 DEFAULT_LLM = Path(__file__).parents[1] / "assets" / "llm" / "SmolLM2-135M-Instruct"
 
@@ -19,6 +20,18 @@ torch.set_num_threads(1)
 def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny random Llama with 4 blocks of width 32."""
     return save_tiny_llama(tmp_path_factory.mktemp("llm") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny random Llama with LM head and chat template."""
+    return save_tiny_chat(tmp_path_factory.mktemp("llm") / "tiny-chat")
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny random T5."""
+    return save_tiny_t5(tmp_path_factory.mktemp("llm") / "tiny-t5")
 
 
 @pytest.fixture(scope="session")

@@ -25,16 +25,30 @@ MAY_IMPORT = {
     "heads": set(),
     "log": set(),
     "losses": set(),
+    "memory": set(),
     "decoding": set(),
+    "tag_losses": {"heads"},
+    "tag_decoding": {"decoding", "heads"},
     "shims": {"llm"},
-    "architectures": {"llm", "heads", "shims"},
+    "tuned_shim": {"llm"},
+    "generator_shim": {"llm", "shims"},
+    "architectures": {
+        *("generator_shim", "heads", "interop", "llm", "log", "memory", "shims", "tuned_shim")
+    },
     "corpora": {"log"},
     "evaluation": {"log", "corpora", "decoding"},
+    "prompting": set(),
     "pipeline": {
-        *("architectures", "corpora", "decoding", "evaluation", "llm", "log", "losses", "shims")
+        *("architectures", "corpora", "decoding", "evaluation", "generator_shim", "heads", "llm"),
+        *("log", "losses", "prompting", "shims", "tag_decoding", "tag_losses"),
     },
-    "cli": {"architectures", "corpora", "evaluation", "llm", "log", "pipeline", "shims"},
-    "__init__": set(),
+    "hub": {"interop"},
+    "interop": {"architectures", "heads", "llm"},
+    "cli": {
+        *("architectures", "corpora", "evaluation", "heads", "hub", "llm", "log", "pipeline"),
+        "shims",
+    },
+    "__init__": {"hub"},
 }
 
 

@@ -198,3 +198,40 @@ def test_settings_out_of_range_are_named(setting: str, value: Any) -> None:
 def test_a_config_can_name_it() -> None:
     config = {"loss": {"@misc": "spacy_llm2ner.SpanBCE.v1", "positive_weight": 2.0}}
     assert registry.resolve(config)["loss"] == SpanBCE(positive_weight=2.0)
+
+
+def near_gold(target: np.ndarray, dilation: int) -> np.ndarray:
+    """Each cell by itself: does its first or last token lie near any gold span?"""
+    n, width, _ = target.shape
+    gold = [(i, i + o) for i, o, _ in zip(*np.nonzero(target), strict=True)]
+    near = np.zeros((n, width, 1), dtype=np.float32)
+    for i in range(n):
+        for o in range(width):
+            near[i, o] = any(
+                start - dilation <= edge <= end + dilation
+                for start, end in gold
+                for edge in (i, min(i + o, n - 1))
+            )
+    return near
+
+
+@pytest.mark.parametrize("dilation", [0, 1, 3])
+@pytest.mark.parametrize("reduction", ["sum", "balanced"])
+def test_with_dilation_only_spans_near_gold_count(dilation, reduction):
+    rng = np.random.default_rng(dilation)
+    logits, _, weights = make_batch(3, [12, 7, 1, 5], 2.0, soft=False)
+    targets = [(rng.random(band.shape) < 0.03).astype(np.float32) for band in logits]
+    targets[1][:] = 0  # a text without gold
+    loss, gradient = SpanBCE(reduction=reduction, dilation=dilation)(logits, targets, weights)
+    masked = [w * near_gold(t, dilation) for w, t in zip(weights, targets, strict=True)]
+    expected, expected_gradient = SpanBCE(reduction=reduction)(logits, targets, masked)
+    assert loss == pytest.approx(expected, rel=1e-6)
+    assert loss > 0
+    for a, b in zip(gradient, expected_gradient, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    assert not gradient[1].any()
+
+
+def test_a_negative_dilation_is_an_error():
+    with pytest.raises(ValueError, match="'dilation' of the loss is -1"):
+        SpanBCE(dilation=-1)

@@ -20,7 +20,7 @@ def build_frozen_llm(
     revision: str | None = None,
     layers: list[int] | None = None,
     reading: Literal["once", "twice"] = "twice",
-    pooling: Literal["last", "first+last", "mean"] = "last",
+    pooling: Literal["last", "first", "first+last", "mean"] = "last",
     window: int | None = None,
     stride: int | None = None,
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
@@ -42,7 +42,8 @@ def build_frozen_llm(
         null: four layers between a quarter and two thirds of the depth.
     reading (str): "once", or "twice": the text is fed twice and the second copy's states are used,
         so that a causal model has seen what follows.
-    pooling (str): A token's state: its "last" piece, "first+last" side by side, or the "mean".
+    pooling (str): A token's state: its "last" or "first" piece, "first+last" side by side, or the
+        "mean".
     window (Optional[int]): Longest window of a text, in pieces. null: 512, or what the LLM allows.
     stride (Optional[int]): Distance of window starts. null: half a window.
     dtype (str): Precision of the LLM's weights and computation.

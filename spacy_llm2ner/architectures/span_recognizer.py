@@ -6,9 +6,9 @@
 from collections.abc import Callable
 
 from spacy.tokens import Doc
-from spacy.vocab import Vocab
 from thinc.api import Model
 
+from .torch_head import pass_gradients, sample_states
 from .types import Bands, States
 
 
@@ -39,12 +39,13 @@ def _recognizer_forward(
     model: Model[list[Doc], Bands], docs: list[Doc], is_train: bool
 ) -> tuple[Bands, Callable[[Bands], list[Doc]]]:
     llm, head = model.layers  # and not the references: `Model.copy` drops them
-    states, _ = llm(docs, is_train)
+    wanted = pass_gradients(llm, head)
+    states, llm_backprop = llm(docs, is_train)
     bands, head_backprop = head(states, is_train)
 
     def backprop(d_bands: Bands) -> list[Doc]:
-        head_backprop(d_bands)  # and no further: the LLM is frozen
-        return []
+        d_states = head_backprop(d_bands)
+        return llm_backprop(d_states) if wanted and d_states else []  # a frozen LLM wants none
 
     return bands, backprop
 
@@ -55,7 +56,7 @@ def _recognizer_init(
     """Without docs the head still learns its sizes, from an empty one."""
     llm, head = model.layers
     llm.initialize(X=X)
-    head.initialize(X=llm.predict(X or [Doc(Vocab())]) if Y else None, Y=Y)
+    head.initialize(X=sample_states(llm, X) if Y else None, Y=Y)
     if head.has_dim("nO"):
         model.set_dim("nO", head.get_dim("nO"), force=True)
 

@@ -7,8 +7,11 @@ from spacy.cli._util import app
 from typer import Typer
 
 from .calibrate import calibrate
+from .card import card
 from .convert import convert
 from .debug_data import debug_data
+from .explain import explain
+from .import_hf import import_hf
 from .init_config import init_config
 from .visualize import visualize
 
@@ -20,7 +23,10 @@ llm2ner_app = Typer(
 llm2ner_app.command("convert")(convert)
 llm2ner_app.command("calibrate")(calibrate)
 llm2ner_app.command("init-config")(init_config)
+llm2ner_app.command("card")(card)
+llm2ner_app.command("explain")(explain)
 llm2ner_app.command("visualize")(visualize)
+llm2ner_app.command("import-hf")(import_hf)
 llm2ner_app.command(
     "debug-data",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},

@@ -159,7 +159,7 @@ class TextView:
     def _body(self) -> str:
         drawn = [pair for pair in self.drawn if not self._is_hidden(*pair)]
         if any(one.end > other.start for (_, one), (_, other) in pairwise(drawn)):
-            view = self._span_view([(mark, finding) for finding, mark in self.drawn])
+            view = self.span_view([(mark, finding) for finding, mark in self.drawn])
         else:
             view = self._ent_view(drawn)
         return f"<div {self._box('body')}>{view}</div>"
@@ -203,7 +203,8 @@ class TextView:
             parsed, style="ent", manual=True, jupyter=False, options={"template": _ENT}
         )
 
-    def _span_view(self, marks: Sequence[tuple[Mark, Finding | None]]) -> str:
+    def span_view(self, marks: Sequence[tuple[Mark, Finding | None]]) -> str:
+        """displaCy's view of spans, which may overlap: the labels hang under the words."""
         pieces, place = self._pieces([mark for mark, _ in marks])
         spans, colours = [], {}
         for mark, finding in marks:
@@ -277,7 +278,7 @@ class TextView:
         return (
             f"<details><summary>Spans: {len(spans):,} in doc.spans[&quot;{name}&quot;], "
             f"{more:,} not among the entities</summary>"
-            f"<div {self._box('more')}>{self._span_view([(span, None) for span in spans])}</div>"
+            f"<div {self._box('more')}>{self.span_view([(span, None) for span in spans])}</div>"
             f"</details>"
         )
 

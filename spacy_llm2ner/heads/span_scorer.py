@@ -23,6 +23,9 @@ from .layers import (
 _START_LOGIT = -5.0
 _TOKENS_AT_ONCE = 4096
 
+# What a logit consists of: the lines of the formula below, edge by edge.
+PARTS = ("start meets end", "start", "end", "left neighbour", "right neighbour", "inside", "length")
+
 
 class SpanScorer(nn.Module):
     """Scores spans with independent sigmoids: overlaps and two labels on one span are legal.
@@ -118,6 +121,34 @@ class SpanScorer(nn.Module):
         logits = logits + windows(inside, size).cumsum(dim=2) / lengths[:, None]
         legal = real[..., None] & windows(real, size)
         return logits.masked_fill(~legal[..., None], MASKED)
+
+    @torch.no_grad()
+    def contributions(self, states: Tensor) -> Tensor:
+        """What the logits of `forward` are the sums of, in the order of `PARTS`.
+
+        states (FloatTensor): (B, S, L, W).
+        RETURNS (FloatTensor): (B, S, max_span_tokens, labels, parts); meaningless where the logits
+            are `MASKED`.
+        """
+        real = real_tokens(states)
+        x = self.features(states, real)
+        by_label = (*real.shape, self.n_labels, -1)
+        size = self.max_span_tokens
+        starts = self.starts(x).view(by_label) * self.rank**-0.5
+        match = band_products(starts, self.ends(x).view(by_label), size)
+        parts = (self.parts(x) * real[..., None]).view(by_label)
+        start, end, left, right, inside = parts.unbind(-1)
+        lengths = torch.arange(1, size + 1, device=x.device)
+        each = [
+            match,
+            start[:, :, None],
+            windows(end, size),
+            behind(left)[:, :, None],
+            windows(ahead(right, 1), size),
+            windows(inside, size).cumsum(dim=2) / lengths[:, None],
+            self.length.T,
+        ]
+        return torch.stack([part.expand_as(match) for part in each], dim=-1)
 
     def features(self, states: Tensor, real: Tensor) -> Tensor:
         """Token features: states (B, S, L, W), real bool (B, S) -> (B, S, hidden_width)."""

@@ -14,8 +14,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Pooling = Literal["last", "first+last", "mean"]
+Pooling = Literal["last", "first", "first+last", "mean"]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
+# No pooling: states have a row for each piece of the text, and tokens play no part.
+PIECES = "pieces"
 
 
 @dataclass(frozen=True)
@@ -96,17 +98,25 @@ def align(
     return Alignment(real[first], real[last], touched)
 
 
+def plan_pieces(n_pieces: int) -> PoolingPlan:
+    """The plan of "pieces": each piece's state as it is, in the place of a token's."""
+    pieces = np.arange(n_pieces)
+    ones = np.ones(n_pieces, dtype=np.float32)
+    return PoolingPlan(pieces, np.zeros_like(pieces), pieces, ones, slots=1)
+
+
 def plan_pooling(alignment: Alignment, pooling: str) -> PoolingPlan:
     """How a token's state is made of its pieces' states.
 
-    pooling (str): "last" piece; "first+last", side by side (twice as wide); "mean" of all pieces.
+    pooling (str): "last" or "first" piece; "first+last", side by side (twice as wide); "mean" of
+        all pieces.
     RAISES: ValueError for another pooling.
     """
     tokens = np.flatnonzero(alignment.touched)
     first, last = alignment.first[tokens], alignment.last[tokens]
     zeros, ones = np.zeros(len(tokens), dtype=np.int64), np.ones(len(tokens), dtype=np.float32)
-    if pooling == "last":
-        return PoolingPlan(tokens, zeros, last, ones, slots=1)
+    if pooling in ("first", "last"):
+        return PoolingPlan(tokens, zeros, first if pooling == "first" else last, ones, slots=1)
     if pooling == "first+last":
         return PoolingPlan(
             token=np.concatenate([tokens, tokens]),

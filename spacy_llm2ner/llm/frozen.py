@@ -15,7 +15,7 @@ from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc
 from thinc.api import get_torch_default_device
 
-from .alignment import POOLINGS
+from .alignment import PIECES, POOLINGS
 from .reading import READINGS, Reading, make_reading
 from .source import identity, resolve, write_identity
 from .store import StateStore, state_key
@@ -48,7 +48,10 @@ _training = StateStore(ram_mb=2048)
 
 @dataclass(frozen=True)
 class FrozenLLMSettings:
-    """The settings of `spacy_llm2ner.FrozenLLM.v1`; see there for their meaning."""
+    """The settings of `spacy_llm2ner.FrozenLLM.v1`; see there for their meaning.
+
+    One more pooling is "pieces": none at all, states have a row for each piece (`llm.pieces`).
+    """
 
     name: str
     revision: str | None = None
@@ -65,7 +68,7 @@ class FrozenLLMSettings:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        for setting, accepted in (("reading", READINGS), ("pooling", POOLINGS)):
+        for setting, accepted in (("reading", READINGS), ("pooling", (*POOLINGS, PIECES))):
             value = getattr(self, setting)
             if value not in accepted:
                 raise ValueError(

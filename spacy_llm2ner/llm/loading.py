@@ -142,8 +142,16 @@ class LoadedLLM:
         """
         import torch
 
-        recording = self._recording(layers)
-        with self._lock, torch.inference_mode(), recording as record, suppress(_Enough):
+        with self._lock, torch.inference_mode():
+            return self.pass_states(ids, mask, layers)
+
+    def pass_states(
+        self, ids: torch.Tensor, mask: torch.Tensor, layers: Sequence[int]
+    ) -> torch.Tensor:
+        """As `hidden_states`, for a caller to whom alone this model belongs: with gradients."""
+        import torch
+
+        with self._recording(layers) as record, suppress(_Enough):
             self.model(input_ids=ids, attention_mask=mask)
         for layer in layers:
             shape = tuple(record[layer].shape) if layer in record else None

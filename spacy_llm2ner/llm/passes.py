@@ -9,31 +9,34 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from tqdm import tqdm
 
-from .alignment import PoolingPlan, align, plan_pooling
+from .alignment import PIECES, PoolingPlan, align, plan_pieces, plan_pooling
 from .windows import Windows, cut_windows
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedTokenizerBase
 
     from .frozen import FrozenLLM
+    from .reading import Reading
 
 _LARGEST_FLOAT16 = 65504.0
 
 
 @dataclass
-class _Text:
+class Text:
     """A text on its way: its pieces, how they become token states, and the states so far."""
 
-    tokens: int
+    tokens: int  # or pieces, if there is no pooling
     pieces: list[int]
     windows: Windows
     plan: PoolingPlan
     left: int  # windows not read yet
     states: torch.Tensor | None = None  # float16 (tokens * slots, layers, width of one piece)
+    units: np.ndarray | None = None  # int (rows, 2): the tokens of each row, if these are others
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """A window of a text, framed: one row of a batch."""
 
     text: int
@@ -52,7 +55,7 @@ def read_texts(
         (index in `texts`, float16 (tokens, layers, width)). Every text comes exactly once.
     """
     prepared = _prepare(llm, texts)
-    rows = _rows(llm, prepared)
+    rows = rows_of(llm.reading, prepared)
     total = sum(row.length for row in rows)
     finished = [index for index, text in enumerate(prepared) if text.left == 0]
     if finished:
@@ -67,7 +70,7 @@ def read_texts(
         leave=False,
         disable=None,  # no bar in files and pipes
     ) as bar:
-        for batch in _batches(rows, llm.settings.batch_pieces):
+        for batch in batches_of(rows, llm.settings.batch_pieces):
             for part in _forward(llm, prepared, batch):
                 bar.update(sum(row.length for row in part))
             finished = sorted({row.text for row in batch if prepared[row.text].left == 0})
@@ -75,27 +78,60 @@ def read_texts(
                 yield [(index, _finish(llm, prepared[index])) for index in finished]
 
 
-def _prepare(llm: FrozenLLM, texts: Sequence[tuple[str, list[tuple[int, int]]]]) -> list[_Text]:
+def _prepare(llm: FrozenLLM, texts: Sequence[tuple[str, list[tuple[int, int]]]]) -> list[Text]:
+    left_only = llm.model.is_causal and llm.reading.copies == 1
+    cut = Cut(llm.window, llm.stride, "left" if left_only else "center")
+    return prepare(llm.tokenizer, texts, cut, llm.settings.pooling)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How long texts are cut: see `windows.cut_windows`."""
+
+    window: int
+    stride: int
+    prefer: Literal["left", "center"]
+
+
+def prepare(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[tuple[str, list[tuple[int, int]]]],
+    cut: Cut,
+    pooling: str,
+) -> list[Text]:
+    """Cut texts into pieces and these into windows, and say how pieces become token states.
+
+    tokenizer (PreTrainedTokenizerBase): As `load_tokenizer` gives it.
+    texts (Sequence): (text, token boundaries) for each text.
+    cut (Cut): How long texts are cut.
+    pooling (str): See `alignment.plan_pooling`.
+    """
     # The library's own tokenizer, as `load_tokenizer` has set it: no thread changes it here.
-    encoded = llm.tokenizer.backend_tokenizer.encode_batch(
+    encoded = tokenizer.backend_tokenizer.encode_batch(
         [text for text, _ in texts], add_special_tokens=False
     )
-    left_only = llm.model.is_causal and llm.reading.copies == 1
-    prefer: Literal["left", "center"] = "left" if left_only else "center"
     prepared = []
-    for index, (text, boundaries) in enumerate(texts):
-        pieces = encoded[index].ids
-        windows = cut_windows(len(pieces), llm.window, llm.stride, prefer)
-        alignment = align(text, encoded[index].offsets, boundaries)
-        plan = plan_pooling(alignment, llm.settings.pooling)
-        prepared.append(_Text(len(boundaries), pieces, windows, plan, len(windows.starts)))
+    for (text, boundaries), encoding in zip(texts, encoded, strict=True):
+        n_pieces = len(encoding.ids)
+        if pooling == PIECES:
+            prepared.append(planned(n_pieces, encoding.ids, plan_pieces(n_pieces), cut))
+            continue
+        alignment = align(text, encoding.offsets, boundaries)
+        plan = plan_pooling(alignment, pooling)
+        prepared.append(planned(len(boundaries), encoding.ids, plan, cut))
     return prepared
 
 
-def _rows(llm: FrozenLLM, prepared: Sequence[_Text]) -> list[_Row]:
-    reading = llm.reading
+def planned(tokens: int, pieces: list[int], plan: PoolingPlan, cut: Cut) -> Text:
+    """A text of so many tokens, whose states are made of its pieces as `plan` says."""
+    windows = cut_windows(len(pieces), cut.window, cut.stride, cut.prefer)
+    return Text(tokens, pieces, windows, plan, len(windows.starts))
+
+
+def rows_of(reading: Reading, prepared: Sequence[Text]) -> list[Row]:
+    """The rows of a pass over texts, longest first."""
     rows = [
-        _Row(index, window, reading.overhead + reading.copies * int(end - start))
+        Row(index, window, reading.overhead + reading.copies * int(end - start))
         for index, text in enumerate(prepared)
         for window, (start, end) in enumerate(
             zip(text.windows.starts, text.windows.ends, strict=True)
@@ -105,8 +141,9 @@ def _rows(llm: FrozenLLM, prepared: Sequence[_Text]) -> list[_Row]:
     return sorted(rows, key=lambda row: (-row.length, row.text, row.window))
 
 
-def _batches(rows: Sequence[_Row], batch_pieces: int) -> Iterator[list[_Row]]:
-    batch: list[_Row] = []
+def batches_of(rows: Sequence[Row], batch_pieces: int) -> Iterator[list[Row]]:
+    """Consecutive rows whose padded size stays within the budget."""
+    batch: list[Row] = []
     for row in rows:
         # Rows come by falling length, so the first one says how wide the batch is.
         if batch and (len(batch) + 1) * batch[0].length > batch_pieces:
@@ -118,8 +155,8 @@ def _batches(rows: Sequence[_Row], batch_pieces: int) -> Iterator[list[_Row]]:
 
 
 def _forward(
-    llm: FrozenLLM, prepared: Sequence[_Text], batch: Sequence[_Row]
-) -> Iterator[Sequence[_Row]]:
+    llm: FrozenLLM, prepared: Sequence[Text], batch: Sequence[Row]
+) -> Iterator[Sequence[Row]]:
     """Run a batch and add its states to their texts; in halves if the GPU's memory is too small."""
     import torch
 
@@ -144,7 +181,15 @@ def _forward(
     yield batch
 
 
-def _run(llm: FrozenLLM, prepared: Sequence[_Text], batch: Sequence[_Row]) -> torch.Tensor:
+def _run(llm: FrozenLLM, prepared: Sequence[Text], batch: Sequence[Row]) -> torch.Tensor:
+    ids, mask = pad_rows(llm.reading, prepared, batch, llm.model.spec.device)
+    return llm.model.hidden_states(ids, mask, llm.layers)
+
+
+def pad_rows(
+    reading: Reading, prepared: Sequence[Text], batch: Sequence[Row], device: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Piece ids and attention mask of a batch: two LongTensors (rows, pieces), padded right."""
     import torch
 
     longest = max(row.length for row in batch)
@@ -154,15 +199,23 @@ def _run(llm: FrozenLLM, prepared: Sequence[_Text], batch: Sequence[_Row]) -> to
     for i, row in enumerate(batch):
         text = prepared[row.text]
         start, end = text.windows.starts[row.window], text.windows.ends[row.window]
-        ids[i, : row.length] = llm.reading.frame(text.pieces[start:end])
+        ids[i, : row.length] = reading.frame(text.pieces[start:end])
         mask[i, : row.length] = 1
-    device = llm.model.spec.device
-    return llm.model.hidden_states(
-        torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device), llm.layers
-    )
+    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 
-def _add_window(llm: FrozenLLM, text: _Text, window: int, row_states: torch.Tensor) -> None:
+def owned(reading: Reading, text: Text, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a window gives to its text's token states.
+
+    RETURNS (Tuple[ndarray, ndarray]): Rows of the text's plan; the places of their pieces in the
+        window's framed row.
+    """
+    start, end = text.windows.starts[window], text.windows.ends[window]
+    own = np.flatnonzero(text.windows.owner[text.plan.piece] == window)
+    return own, reading.first(int(end - start)) + text.plan.piece[own] - start
+
+
+def _add_window(llm: FrozenLLM, text: Text, window: int, row_states: torch.Tensor) -> None:
     """Add what a window owns to its text's token states.
 
     row_states (FloatTensor): (padded pieces, layers, width).
@@ -170,9 +223,7 @@ def _add_window(llm: FrozenLLM, text: _Text, window: int, row_states: torch.Tens
     import torch
 
     plan = text.plan
-    start, end = text.windows.starts[window], text.windows.ends[window]
-    own = np.flatnonzero(text.windows.owner[plan.piece] == window)
-    positions = llm.reading.first(int(end - start)) + plan.piece[own] - start
+    own, positions = owned(llm.reading, text, window)
     picked = row_states[torch.from_numpy(positions).to(row_states.device)].float()
     if not bool(torch.isfinite(picked).all()):
         raise ValueError(
@@ -194,7 +245,7 @@ def _add_window(llm: FrozenLLM, text: _Text, window: int, row_states: torch.Tens
     text.left -= 1
 
 
-def _finish(llm: FrozenLLM, text: _Text) -> np.ndarray:
+def _finish(llm: FrozenLLM, text: Text) -> np.ndarray:
     n_layers = len(llm.layers)
     if text.states is None:
         return np.zeros((text.tokens, n_layers, llm.width), dtype=np.float16)

@@ -4,7 +4,6 @@
 # registered functions, and older versions of it need types there, not strings.
 
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Literal, cast
 
 import numpy as np
@@ -25,9 +24,12 @@ from .annotate import (
     write_ents,
     write_spans,
 )
-from .gold import Gold, count_unseen, longest_span, read_gold, target_band
+from .corpus_reading import read_corpus
+from .gold import Gold, longest_span, read_gold, target_band
 from .llm_pipe import ReadingLog
+from .pretrained_head import with_pretrained_head
 from .scorer import score_span_recognizer, unscored_weights
+from .self_distillation import Teacher
 from .thresholds import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD, ThresholdPipe, check_threshold
 
 DEFAULT_CONFIG = """
@@ -47,10 +49,6 @@ DEFAULT_SPANS_KEY = "sc"
 MAX_SPAN_TOKENS_CAP = 30
 # The band's width if there is no data to learn it from (`nlp.initialize()` without examples).
 _MAX_SPAN_TOKENS_WITHOUT_DATA = 10
-# Docs of the training data that are read at once, with one progress bar.
-_READ_DOCS = 2_000
-# Tokens from which the head takes the statistics of the states.
-_SAMPLE_TOKENS = 20_000
 
 
 class SpanRecognizer(ThresholdPipe):
@@ -75,6 +73,7 @@ class SpanRecognizer(ThresholdPipe):
         decoding: Literal["all", "greedy", "flat", "nested"] = "flat",
         on_existing_ents: OnExistingEnts = "keep",
         bundle_llm: bool = False,
+        pretrained: str | None = None,
         scorer: Callable | None = score_span_recognizer,
     ) -> None:
         """Make a component; see `make_span_recognizer` for the settings.
@@ -96,6 +95,8 @@ class SpanRecognizer(ThresholdPipe):
                     f"accepted are {', '.join(accepted)}."
                 )
         check_threshold(name, threshold)
+        if pretrained is not None:
+            model = with_pretrained_head(name, model, pretrained)
         super().__init__(
             vocab,
             model,
@@ -107,9 +108,14 @@ class SpanRecognizer(ThresholdPipe):
             on_existing_ents=on_existing_ents,
             bundle_llm=bundle_llm,
             temperature=DEFAULT_TEMPERATURE,
+            pretrained=pretrained,
         )
+        for label in model.attrs.get("labels", []):  # a head that is published knows its own
+            self.cfg["labels"].append(label)
+            vocab.strings.add(label)
         self.loss = SpanBCE() if loss is None else loss
         self.scorer = scorer
+        self.teacher: Teacher | None = None  # while a student learns; see self_distillation
 
     @property
     def key(self) -> str:
@@ -196,39 +202,15 @@ class SpanRecognizer(ThresholdPipe):
         width = self._band_width(golds)
         self._report_lost(golds, width)
         self._report_score_weights(nlp)
-        sample, unseen = self._read_corpus(get_examples)
-        if unseen:
-            self._warn(
-                "L2N-W05",
-                f"{unseen} of {sum(len(gold.spans) for gold in golds)} gold spans of the training "
-                f"data begin or end with a token that no piece of the LLM's tokenizer touches, and "
-                f"can be neither learnt nor found.",
-            )
+        sample = read_corpus(self, get_examples, sum(len(gold.spans) for gold in golds))
         # From here on the head belongs to this LLM, whichever one it may have known before.
         for shim in self._llm_shims():
             shim.record()
+        if self.cfg["pretrained"]:  # what it has learnt is where training starts from
+            return
         empty = self.model.ops.alloc3f(0, width, len(self.labels))
         self.model.initialize(X=sample, Y=[empty])
         self.cfg["temperature"] = DEFAULT_TEMPERATURE  # it belonged to another head
-
-    def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> tuple[list[Doc], int]:
-        """Let the LLM read all texts, as far as they can be remembered.
-
-        RETURNS (Tuple[List[Doc], int]): A sample of docs; how many gold spans have no state at one
-            of their edges.
-        """
-        sample: list[Doc] = []
-        sampled = unseen = 0
-        stream = iter(get_examples())
-        while examples := list(islice(stream, _READ_DOCS)):
-            states = self._read_ahead([example.predicted for example in examples])
-            unseen += count_unseen(examples, states, self.key)
-            for example in examples:
-                if sampled < _SAMPLE_TOKENS:
-                    sample.append(example.predicted)
-                    sampled += len(example.predicted)
-        self._log_summaries()
-        return sample, unseen
 
     @property
     def max_span_tokens(self) -> int | None:
@@ -292,7 +274,8 @@ class SpanRecognizer(ThresholdPipe):
         validate_examples(examples, "SpanRecognizer.get_loss")
         columns = {label: index for index, label in enumerate(self.labels)}
         asarray = cast(Callable[..., Floats3d], self.model.ops.asarray3f)
-        targets, weights = [], []
+        targets: list[Floats3d] = []
+        weights: list[Floats3d] = []
         for example, logits in zip(examples, scores, strict=True):
             gold = read_gold(example, self.key)
             self._require_known_labels([gold])
@@ -300,6 +283,8 @@ class SpanRecognizer(ThresholdPipe):
             targets.append(asarray(target))
             # Spans that begin or end at a token without a state are no candidates.
             weights.append(asarray(weight) * (logits > ILLEGAL_LOGIT))
+        if self.teacher is not None:
+            targets, _ = self.teacher.add_to([eg.predicted for eg in examples], targets)
         return self.loss(scores, targets, weights)
 
     def _require_known_labels(self, golds: list[Gold]) -> None:
@@ -331,6 +316,7 @@ def _no_spans() -> Spans:
         "decoding": "flat",
         "on_existing_ents": "keep",
         "bundle_llm": False,
+        "pretrained": None,
         "scorer": {"@scorers": "spacy_llm2ner.span_recognizer_scorer.v1"},
     },
     default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
@@ -346,6 +332,7 @@ def make_span_recognizer(
     decoding: Literal["all", "greedy", "flat", "nested"],
     on_existing_ents: Literal["keep", "replace", "merge"],
     bundle_llm: bool,
+    pretrained: str | None,
     scorer: Callable | None,
 ) -> SpanRecognizer:
     """Make the component "llm2ner".
@@ -366,6 +353,8 @@ def make_span_recognizer(
         where they overlap.
     bundle_llm (bool): Write the cut LLM into the component's folder, so that the pipeline runs
         where the LLM is not installed. Checkpoints then weigh as much as the LLM.
+    pretrained (Optional[str]): A trained head that comes with the package, instead of the model's:
+        "mentions" finds names of all kinds and labels them MENTION. Works without any training.
     scorer (Optional[Callable]): The scoring method.
     """
     return SpanRecognizer(
@@ -379,5 +368,6 @@ def make_span_recognizer(
         decoding=decoding,
         on_existing_ents=on_existing_ents,
         bundle_llm=bundle_llm,
+        pretrained=pretrained,
         scorer=scorer,
     )

@@ -76,8 +76,12 @@ def test_presets_differ_as_they_promise():
     configs = {preset: parsed(make_config(preset)) for preset in PRESETS}
     models = {p: c["components"]["llm2ner"]["model"] for p, c in configs.items()}
     assert [models[p]["llm"]["reading"] for p in PRESETS] == ["once", "twice", "twice"]
-    widths = [models[p]["head"]["hidden_width"] for p in PRESETS]
-    assert widths == sorted(set(widths))
+    sizes = [
+        (m["head"]["hidden_width"], m["head"]["depth"], len(m["llm"]["layers"]))
+        for m in (models[p] for p in PRESETS)
+    ]
+    assert sizes == sorted(sizes)
+    assert [models[p]["head"]["layers_as"] for p in PRESETS] == ["features", "mean", "features"]
 
 
 def test_comments_stay():

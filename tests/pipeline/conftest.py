@@ -9,6 +9,7 @@ import pytest
 import spacy
 from spacy.language import Language
 
+from tests.pipeline.prompted_sample import trained_prompted
 from tests.pipeline.sample import examples, train
 from tests.tiny import make_nlp
 
@@ -55,3 +56,17 @@ def untrained(fresh: Language) -> Language:
     data = examples(fresh)
     fresh.initialize(lambda: data)
     return fresh
+
+
+@pytest.fixture(scope="session")
+def prompted_folder(tiny_chat: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline on disk whose tiny LLM was trained to answer for sample.DATA."""
+    folder = tmp_path_factory.mktemp("prompted") / "model"
+    trained_prompted(tiny_chat).to_disk(folder)
+    return folder
+
+
+@pytest.fixture
+def prompted(prompted_folder: Path) -> Language:
+    """A fresh copy of that pipeline."""
+    return spacy.load(prompted_folder)

@@ -101,13 +101,18 @@ def test_unannotated_lost_and_foreign_spans():
 def test_temperatures_make_scores(trained: Language):
     pipe = trained.get_pipe("llm2ner")
     pipe.cfg["threshold"] = 0.01
-    before = trained(DATA[0][0]).spans["sc"].attrs["scores"].astype(float)
+    cold = trained(DATA[0][0])
+    before = list(cold.spans["sc"])
     pipe.cfg["temperature"] = {"PER": 2.5}
     doc = trained(DATA[0][0])
-    after = doc.spans["sc"].attrs["scores"].astype(float)
-    odds = [np.log(p / (1 - p)) for p in (before, after)]
-    np.testing.assert_allclose(odds[1], odds[0] / 2.5, rtol=1e-3)
-    assert [span._.score for span in doc.ents] == pytest.approx(after.tolist())
+    # A milder temperature may lift other spans over the threshold as well.
+    found = {(span.start, span.end): span._.score for span in doc.spans["sc"]}
+    assert len(before) > 0
+    for span in before:
+        odds = [np.log(p / (1 - p)) for p in (span._.score, found[span.start, span.end])]
+        assert odds[1] == pytest.approx(odds[0] / 2.5, rel=1e-3)
+    scores = doc.spans["sc"].attrs["scores"].tolist()
+    assert [span._.score for span in doc.ents] == pytest.approx(scores)
 
 
 def test_a_kept_threshold_is_the_same_cut(trained: Language):
@@ -327,9 +332,12 @@ def test_train_stores_calibrated_checkpoints(dev, tiny_llm: Path, tmp_path: Path
     }
     config.to_disk(tmp_path / "config.cfg")
     with caplog.at_level(logging.INFO, logger="spacy.llm2ner"):
-        caplog.handler.setLevel(logging.INFO)
-        logging.getLogger("spacy.llm2ner").addHandler(caplog.handler)
-        spacy_train(tmp_path / "config.cfg", tmp_path / "out")
+        logger = logging.getLogger("spacy.llm2ner")
+        logger.addHandler(caplog.handler)
+        try:
+            spacy_train(tmp_path / "config.cfg", tmp_path / "out")
+        finally:
+            logger.removeHandler(caplog.handler)
     lines = [r.getMessage() for r in caplog.records if "calibrated for f1" in r.getMessage()]
     # Evaluated at steps 0, 6 and 12; stored then, and once more at the end.
     assert len(set(lines)) <= 4 <= len(lines)

@@ -1,0 +1,59 @@
+"""Write the card of the shipped mention detector, with the figures that the benchmark measured.
+
+python scripts/mentions_card.py
+
+Needs benchmarks/results/mentions.json and .md (made by benchmarks/mentions.py for the same head).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import spacy
+
+from spacy_llm2ner.hub.card import make_card
+from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+DATA = "CoNLL-2003 test (sentence by sentence, types ignored, greedy; nothing of it was seen)"
+
+
+def main() -> None:
+    """Put the figures into meta.json, and the card beside it."""
+    folder = FOLDER / "mentions"
+    results = json.loads((RESULTS / "mentions.json").read_text(encoding="utf8"))
+    meta = json.loads((folder / META).read_text(encoding="utf8"))
+    measured = json.loads(results["head"]["meta"])
+    for head in (meta, measured):  # what this script adds is no part of the head
+        for key in ("performance", "performance_data"):
+            head.pop(key, None)
+    if measured != meta:
+        raise SystemExit("The benchmark measured another head: run benchmarks/mentions.py again.")
+    (shipped,) = (
+        run for run in results["runs"] if (run["decoding"], run["threshold"]) == ("greedy", 0.5)
+    )
+    table = (RESULTS / "mentions.md").read_text(encoding="utf8").strip()
+    kinds = ", ".join(
+        f"{label} {100 * recall:.1f}"
+        for label, recall in results["recall_by_type_at_shipped_threshold"].items()
+    )
+    dev = ", ".join(f"{part} {100 * f:.1f}" for part, f in meta["dev_f"].items())
+    meta["performance"] = {
+        **{f"ents_{key}": shipped[key] for key in "prf"},
+        "notes": (
+            f"Recall by CoNLL type at the shipped threshold: {kinds}. F1 on the development parts "
+            f"of the training corpora: {dev}. All thresholds, and what ToMMeR publishes:\n\n{table}"
+        ),
+    }
+    meta["performance_data"] = DATA
+    (folder / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf8")
+    nlp = spacy.blank("en")
+    nlp.add_pipe("llm2ner", config={"pretrained": "mentions"})
+    card = make_card(nlp, title="mentions", license=meta["license"])
+    (folder / "README.md").write_text(card, encoding="utf8")
+    print(folder / "README.md")
+
+
+if __name__ == "__main__":
+    main()

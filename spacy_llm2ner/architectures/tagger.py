@@ -1,0 +1,155 @@
+"""states -> tag scores (linear or CRF), and docs -> tag scores: an LLM and a tagger in one."""
+
+# No `from __future__ import annotations`: spaCy checks configs against the annotations of
+# registered functions, and older versions of it need types there, not strings.
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from spacy.tokens import Doc
+from thinc.api import Model
+
+from .torch_head import pass_gradients, sample_states
+from .torch_tagger import torch_tagger
+from .types import States, TagScores
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build_linear_tagger(
+    scheme: Literal["BIO", "BILOU"] = "BIO",
+    hidden_width: int | None = None,
+    encoder: Literal["none", "conv", "lstm", "attention"] = "none",
+    depth: int = 2,
+    dropout: float | None = None,
+) -> Model[States, TagScores]:
+    """The linear token head (`spacy_llm2ner.LinearTagger.v1`): see `heads.tagger.LinearTagger`.
+
+    scheme (str): "BIO" or "BILOU".
+    hidden_width (Optional[int]): Size of a token's features inside the head. null: none without an
+        encoder (the probe), 256 with one.
+    encoder (str): A small bidirectional encoder: "none", "conv", "lstm" or "attention".
+    depth (int): Its layers.
+    dropout (Optional[float]): null: the `dropout` of [training] acts; a number is used instead.
+    RETURNS (Model[List[Floats3d], TagScores]): states -> logits (words, tags).
+    RAISES: ValueError for a setting out of range.
+    """
+    return _tagger("linear_tagger", scheme, hidden_width, encoder, depth, dropout)
+
+
+def build_crf_tagger(
+    scheme: Literal["BIO", "BILOU"] = "BIO",
+    hidden_width: int | None = 256,
+    encoder: Literal["none", "conv", "lstm", "attention"] = "conv",
+    depth: int = 2,
+    dropout: float | None = None,
+) -> Model[States, TagScores]:
+    """The token head with a CRF (`spacy_llm2ner.CRFTagger.v1`): see `heads.tagger.CRFTagger`.
+
+    scheme (str): "BIO" or "BILOU"; transitions that it forbids are never taken.
+    hidden_width (Optional[int]): Size of a token's features inside the head.
+    encoder (str): A small bidirectional encoder: "none", "conv", "lstm" or "attention".
+    depth (int): Its layers.
+    dropout (Optional[float]): null: the `dropout` of [training] acts; a number is used instead.
+    RETURNS (Model[List[Floats3d], TagScores]): states -> emissions (words, tags), transitions.
+    RAISES: ValueError for a setting out of range.
+    """
+    return _tagger("crf_tagger", scheme, hidden_width, encoder, depth, dropout)
+
+
+def _tagger(
+    kind: str,
+    scheme: str,
+    hidden_width: int | None,
+    encoder: str,
+    depth: int,
+    dropout: float | None,
+) -> Model[States, TagScores]:
+    from ..heads.layers import check_encoder
+    from ..heads.tag_scheme import check_scheme
+
+    check_scheme(scheme)
+    check_encoder(encoder, hidden_width or 256)
+    for setting, value, least in (("hidden_width", hidden_width, 1), ("depth", depth, 0)):
+        if value is not None and value < least:
+            raise ValueError(
+                f"llm2ner: the setting '{setting}' of the head is {value}; "
+                f"at least {least} is needed."
+            )
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ValueError(
+            f"llm2ner: the setting 'dropout' of the head is {dropout}; accepted are 0 to below 1, "
+            f"or null."
+        )
+    settings = {
+        "scheme": scheme,
+        "hidden_width": hidden_width,
+        "encoder": encoder,
+        "depth": depth,
+        "dropout": dropout or 0.0,
+    }
+    build = partial(_make_tagger, kind, settings)
+    return torch_tagger(kind, build, scheme, dropout)
+
+
+def _make_tagger(kind: str, settings: Mapping[str, Any], sizes: Mapping[str, Any]) -> "nn.Module":
+    from ..heads.tagger import CRFTagger, LinearTagger
+
+    return (CRFTagger if kind == "crf_tagger" else LinearTagger)(**settings, **sizes)
+
+
+def build_token_tagger(
+    llm: Model[list[Doc], States], head: Model[States, TagScores]
+) -> Model[list[Doc], TagScores]:
+    """Extractor and token head in one (`spacy_llm2ner.TokenTagger.v1`).
+
+    llm (Model[List[Doc], List[Floats3d]]): docs -> states: `spacy_llm2ner.FrozenLLM.v1`,
+        `spacy_llm2ner.TunedLLM.v1` or `spacy_llm2ner.TransformerStates.v1`.
+    head (Model[List[Floats3d], TagScores]): `spacy_llm2ner.LinearTagger.v1` or
+        `spacy_llm2ner.CRFTagger.v1`.
+    RETURNS (Model[List[Doc], TagScores]): docs -> logits (words, tags) and a CRF's transitions.
+    """
+    return Model(
+        "token_tagger",
+        _forward,
+        init=_init,
+        layers=[llm, head],
+        refs={"llm": llm, "head": head},
+        dims={"nO": None},
+        attrs={"resize_output": _resize, "scheme": head.attrs["scheme"]},
+    )
+
+
+def _forward(
+    model: Model[list[Doc], TagScores], docs: list[Doc], is_train: bool
+) -> tuple[TagScores, Callable[[TagScores], list[Doc]]]:
+    llm, head = model.layers  # and not the references: `Model.copy` drops them
+    wanted = pass_gradients(llm, head)
+    states, llm_backprop = llm(docs, is_train)
+    scores, head_backprop = head(states, is_train)
+
+    def backprop(d_scores: TagScores) -> list[Doc]:
+        d_states = head_backprop(d_scores)
+        return llm_backprop(d_states) if wanted and d_states else []
+
+    return scores, backprop
+
+
+def _init(
+    model: Model[list[Doc], TagScores], X: list[Doc] | None = None, Y: TagScores | None = None
+) -> None:
+    """The number of labels (nO) is set beforehand; without docs, sizes come from an empty one."""
+    llm, head = model.layers
+    llm.initialize(X=X)
+    if model.has_dim("nO"):
+        head.set_dim("nO", model.get_dim("nO"), force=True)
+        head.initialize(X=sample_states(llm, X))
+
+
+def _resize(model: Model[list[Doc], TagScores], n_labels: int) -> Model[list[Doc], TagScores]:
+    _, head = model.layers
+    head.attrs["resize_output"](head, n_labels)
+    model.set_dim("nO", n_labels, force=True)
+    return model

@@ -1,0 +1,123 @@
+"""docs -> token states of the pipeline's own `transformer` (spacy-transformers)."""
+
+# No `from __future__ import annotations`: spaCy checks configs against the annotations of
+# registered functions, and older versions of it need types there, not strings.
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from spacy.tokens import Doc
+from thinc.api import Model
+
+from ..interop.transformer_alignment import own_pieces
+from .types import States
+
+
+def build_transformer_states(
+    upstream: str = "*", pooling: Literal["last", "first", "mean"] = "last"
+) -> Model[list[Doc], States]:
+    """States of a `transformer` earlier in the pipeline (`spacy_llm2ner.TransformerStates.v1`).
+
+    A listener, as spacy-transformers has it for the tagger and parser: all of them share one pass,
+    and all of their gradients go into the transformer. Needs the extra 'spacy-transformers'.
+
+    upstream (str): The transformer's name in the pipeline; "*": whatever transformer comes before.
+    pooling (str): A token's state: its "last" or "first" piece, or the "mean". Where windows
+        (`get_spans`) overlap, a token has pieces in each of them.
+    RETURNS (Model[List[Doc], List[Floats3d]]): For each doc float32 (tokens, 1, width). Zeros for
+        white space and for tokens that no piece touches.
+    RAISES: ImportError if spacy-transformers is missing.
+    """
+    try:
+        from spacy_transformers.layers import TransformerListener
+    except ImportError as error:
+        raise ImportError(
+            f"llm2ner: spacy_llm2ner.TransformerStates.v1 needs the extra 'spacy-transformers': "
+            f"pip install 'spacy-llm2ner[spacy-transformers]' (missing: {error.name})."
+        ) from error
+    return Model(
+        "transformer_states",
+        _forward,
+        layers=[TransformerListener(upstream)],
+        attrs={"trains": True, "pooling": pooling, "sample_states": _sample},
+    )
+
+
+def _sample(model: Model[list[Doc], States], docs: list[Doc]) -> States:
+    """The states' sizes; before training there is nothing to take statistics from."""
+    listener: Any = model.layers[0]
+    if not listener.has_dim("nO"):
+        raise ValueError(
+            f"llm2ner: no component named '{listener.upstream_name}' of the factory 'transformer' "
+            f"stands before this one, so that spacy_llm2ner.TransformerStates.v1 has no states. "
+            f"Add one to [nlp.pipeline], or set 'upstream'."
+        )
+    return [model.ops.alloc3f(0, 1, listener.get_dim("nO"))]
+
+
+def _forward(
+    model: Model[list[Doc], States], docs: list[Doc], is_train: bool
+) -> tuple[States, Callable[[States], list[Doc]]]:
+    listener: Any = model.layers[0]
+    if not is_train and any(len(doc) and doc._.trf_data is None for doc in docs):
+        raise ValueError(
+            "llm2ner: a text comes without states: the component 'transformer' that "
+            "spacy_llm2ner.TransformerStates.v1 listens to is disabled or stands behind it."
+        )
+    data, listener_backprop = listener(docs, is_train)
+    width = listener.get_dim("nO")
+    xp, pooling = model.ops.xp, model.attrs["pooling"]
+    states: list[Any] = []
+    plans: list[tuple[Any, Any, Any] | None] = []
+    for doc, of_doc in zip(docs, data, strict=True):
+        out = model.ops.alloc3f(len(doc), 1, width)
+        plan = _plan(doc, of_doc, pooling) if "last_hidden_state" in of_doc.model_output else None
+        if plan is not None:
+            rows, pieces, weights = (xp.asarray(part) for part in plan)
+            plan = rows, pieces, weights
+            source = of_doc.model_output.last_hidden_state.reshape((-1, width))
+            model.ops.scatter_add(out[:, 0], rows, source[pieces] * weights[:, None])
+        states.append(out)
+        plans.append(plan)
+
+    def backprop(d_states: States) -> list[Doc]:
+        return listener_backprop(_gradients(model, data, plans, d_states))
+
+    return states, backprop
+
+
+def _plan(doc: Doc, data: Any, pooling: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Token states as weighted sums of pieces: tokens, pieces and weights, (rows,) each."""
+    strings = [piece for row in data.wordpieces.strings for piece in row]
+    to_numpy = getattr(data.align.dataXd, "get", lambda: data.align.dataXd)
+    lengths = getattr(data.align.lengths, "get", lambda: data.align.lengths)()
+    own = own_pieces(doc, np.asarray(to_numpy()).ravel(), np.asarray(lengths), strings)
+    if pooling != "mean":
+        own = [pieces[-1:] if pooling == "last" else pieces[:1] for pieces in own]
+    counts = np.array([len(pieces) for pieces in own], dtype=np.int64)
+    rows = np.repeat(np.arange(len(own)), counts)
+    pieces = np.concatenate(own) if own else np.zeros(0)
+    weights = (1.0 / np.maximum(counts, 1))[rows].astype(np.float32)
+    return rows, pieces.astype(np.int64), weights
+
+
+def _gradients(model: Model, data: Any, plans: Any, d_states: States) -> list[Any]:
+    """What the transformer gets: a gradient of each doc's pieces; texts without tokens get none."""
+    from spacy_transformers.data_classes import TransformerData
+    from transformers.file_utils import ModelOutput
+
+    gradients = []
+    for of_doc, plan, d_text in zip(data, plans, d_states, strict=True):
+        if plan is None:
+            continue
+        rows, pieces, weights = plan
+        hidden = of_doc.model_output.last_hidden_state
+        d_source = model.ops.alloc2f(int(np.prod(hidden.shape[:-1])), hidden.shape[-1])
+        d_rows = model.ops.asarray2f(d_text[:, 0])
+        model.ops.scatter_add(d_source, pieces, d_rows[rows] * weights[:, None])
+        output = ModelOutput(last_hidden_state=d_source.reshape(hidden.shape))
+        gradients.append(
+            TransformerData(model_output=output, wordpieces=of_doc.wordpieces, align=of_doc.align)
+        )
+    return gradients

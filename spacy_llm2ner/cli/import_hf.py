@@ -1,0 +1,87 @@
+"""`python -m spacy llm2ner import-hf`: a checkpoint for token classification -> a pipeline."""
+
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import spacy
+import typer
+from spacy.language import Language
+from wasabi import Printer
+
+FACTORY = "llm2ner_tagger"
+
+
+def import_hf(
+    name: Annotated[str, typer.Argument(help="Hub id or folder of a token-classification model")],
+    output_path: Annotated[Path, typer.Argument(help="Folder of the pipeline to write")],
+    lang: Annotated[str, typer.Option("--lang", "-l", help="Language of the tokenizer")] = "en",
+    words: Annotated[
+        str,
+        typer.Option(
+            "--words",
+            help='"pipeline": words as transformers makes them, same results; "tokens": those of '
+            "spaCy, better for training",
+        ),
+    ] = "pipeline",
+    revision: Annotated[
+        Optional[str], typer.Option("--revision", help="Branch, tag or commit of a hub id")
+    ] = None,
+    annotate: Annotated[
+        str, typer.Option("--annotate", help='What is written: "ents", "spans" or "both"')
+    ] = "ents",
+) -> None:
+    """
+    Make a spaCy pipeline of any checkpoint for token classification, with the checkpoint's own
+    labels. The pipeline contains the model: the checkpoint's folder is not needed any more. It
+    finds what transformers.pipeline("token-classification", aggregation_strategy="first") finds,
+    and can be trained further with `spacy train`.
+    """
+    msg = Printer()
+    try:
+        nlp, reports = import_checkpoint(
+            name, lang=lang, words=words, revision=revision, annotate=annotate
+        )
+    except (ValueError, OSError, ImportError) as error:
+        msg.fail(f"Can't import {name}", str(error), exits=1)
+    pipe: Any = nlp.get_pipe(FACTORY)
+    nlp.to_disk(output_path)
+    size = sum(f.stat().st_size for f in output_path.rglob("*") if f.is_file())
+    msg.info(f"Read {name}")
+    table = {"Labels": ", ".join(pipe.labels), "Tags": ", ".join(pipe.tag_set.tags)}
+    msg.table({**table, "On disk": f"{size / 1e6:,.1f} MB"}, aligns=("l", "l"))
+    for report in reports:
+        msg.warn(report)
+    msg.good(f"Wrote {output_path}")
+
+
+def import_checkpoint(
+    name: str,
+    *,
+    lang: str = "en",
+    words: str = "pipeline",
+    revision: str | None = None,
+    annotate: str = "ents",
+) -> tuple[Language, list[str]]:
+    """A blank pipeline with one component, the checkpoint.
+
+    name: hub id or folder of a token-classification model.
+    lang: the language of spaCy's tokenizer.
+    words: "pipeline" or "tokens", see spacy_llm2ner.HFTokenClassifier.v1.
+    revision: branch, tag or commit of a hub id.
+    annotate: "ents", "spans" or "both".
+    RETURNS: the pipeline; and what there is to report about the checkpoint's labels.
+    RAISES: ValueError, OSError or ImportError for what cannot be loaded.
+    """
+    nlp = spacy.blank(lang)
+    model = {
+        "@architectures": "spacy_llm2ner.HFTokenClassifier.v1",
+        "name": name,
+        "revision": revision,
+        "words": words,
+    }
+    nlp.add_pipe(FACTORY, config={"model": model, "decoding": "argmax", "annotate": annotate})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", message=r"\[L2N-W26\]")
+        nlp.initialize()
+    return nlp, [str(warning.message) for warning in caught if "L2N-W26" in str(warning.message)]

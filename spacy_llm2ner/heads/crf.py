@@ -1,0 +1,163 @@
+"""Linear-chain conditional random field over words: likelihood, best sequence, marginals.
+
+The score of a tag sequence y of a text of n words is
+
+    start[y_1] + sum of emissions[t, y_t] + sum of pairs[y_t, y_{t+1}] + end[y_n]
+
+and its probability is exp(score) / Z (Lafferty et al. 2001). Texts are compacted and padded on the
+right: every position before a text's length is a word, so that no mask can have holes. All
+functions take the transitions as one table (tags + 2, tags): rows [i] are pairs, row [tags] is the
+start, row [tags + 1] the end. A transition of `ILLEGAL` is never taken.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# Finite, so that differences of such numbers are no NaN; exp of it is 0 in every precision.
+ILLEGAL = -1e4
+
+
+class CRF(nn.Module):
+    """The learned part of a CRF: its transitions. Those that a scheme forbids stay forbidden.
+
+    legal (ndarray): bool (tags + 2, tags), see `TagSet.legal`.
+    """
+
+    illegal: Tensor
+
+    def __init__(self, legal: np.ndarray) -> None:
+        super().__init__()
+        n_tags = legal.shape[1]
+        self.pairs = nn.Parameter(torch.zeros(n_tags, n_tags))
+        self.start = nn.Parameter(torch.zeros(n_tags))
+        self.end = nn.Parameter(torch.zeros(n_tags))
+        self.register_buffer("illegal", torch.from_numpy(~legal), persistent=False)
+
+    def forward(self) -> Tensor:
+        """The table of transitions, (tags + 2, tags)."""
+        table = torch.cat([self.pairs, self.start[None], self.end[None]])
+        return table.masked_fill(self.illegal, ILLEGAL)
+
+
+def legal_only(legal: np.ndarray) -> Tensor:
+    """Transitions that forbid what a scheme forbids and say nothing else: (tags + 2, tags)."""
+    return torch.from_numpy(np.where(legal, 0.0, ILLEGAL).astype(np.float32))
+
+
+def _alphas(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> list[Tensor]:
+    """Log-sums over all beginnings that end in each tag, for each position; constant behind a
+    text's end: a list of (texts, tags).
+    """
+    n_tags = emissions.shape[2]
+    pairs, start = transitions[:n_tags], transitions[n_tags]
+    alphas = [start + emissions[:, 0]]
+    for t in range(1, emissions.shape[1]):
+        further = (alphas[-1][:, :, None] + pairs).logsumexp(dim=1) + emissions[:, t]
+        alphas.append(torch.where((t < lengths)[:, None], further, alphas[-1]))
+    return alphas
+
+
+def log_partition(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> Tensor:
+    """log Z of each text.
+
+    emissions (FloatTensor): (texts, words, tags), at least one word.
+    lengths (LongTensor): Words of each text, (texts,); a text without words has log Z = 0.
+    transitions (FloatTensor): (tags + 2, tags).
+    RETURNS (FloatTensor): (texts,).
+    """
+    last = _alphas(emissions, lengths, transitions)[-1]
+    return torch.where(lengths > 0, (last + transitions[-1]).logsumexp(dim=1), 0.0)
+
+
+def log_likelihood(
+    emissions: Tensor, lengths: Tensor, transitions: Tensor, allowed: Tensor
+) -> Tensor:
+    """log of the total probability of all sequences that are allowed, of each text.
+
+    allowed (BoolTensor): (texts, words, tags). One tag for a word whose tag is known; all of them
+        for a word about which nothing is said.
+    RETURNS (FloatTensor): (texts,), at most 0. See `log_partition` for the other arguments.
+    """
+    restricted = emissions.masked_fill(~allowed, ILLEGAL)
+    return log_partition(restricted, lengths, transitions) - log_partition(
+        emissions, lengths, transitions
+    )
+
+
+def viterbi(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> list[list[int]]:
+    """The most probable tag sequence of each text; arguments as of `log_partition`."""
+    n_tags = emissions.shape[2]
+    pairs, start, end = transitions[:n_tags], transitions[n_tags], transitions[n_tags + 1]
+    best = start + emissions[:, 0]
+    pointers = []
+    for t in range(1, emissions.shape[1]):
+        value, pointer = (best[:, :, None] + pairs).max(dim=1)
+        inside = (t < lengths)[:, None]
+        best = torch.where(inside, value + emissions[:, t], best)
+        pointers.append(pointer.cpu().numpy())
+    last = (best + end).argmax(dim=1).tolist()
+    paths = []
+    for text, (tag, length) in enumerate(zip(last, lengths.tolist(), strict=True)):
+        path = [tag] if length else []
+        for t in range(length - 2, -1, -1):
+            path.append(int(pointers[t][text, path[-1]]))
+        paths.append(path[::-1])
+    return paths
+
+
+def forward_backward(
+    emissions: Tensor, lengths: Tensor, transitions: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-sums over beginnings and over endings; arguments as of `log_partition`.
+
+    RETURNS (Tuple[FloatTensor, FloatTensor, FloatTensor]): alpha and beta (texts, words, tags), and
+        log Z (texts,). alpha counts the emission of its own word, beta does not:
+        exp(alpha + beta - log Z) is the probability that a word has a tag.
+    """
+    n_tags = emissions.shape[2]
+    pairs, end = transitions[:n_tags], transitions[n_tags + 1]
+    alphas = _alphas(emissions, lengths, transitions)
+    beta = end.expand(len(emissions), n_tags)
+    betas = [beta]
+    for t in range(emissions.shape[1] - 2, -1, -1):
+        further = (pairs + (emissions[:, t + 1] + beta)[:, None]).logsumexp(dim=2)
+        beta = torch.where((t + 1 < lengths)[:, None], further, end)
+        betas.append(beta)
+    log_z = torch.where(lengths > 0, (alphas[-1] + end).logsumexp(dim=1), 0.0)
+    return torch.stack(alphas, dim=1), torch.stack(betas[::-1], dim=1), log_z
+
+
+def span_probability(
+    alpha: np.ndarray,
+    beta: np.ndarray,
+    log_z: float,
+    emissions: np.ndarray,
+    transitions: np.ndarray,
+    start: int,
+    path: list[int],
+    followers: list[int],
+) -> float:
+    """The probability that, in one text, an entity stands exactly there: the sum over all tag
+    sequences that contain it.
+
+    alpha, beta, emissions (ndarray): (words, tags); log_z (float): as `forward_backward` gives it.
+    start (int): The entity's first word.
+    path (List[int]): The tags of its words, of which the first can only begin an entity.
+    followers (List[int]): Tags that, on the next word, would make the entity longer.
+    """
+    end = start + len(path)
+    inside = sum(
+        transitions[before, tag] + emissions[start + i + 1, tag]
+        for i, (before, tag) in enumerate(pairwise(path))
+    )
+    score = alpha[start, path[0]] + inside - log_z
+    total = np.exp(score + beta[end - 1, path[-1]])
+    if followers and end < len(emissions):
+        longer = transitions[path[-1], followers] + emissions[end, followers] + beta[end, followers]
+        total -= np.exp(score + longer).sum()
+    return float(np.clip(total, 0.0, 1.0))

@@ -1,0 +1,124 @@
+"""Pipelines from the hub, and to it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spacy import util
+from spacy.language import Language
+
+from ..interop.tommer import load_tommer
+from .card import make_card
+
+_CARD = "README.md"
+_TOMMER = ("definition.json", "experimaestro.json")  # what a published ToMMeR head is known by
+# A repository of spacy-huggingface-hub holds a wheel as well, with everything in it once more.
+_NOT_NEEDED = ["*.whl", "*.tar.gz"]
+
+
+def from_pretrained(
+    source: str | Path,
+    *,
+    llm: str | Path | None = None,
+    revision: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    exclude: list[str] | None = None,
+) -> Language:
+    """Load a pipeline from a folder, an installed package or the Hugging Face hub.
+
+    source (Union[str, Path]): A folder that `nlp.to_disk` wrote, the name of an installed pipeline
+        package, or a hub id ("org/name"). A published ToMMeR head (folder or hub id) is put into a
+        blank English pipeline.
+    llm (Optional[Union[str, Path]]): Where the LLM is, if not where the pipeline or the published
+        head says: a folder or a hub id. It must be the same LLM.
+    revision (Optional[str]): Branch, tag or commit of a hub id.
+    config (Optional[Mapping]): Overrides, as for `spacy.load`, e.g.
+        {"components.llm2ner.model.llm.name": FOLDER}.
+    exclude (Optional[List[str]]): Components that are not loaded.
+    RETURNS (Language): The pipeline. Its LLM is loaded when the first text comes.
+    RAISES: OSError if there is no such pipeline, or the hub cannot be reached.
+    """
+    path = Path(source).expanduser()
+    name = str(source)
+    if not path.is_dir() and util.is_package(name):
+        package = util.get_package_path(name)
+        meta = util.get_model_meta(package)
+        path = package / f"{meta['lang']}_{meta['name']}-{meta['version']}"
+    if not path.is_dir():
+        path = _download(name, revision)
+    if not (path / "config.cfg").is_file() and any((path / n).is_file() for n in _TOMMER):
+        if config or exclude:
+            raise ValueError(
+                f"llm2ner: '{source}' is a published ToMMeR head and no pipeline, so that 'config' "
+                f"and 'exclude' act on nothing. Use interop.tommer.load_tommer for its settings."
+            )
+        return load_tommer(path, llm)
+    overrides = {**(_llm_overrides(path, str(llm)) if llm else {}), **(config or {})}
+    return util.load_model(path, config=overrides, exclude=exclude or [])
+
+
+def _download(name: str, revision: str | None) -> Path:
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise OSError(
+            f"llm2ner: '{name}' is neither a folder with a pipeline, nor an installed pipeline "
+            f"package, nor a hub id ('org/name')."
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, ignore_patterns=_NOT_NEEDED))
+    except Exception as error:
+        raise OSError(
+            f"llm2ner: the pipeline '{name}' is no local folder and cannot be fetched from the "
+            f"hub ({error})."
+        ) from error
+
+
+def _llm_overrides(folder: Path, llm: str) -> dict[str, str]:
+    """Overrides that give every component of a pipeline on disk this LLM."""
+    components = util.load_config(folder / "config.cfg").get("components", {})
+    return {
+        f"components.{name}.model.llm.name": llm
+        for name, component in components.items()
+        if "llm" in (component.get("model") or {})
+    }
+
+
+def push_to_hub(
+    nlp: Language,
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    commit_message: str = "Add pipeline",
+    metrics: Mapping[str, Any] | None = None,
+    dataset: str | None = None,
+    license: str | None = None,
+) -> str:
+    """Upload a pipeline and its model card to the Hugging Face hub.
+
+    The LLM does not go along, unless the component's `bundle_llm` says so.
+
+    nlp (Language): The pipeline.
+    repo_id (str): "org/name"; made if there is none.
+    private (bool): Whether a repository that is made is private.
+    token (Optional[str]): An access token. None: the one that `huggingface-cli login` stored.
+    commit_message (str): The commit's message.
+    metrics, dataset, license: For the card; see `make_card`.
+    RETURNS (str): The commit's address.
+    RAISES: ValueError if no component has a head on an LLM; what huggingface_hub raises if the
+        upload fails.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    card = make_card(nlp, metrics=metrics, dataset=dataset, license=license, repo_id=repo_id)
+    with tempfile.TemporaryDirectory() as folder:
+        nlp.to_disk(folder)
+        (Path(folder) / _CARD).write_text(card, encoding="utf8")
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        done = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message)
+    return str(done)

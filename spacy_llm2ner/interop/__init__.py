@@ -1,0 +1,1 @@
+"""What others have trained: read into pipelines, and written back in their layouts."""

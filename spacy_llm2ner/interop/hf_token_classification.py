@@ -1,0 +1,343 @@
+"""Any AutoModelForTokenClassification checkpoint: docs -> scores of its own tags."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from spacy.tokens import Doc
+
+from ..llm.alignment import PoolingPlan
+from ..llm.cutting import find_blocks
+from ..llm.frozen import FrozenLLM, FrozenLLMSettings, token_boundaries
+from ..llm.loading import not_loadable, one_thread_after_fork, quiet_transformers, save_tokenizer
+from ..llm.lora import Lora, add_lora
+from ..llm.passes import Cut, Text, planned
+from ..llm.reading import Reading, make_reading
+from ..llm.trainable import PRECISIONS, TUNINGS, TrainableReader, check_choice, checkpointed
+from .pipeline_words import tokens_of_words, word_starts
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+WORDS = ("pipeline", "tokens")
+# Where neither the model nor its tokenizer sets a limit.
+_WINDOW_WITHOUT_LIMIT = 512
+# What a new label's tags lose against the others.
+_NEW_TAG_LOGIT = -5.0
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """The settings of `spacy_llm2ner.HFTokenClassifier.v1`; see there for their meaning."""
+
+    name: str
+    revision: str | None = None
+    words: str = "pipeline"
+    tuning: str = "full"
+    window: int | None = None
+    stride: int | None = None
+    mixed_precision: str | None = None
+    gradient_checkpointing: bool = False
+    device: str | None = None
+    batch_pieces: int = 4096
+    attention: str | None = None
+    trust_remote_code: bool = False
+    lora: Lora = field(default_factory=Lora)
+
+    def __post_init__(self) -> None:
+        check_choice("words", self.words, WORDS)
+        check_choice("tuning", self.tuning, TUNINGS)
+        check_choice("mixed_precision", self.mixed_precision, PRECISIONS)
+
+
+class HFTokenClassifier(TrainableReader):
+    """A checkpoint for token classification, whole: its blocks and its own last layer.
+
+    With tuning = "full", all of it goes into the pipeline's checkpoints, tokenizer and all: these
+    then need nothing else. With "lora" only the adapters and the last layer do.
+
+    settings (ClassifierSettings): What is read and how.
+    """
+
+    def __init__(self, settings: ClassifierSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.batch_pieces = settings.batch_pieces
+        self.mixed_precision = settings.mixed_precision
+        self._tags: list[str] = []
+        self._files: dict[str, bytes] = {}
+        self._base: FrozenLLM | None = None
+
+    def forget(self) -> None:
+        """Be as if nothing had been loaded and nothing been given."""
+        super().forget()
+        self._tags, self._files, self._base = [], {}, None
+
+    # What it is -------------------------------------------------------------------------------
+
+    @property
+    def base(self) -> FrozenLLM:
+        """The folder, its configuration and its tokenizer; the model itself is loaded here."""
+        if self._base is None:
+            chosen = self.settings
+            self._base = FrozenLLM(
+                FrozenLLMSettings(
+                    chosen.name,
+                    revision=chosen.revision,
+                    reading="once",
+                    device=chosen.device,
+                    attention=chosen.attention,
+                    trust_remote_code=chosen.trust_remote_code,
+                )
+            )
+            if self._files:
+                self._base.use_bundle(_unpacked(self, self._files))
+        return self._base
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags, in the order of the scores: the checkpoint's id2label, and new ones."""
+        if not self._tags:
+            names = self.base.config.id2label
+            self._tags = [str(names[i]) for i in range(len(names))]
+        return self._tags
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that the scores depend on, beside the text and what is stored."""
+        stored: dict[str, Any] = {"tuning": self.settings.tuning}
+        if self.settings.tuning == "lora":
+            lora = self.settings.lora
+            own = self.base.identity
+            stored["lora"] = [lora.rank, lora.alpha, list(lora.targets or ())]
+            stored.update({key: own[key] for key in ("model", "tokenizer")})
+        return stored
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's fast tokenizer."""
+        return self.base.tokenizer
+
+    @property
+    def reading(self) -> Reading:
+        """The special pieces that the tokenizer itself puts around a text."""
+        return make_reading("once", self.tokenizer, needs_prefix=False)
+
+    @property
+    def cut(self) -> Cut:
+        """Windows as long as the model allows, and half a window apart."""
+        limit = self.base._max_positions()
+        most = _WINDOW_WITHOUT_LIMIT if limit is None else limit - self.reading.overhead
+        window = self.settings.window or most
+        if limit is not None and window > most:
+            raise ValueError(
+                f"llm2ner: the setting 'window' is {window} pieces, but the model "
+                f"{self.settings.name} has positions for {most} beside its special pieces. Give "
+                f"at most that, or null."
+            )
+        return Cut(window, self.settings.stride or max(1, window // 2), "center")
+
+    @property
+    def pooling(self) -> str:
+        """A word has the scores of its first piece."""
+        return "first"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """One row of scores per word, one score per tag."""
+        return 1, len(self.tags)
+
+    @property
+    def device(self) -> str:
+        """The torch device."""
+        from thinc.api import get_torch_default_device
+
+        return self.settings.device or str(get_torch_default_device())
+
+    # Words ------------------------------------------------------------------------------------
+
+    def prepare(self, docs: Sequence[Doc]) -> list[Text]:
+        """Docs as pieces and windows; `units` of each has the tokens of each word."""
+        if self.settings.words == "pipeline":
+            return [self._prepare_pipeline(doc) for doc in docs]
+        prepared = super().prepare(docs)
+        for text in prepared:
+            touched = np.unique(text.plan.token).astype(np.int32)
+            text.units = np.stack([touched, touched + 1], axis=1)
+            plan = text.plan
+            rows = np.searchsorted(touched, plan.token)
+            text.plan = PoolingPlan(rows, plan.slot, plan.piece, plan.weight, plan.slots)
+            text.tokens = len(touched)
+        return prepared
+
+    def _prepare_pipeline(self, doc: Doc) -> Text:
+        text, boundaries = doc.text, token_boundaries(doc)
+        encoding = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+        starts = word_starts(text, encoding.ids, encoding.offsets, self.tokenizer)
+        first = np.flatnonzero(starts)
+        n_words = len(first)
+        rows = np.arange(n_words)
+        ones = np.ones(n_words, dtype=np.float32)
+        plan = PoolingPlan(rows, np.zeros(n_words, dtype=np.int64), first, ones, slots=1)
+        prepared = planned(n_words, encoding.ids, plan, self.cut)
+        prepared.units = tokens_of_words(text, starts, encoding.offsets, boundaries)
+        return prepared
+
+    # The model --------------------------------------------------------------------------------
+
+    def _load(self) -> torch.nn.Module:
+        one_thread_after_fork()
+        model = self._from_files() if self._files else self._from_folder()
+        last = _last_layer(model)
+        if len(self.tags) > last.out_features:
+            last = _widen(model, len(self.tags))
+        if self.settings.tuning == "lora":
+            name = next(n for n, module in model.named_modules() if module is last)
+            add_lora(model, self.settings.lora, exclude=[name])
+            for parameter in last.parameters():
+                parameter.requires_grad_(True)
+        else:
+            model.requires_grad_(True)
+        if self.settings.gradient_checkpointing:
+            for block in find_blocks(model, self.base.config.num_hidden_layers):
+                checkpointed(block)
+        return model.to(self.device)
+
+    def _from_folder(self) -> Any:
+        from transformers import AutoModelForTokenClassification
+
+        options: dict[str, Any] = {}
+        if self.settings.attention is not None:
+            options["attn_implementation"] = self.settings.attention
+        with quiet_transformers():
+            try:
+                model, info = AutoModelForTokenClassification.from_pretrained(
+                    str(self.base.folder),
+                    trust_remote_code=self.settings.trust_remote_code,
+                    local_files_only=True,
+                    output_loading_info=True,
+                    **options,
+                )
+            except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
+                raise not_loadable("classifier", self.base.folder, error) from error
+        if info["missing_keys"]:
+            missing = sorted(info["missing_keys"])
+            raise ValueError(
+                f"llm2ner: {self.settings.name} is no finished model for token classification: "
+                f"its weights lack {', '.join(missing[:3])}. For a plain language model, take "
+                f"spacy_llm2ner.TunedLLM.v1 or spacy_llm2ner.FrozenLLM.v1 with a head."
+            )
+        return model.float()
+
+    def _from_files(self) -> Any:
+        from transformers import AutoConfig, AutoModelForTokenClassification
+
+        with quiet_transformers():
+            config = AutoConfig.from_pretrained(str(self.base.folder), local_files_only=True)
+            if self.settings.attention is not None:
+                config._attn_implementation = self.settings.attention
+            # Its random weights are all overwritten at once.
+            return AutoModelForTokenClassification.from_config(config).float()
+
+    def _vectors(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.module(input_ids=ids, attention_mask=mask).logits[:, :, None]
+
+    def set_tags(self, tags: Sequence[str]) -> None:
+        """Have more tags; those that are there keep their scores.
+
+        tags (Sequence[str]): All tags: those that are there, and new ones behind them.
+        """
+        self._tags = list(tags)
+        if self._module is not None:
+            _widen(self._module, len(tags))
+
+    # Going along with a pipeline --------------------------------------------------------------
+
+    def extras(self) -> dict[str, Any]:
+        """The tags; with tuning = "full" also the configuration and the tokenizer, as files."""
+        if not self._tags:
+            return {}
+        files = {} if self.settings.tuning == "lora" else self._files
+        if not files and self.settings.tuning == "full":
+            files = self._files = self._packed()
+        return {"tags": self._tags, "files": self._with_tags(files)}
+
+    def take(self, extras: Mapping[str, Any]) -> None:
+        """Read what `extras` gave."""
+        self._tags = list(extras.get("tags", ()))
+        self._files, self._base = dict(extras.get("files", {})), None
+
+    def _packed(self) -> dict[str, bytes]:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            save_tokenizer(self.tokenizer, folder)
+            shutil.copy(self.base.folder / "config.json", folder)
+            return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+    def _with_tags(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
+        if not files:
+            return {}
+        config = json.loads(files["config.json"])
+        config["id2label"] = {str(i): tag for i, tag in enumerate(self._tags)}
+        config["label2id"] = {tag: i for i, tag in enumerate(self._tags)}
+        text = json.dumps(config, indent=2)
+        return {**files, "config.json": text.encode("utf8")}
+
+
+def _unpacked(owner: HFTokenClassifier, files: Mapping[str, bytes]) -> Path:
+    """Files in a temporary folder, which goes when its owner goes."""
+    folder = Path(tempfile.mkdtemp(prefix="llm2ner-"))
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    for name, content in files.items():
+        (folder / Path(name).name).write_bytes(content)
+    return folder
+
+
+def _last_layer(model: Any) -> torch.nn.Linear:
+    """The linear layer that gives the scores.
+
+    RAISES: ValueError if there is none that is as wide as the tags are many.
+    """
+    import torch
+
+    n_tags = model.config.num_labels
+    found = [
+        module
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == n_tags
+    ]
+    if not found:
+        raise ValueError(
+            f"llm2ner: {type(model).__name__} has no linear layer with {n_tags} outputs, one for "
+            f"each of its tags."
+        )
+    return found[-1]
+
+
+def _widen(model: Any, n_tags: int) -> torch.nn.Linear:
+    """Give the last layer more outputs; gradients as before."""
+    import torch
+
+    old = _last_layer(model)
+    if n_tags == old.out_features:
+        return old
+    new = torch.nn.Linear(old.in_features, n_tags, bias=True).to(old.weight.device)
+    with torch.no_grad():
+        new.weight.zero_()
+        new.weight[: old.out_features] = old.weight
+        new.bias.fill_(_NEW_TAG_LOGIT)
+        new.bias[: old.out_features] = 0.0 if old.bias is None else old.bias
+    new.requires_grad_(old.weight.requires_grad)
+    name = next(n for n, module in model.named_modules() if module is old)
+    model.get_submodule(name.rpartition(".")[0]).register_module(name.rpartition(".")[2], new)
+    model.config.num_labels = n_tags
+    return new

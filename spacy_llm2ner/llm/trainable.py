@@ -1,0 +1,274 @@
+"""Texts -> vectors of tokens by a model that is trained along: with gradients, nothing remembered.
+
+What `passes` does for a frozen LLM, done with torch's autograd: the same windows, alignment and
+pooling, so that a model that has not been trained yet gives what the frozen one gives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from spacy.tokens import Doc
+
+from .frozen import token_boundaries
+from .passes import Cut, Text, batches_of, owned, pad_rows, prepare, rows_of
+from .reading import Reading
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+TUNINGS = ("lora", "full")
+PRECISIONS = (None, "bfloat16", "float16")
+
+
+class TrainableReader(ABC):
+    """A torch model that is read with gradients; a copy of its own for each component.
+
+    Loaded on first use. Subclasses say what is loaded and what is taken from it.
+    """
+
+    batch_pieces: int
+    mixed_precision: str | None
+
+    def __init__(self) -> None:
+        self._module: torch.nn.Module | None = None
+        self._waiting: dict[str, torch.Tensor] = {}
+
+    # What subclasses say ----------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Everything that the vectors depend on, beside the text and the trained weights."""
+
+    @property
+    @abstractmethod
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's fast tokenizer."""
+
+    @property
+    @abstractmethod
+    def reading(self) -> Reading:
+        """The frame of special pieces and copies around a text."""
+
+    @property
+    @abstractmethod
+    def cut(self) -> Cut:
+        """How long texts are cut."""
+
+    @property
+    @abstractmethod
+    def pooling(self) -> str:
+        """How pieces make a token's vector."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Layers and width of a token's vector."""
+
+    @property
+    @abstractmethod
+    def device(self) -> str:
+        """The torch device."""
+
+    @abstractmethod
+    def _load(self) -> torch.nn.Module:
+        """The model, with gradients on for what is trained and off for the rest."""
+
+    @abstractmethod
+    def _vectors(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Piece ids and mask (batch, pieces) -> (batch, pieces, layers, width)."""
+
+    def _finish(self, picked: torch.Tensor) -> torch.Tensor:
+        """What is done to the pieces' vectors, float32 (rows, layers, width), before pooling."""
+        return picked
+
+    def prepare(self, docs: Sequence[Doc]) -> list[Text]:
+        """Docs as pieces, windows and a plan of which pieces make which rows."""
+        texts = [(doc.text, token_boundaries(doc)) for doc in docs]
+        return prepare(self.tokenizer, texts, self.cut, self.pooling)
+
+    # The weights ------------------------------------------------------------------------------
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The torch model, loaded on first use.
+
+        RAISES: ValueError if it cannot be loaded, or if stored weights do not fit it.
+        """
+        if self._module is None:
+            self._module = self._load()
+            if self._waiting:
+                self._put(self._waiting)
+                self._waiting = {}
+        return self._module
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._module is not None
+
+    def forget(self) -> None:
+        """Be as if nothing had been loaded and no weights been given."""
+        self._module, self._waiting = None, {}
+
+    def extras(self) -> dict[str, Any]:
+        """What a checkpoint needs beside the trained weights; by default nothing."""
+        return {}
+
+    def take(self, extras: Mapping[str, Any]) -> None:
+        """Read what `extras` gave."""
+        assert not extras, "what extras gives, take must read"
+
+    def trained(self) -> dict[str, torch.Tensor]:
+        """The weights that are trained, by name; those that were given if nothing is loaded."""
+        if self._module is None:
+            return dict(self._waiting)
+        return {k: p for k, p in self._module.named_parameters() if p.requires_grad}
+
+    def give(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Set the trained weights, now or when the model is loaded.
+
+        RAISES: ValueError if they do not fit the model.
+        """
+        if self._module is None:
+            self._waiting = dict(weights)
+        else:
+            self._put(weights)
+
+    def _put(self, weights: Mapping[str, torch.Tensor]) -> None:
+        import torch
+
+        assert self._module is not None
+        own = {k: p for k, p in self._module.named_parameters() if p.requires_grad}
+        expected = {key: tuple(value.shape) for key, value in own.items()}
+        found = {key: tuple(value.shape) for key, value in weights.items()}
+        if expected != found:
+            key = sorted(k for k in {*expected, *found} if expected.get(k) != found.get(k))[0]
+            raise ValueError(
+                f"llm2ner: the stored weights do not fit the model that the config describes: "
+                f"'{key}' has shape {found.get(key, 'nothing')} in the checkpoint, and "
+                f"{expected.get(key, 'nothing')} by the config. Load the pipeline with the "
+                f"settings that it was trained with."
+            )
+        with torch.no_grad():
+            for key, value in weights.items():
+                own[key].copy_(value)
+
+    def frozen_digest(self) -> str:
+        """sha256 over all weights that are not trained: training must never change it."""
+        digest = hashlib.sha256()
+        for name, parameter in sorted(self.module.named_parameters()):
+            if not parameter.requires_grad:
+                digest.update(name.encode("utf8"))
+                digest.update(parameter.detach().float().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    # Reading ----------------------------------------------------------------------------------
+
+    def predict(self, prepared: Sequence[Text]) -> list[np.ndarray]:
+        """Vectors of tokens, without dropout and without gradients.
+
+        prepared (Sequence[Text]): What `prepare` gave for docs.
+        RETURNS (List[ndarray]): For each doc float32 (tokens, layers, width); zeros for tokens that
+            no piece touches.
+        """
+        import torch
+
+        self.module.eval()
+        with torch.no_grad():
+            return [states.cpu().numpy() for states in self._read(prepared)]
+
+    def begin_update(
+        self, prepared: Sequence[Text]
+    ) -> tuple[list[np.ndarray], Callable[[Sequence[Any]], None]]:
+        """Vectors of tokens, and what sends their gradients back into the model.
+
+        RETURNS (Tuple): As `predict`; and a function of the vectors' gradients, torch tensors.
+        """
+        import torch
+
+        self.module.train()
+        states = self._read(prepared)
+
+        def backprop(gradients: Sequence[Any]) -> None:
+            pairs = [
+                (s, g.to(s.device, torch.float32))
+                for s, g in zip(states, gradients, strict=True)
+                if s.requires_grad
+            ]
+            if pairs:
+                outputs, given = zip(*pairs, strict=True)
+                torch.autograd.backward(outputs, given)
+
+        return [s.detach().cpu().numpy() for s in states], backprop
+
+    def _read(self, prepared: Sequence[Text]) -> list[torch.Tensor]:
+        import torch
+
+        n_layers, width = self.shape
+        parts: list[list[tuple[np.ndarray, torch.Tensor]]] = [[] for _ in prepared]
+        for batch in batches_of(rows_of(self.reading, prepared), self.batch_pieces):
+            ids, mask = pad_rows(self.reading, prepared, batch, self.device)
+            with self._precision():
+                vectors = self._vectors(ids, mask)
+            for row, of_row in zip(batch, vectors, strict=True):
+                text = prepared[row.text]
+                own, positions = owned(self.reading, text, row.window)
+                picked = self._finish(of_row[torch.from_numpy(positions).to(of_row.device)].float())
+                weight = torch.from_numpy(text.plan.weight[own]).to(picked.device)
+                places = text.plan.token[own] * text.plan.slots + text.plan.slot[own]
+                parts[row.text].append((places, picked * weight[:, None, None]))
+        states = []
+        for text, of_text in zip(prepared, parts, strict=True):
+            slots = text.plan.slots
+            empty = torch.zeros(text.tokens * slots, n_layers, width // slots, device=self.device)
+            for places, picked in of_text:
+                empty = empty.index_add(0, torch.from_numpy(places).to(empty.device), picked)
+            by_slot = empty.view(text.tokens, slots, n_layers, width // slots)
+            states.append(by_slot.transpose(1, 2).reshape(text.tokens, n_layers, width))
+        return states
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        import torch
+
+        if self.mixed_precision is None:
+            yield
+            return
+        kind = torch.device(self.device).type
+        with torch.autocast(kind, dtype=getattr(torch, self.mixed_precision)):
+            yield
+
+
+def checkpointed(block: torch.nn.Module) -> None:
+    """Have a block keep its input only while training, and compute its inside again for gradients.
+
+    Around `forward`, and thus inside of hooks: these see the block's output once.
+    """
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    inner = block.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if not (torch.is_grad_enabled() and block.training):
+            return inner(*args, **kwargs)
+        return checkpoint(inner, *args, use_reentrant=False, **kwargs)
+
+    block.forward = forward  # type: ignore[method-assign]
+
+
+def check_choice(setting: str, value: Any, accepted: Sequence[Any]) -> None:
+    """RAISES: ValueError if a setting of the LLM is none of the accepted values."""
+    if value not in accepted:
+        names = ", ".join("null" if name is None else str(name) for name in accepted)
+        raise ValueError(
+            f"llm2ner: the setting '{setting}' of the LLM is '{value}'; accepted are {names}."
+        )

@@ -1,0 +1,107 @@
+"""Heads that come trained: `config={"pretrained": "mentions"}`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import srsly
+from spacy.tokens import Doc
+from spacy.util import registry
+from thinc.api import Model
+
+from ..architectures.span_recognizer import build_span_recognizer
+from ..shims import HeadShim, LLMShim, architecture_of
+
+FOLDER = Path(__file__).parents[1] / "pretrained"
+META, WEIGHTS = "meta.json", "head.safetensors"
+
+
+def shipped_heads() -> list[str]:
+    """The names of the heads that come with the package."""
+    return sorted(path.parent.name for path in FOLDER.glob(f"*/{META}"))
+
+
+def with_pretrained_head(
+    name: str, model: Model[list[Doc], Any], pretrained: str
+) -> Model[list[Doc], Any]:
+    """A model with the LLM of another one and a trained head.
+
+    The head knows which LLM it was trained with; that is checked when states are first needed, as
+    for every head that is loaded. Another copy of that LLM (the hub's weights instead of the 4-bit
+    ones it was trained on) is a warning [L2N-W03], another LLM an error.
+
+    name (str): The component's name.
+    model (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.SpanRecognizer.v1`; its head is left
+        aside.
+    pretrained (str): The name of a shipped head.
+    RETURNS (Model[List[Doc], List[Floats3d]]): The model; `attrs["labels"]` says its labels.
+    RAISES: ValueError if there is no such head, or the model is of another kind.
+    """
+    folder = FOLDER / pretrained
+    if pretrained not in shipped_heads():
+        raise ValueError(
+            f"{name}: the setting 'pretrained' is '{pretrained}'; the heads that come with the "
+            f"package are {', '.join(shipped_heads()) or 'none'}."
+        )
+    if model.name != "span_recognizer":
+        raise ValueError(
+            f"{name}: the setting 'pretrained' brings a head of its own, for which the model must "
+            f"be spacy_llm2ner.SpanRecognizer.v1, not '{model.name}'."
+        )
+    meta = srsly.read_json(folder / META)
+    head = registry.resolve({"head": meta["head"]})["head"]
+    for shim in head.shims:
+        if isinstance(shim, HeadShim):
+            shim.from_bytes(
+                srsly.msgpack_dumps({"sizes": meta["sizes"], "safetensors": _weights(folder)})
+            )
+    head.set_dim("nO", len(meta["labels"]), force=True)
+    llm = model.layers[0]
+    for shim in llm.shims:
+        if isinstance(shim, LLMShim):
+            shim.expected = dict(meta["identity"])
+            shim.architecture = dict(meta.get("architecture", {}))
+    trained = build_span_recognizer(llm, head)
+    trained.set_dim("nO", len(meta["labels"]), force=True)
+    trained.attrs["labels"] = list(meta["labels"])
+    return trained
+
+
+def _weights(folder: Path) -> bytes:
+    """The weights as safetensors of float32; on disk they are float16."""
+    from safetensors.torch import load_file, save
+
+    stored = load_file(folder / WEIGHTS)
+    return save({key: value.float() for key, value in stored.items()})
+
+
+def save_pretrained_head(
+    folder: Path, model: Model[list[Doc], Any], head: dict[str, Any], labels: list[str]
+) -> dict[str, Any]:
+    """Write the head of a trained model as it is shipped; the inverse of `with_pretrained_head`.
+
+    folder (Path): Where to; it is made if there is none.
+    model (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.SpanRecognizer.v1`, trained.
+    head (Dict[str, Any]): The head's block of the config.
+    labels (List[str]): Its labels.
+    RETURNS (Dict[str, Any]): What was written to meta.json.
+    """
+    from safetensors.torch import save_file
+
+    llm_shim, head_shim = model.layers[0].shims[0], model.layers[1].shims[0]
+    assert isinstance(llm_shim, LLMShim) and isinstance(head_shim, HeadShim)
+    width = head_shim.sizes["max_span_tokens"]
+    meta = {
+        "labels": labels,
+        "head": {**head, "max_span_tokens": width},
+        "sizes": head_shim.sizes,
+        "identity": llm_shim.expected,
+        "architecture": architecture_of(llm_shim.llm),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    state = head_shim.module.state_dict()
+    save_file({k: v.detach().cpu().half().contiguous() for k, v in state.items()}, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors gives the owner alone access
+    srsly.write_json(folder / META, meta)
+    return meta

@@ -1,0 +1,343 @@
+"""The token tagger: `nlp.add_pipe("llm2ner_tagger")`."""
+
+# No `from __future__ import annotations`: spaCy checks configs against the annotations of
+# registered functions, and older versions of it need types there, not strings.
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.vocab import Vocab
+from thinc.api import Config, Model
+
+from ..architectures.types import TagScores
+from ..decoding import Spans
+from ..tag_decoding import DECODINGS, decode_tags, to_tokens
+from ..tag_losses import CompoundTagLoss, TagLoss
+from .annotate import (
+    ON_EXISTING_ENTS,
+    OnExistingEnts,
+    make_spans,
+    write_ents,
+    write_spans,
+)
+from .gold import count_unseen, read_gold
+from .llm_pipe import ReadingLog, within_budget
+from .scorer import score_span_recognizer
+from .tag_gold import allowed_tags
+from .tag_pipe import TagPipe
+from .thresholds import check_threshold, per_label
+
+DEFAULT_CONFIG = """
+[model]
+@architectures = "spacy_llm2ner.TokenTagger.v1"
+
+[model.llm]
+@architectures = "spacy_llm2ner.FrozenLLM.v1"
+
+[model.head]
+@architectures = "spacy_llm2ner.CRFTagger.v1"
+"""
+DEFAULT_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
+DEFAULT_SPANS_KEY = "sc"
+
+# Tokens whose states and scores are held at once while predicting.
+_PREDICT_TOKENS = 20_000
+# Docs of the training data that are read at once, with one progress bar.
+_READ_DOCS = 2_000
+# Tokens from which the head takes the statistics of the states.
+_SAMPLE_TOKENS = 20_000
+
+
+class TokenTagger(TagPipe):
+    """Tags words (BIO or BILOU) with a head on an LLM's hidden states, and writes the entities.
+
+    The LLM may be frozen, tuned along, a `transformer` of the pipeline, or a whole checkpoint for
+    token classification. Writes `doc.ents`, and `doc.spans[spans_key]` on request. Scores are in
+    `span._.score` and in `doc.spans[spans_key].attrs["scores"]`; `tag_decoding` defines them.
+
+    The interface is that of spaCy's own trainable components: https://spacy.io/api/entityrecognizer
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model[list[Doc], TagScores],
+        name: str = "llm2ner_tagger",
+        *,
+        loss: TagLoss | None = None,
+        spans_key: str = DEFAULT_SPANS_KEY,
+        annotate: Literal["spans", "ents", "both"] = "ents",
+        threshold: float | dict[str, float] = 0.0,
+        decoding: Literal["viterbi", "argmax"] = "viterbi",
+        on_existing_ents: OnExistingEnts = "keep",
+        bundle_llm: bool = False,
+        scorer: Callable | None = score_span_recognizer,
+    ) -> None:
+        """Make a component; see `make_token_tagger` for the settings.
+
+        vocab (Vocab): The shared vocabulary.
+        model (Model[List[Doc], TagScores]): docs -> logits (words, tags).
+        name (str): The component instance's name, also in the losses.
+        loss (Optional[TagLoss]): See `spacy_llm2ner.tag_losses`; None = `CompoundTagLoss()`.
+        RAISES: ValueError for a setting that is none of the accepted values.
+        """
+        for setting, value, accepted in (
+            ("annotate", annotate, ("spans", "ents", "both")),
+            ("decoding", decoding, DECODINGS),
+            ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
+        ):
+            if value not in accepted:
+                raise ValueError(
+                    f"{name}: the setting '{setting}' is '{value}'; "
+                    f"accepted are {', '.join(accepted)}."
+                )
+        check_threshold(name, threshold)
+        super().__init__(
+            vocab,
+            model,
+            name,
+            spans_key=spans_key,
+            annotate=annotate,
+            threshold=threshold,
+            decoding=decoding,
+            on_existing_ents=on_existing_ents,
+            bundle_llm=bundle_llm,
+        )
+        self.loss = CompoundTagLoss() if loss is None else loss
+        self.scorer = scorer
+
+    # Predicting -------------------------------------------------------------------------------
+
+    def predict(self, docs: Iterable[Doc]) -> list[Spans]:
+        """Find the entities of docs, without changing the docs.
+
+        docs (Iterable[Doc]): The docs.
+        RETURNS (List[Spans]): For each doc its entities: starts, ends, labels, scores.
+
+        DOCS: https://spacy.io/api/entityrecognizer#predict
+        """
+        docs = list(docs)
+        if not any(len(doc) for doc in docs):
+            return [_no_spans() for _ in docs]
+        self._require_head()
+        thresholds = self._thresholds()
+        tag_set = self.tag_set
+        predictions: list[Spans] = []
+        dropped = 0
+        with ReadingLog(self, always=False):
+            for some in within_budget(docs, _PREDICT_TOKENS):
+                scores = self.model.predict(some)
+                found = decode_tags(*self._arrays(scores), tag_set, self.cfg["decoding"])
+                for entities, words in zip(found, scores.words, strict=True):
+                    spans, lost = to_tokens(entities, words, self.labels)
+                    predictions.append(spans.select(spans.scores >= thresholds[spans.labels]))
+                    dropped += lost
+        if dropped:
+            self._warn(
+                "L2N-W27",
+                f"{dropped} entities were left out: another one that is more probable has a part "
+                f"of the same token, because the pipeline's tokens are longer than the model's "
+                f"words; or they stand on white space only.",
+            )
+        return predictions
+
+    def _arrays(self, scores: TagScores) -> tuple[list[np.ndarray], np.ndarray | None]:
+        to_numpy: Any = self.model.ops.to_numpy
+        transitions = None if scores.transitions is None else to_numpy(scores.transitions)
+        return [to_numpy(text) for text in scores.logits], transitions
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[Spans]) -> None:
+        """Write predicted entities to docs.
+
+        docs (Iterable[Doc]): The docs.
+        predictions (List[Spans]): What `predict` gave for them.
+
+        DOCS: https://spacy.io/api/entityrecognizer#set_annotations
+        """
+        for doc, found in zip(docs, predictions, strict=True):
+            if self.cfg["annotate"] in ("spans", "both"):
+                write_spans(doc, self._make_spans(doc, found), found.scores, self.key)
+            if self.cfg["annotate"] in ("ents", "both"):
+                write_ents(doc, self._make_spans(doc, found), self.cfg["on_existing_ents"])
+
+    def _make_spans(self, doc: Doc, found: Spans) -> list[Span]:
+        labels = (self.labels[index] for index in found.labels)
+        return make_spans(doc, found.starts, found.ends, labels, found.scores)
+
+    def _thresholds(self) -> np.ndarray:
+        threshold = self.cfg["threshold"]
+        unknown = sorted({*threshold} - {*self.labels}) if isinstance(threshold, dict) else []
+        if unknown:
+            self._warn(
+                "L2N-W24",
+                f"the setting 'threshold' names {', '.join(unknown)}, but the component's labels "
+                f"are {', '.join(self.labels)}: that threshold acts on nothing.",
+            )
+        return per_label(threshold, self.labels, default=0.0)
+
+    # Training ---------------------------------------------------------------------------------
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: list[str] | None = None,
+    ) -> None:
+        """Prepare for training: labels, the head's sizes; a frozen LLM reads the corpus here, once.
+
+        get_examples (Callable[[], Iterable[Example]]): Gives the training data.
+        nlp (Optional[Language]): The pipeline.
+        labels (Optional[List[str]]): The labels; None = those of the data, and those that a
+            checkpoint brings. `spacy init labels` makes a file of them.
+        RAISES: TypeError if `get_examples` is not what is described above; ValueError if there are
+            no labels, or if gold labels are missing from those that are given.
+
+        DOCS: https://spacy.io/api/entityrecognizer#initialize
+        """
+        validate_get_examples(get_examples, "TokenTagger.initialize")
+        self._warned.clear()
+        golds = [read_gold(example, self.key) for example in get_examples()]
+        if self.model.has_dim("nO"):
+            self.model.set_dim("nO", None, force=True)  # type: ignore[arg-type]
+        self._adopt_tags()
+        if labels is None:
+            labels = sorted({label for gold in golds for _, _, label in gold.spans})
+        for label in labels:
+            self.add_label(label)
+        self._require_labels()
+        self._require_known_labels(golds)
+        self._thresholds()  # says so if it names labels that there are not
+        self._report_lost(golds)
+        self._report_score_weights(nlp)
+        sample, unseen = self._read_corpus(get_examples)
+        if unseen:
+            self._warn(
+                "L2N-W22",
+                f"{unseen} of {sum(len(gold.spans) for gold in golds)} gold spans of the training "
+                f"data begin or end with a token that no piece of the LLM's tokenizer touches, and "
+                f"can only be learnt without it.",
+            )
+        # From here on the head belongs to this LLM, whichever one it may have known before.
+        for shim in self._llm_shims():
+            shim.record()
+        if not self.model.has_dim("nO"):
+            self.model.set_dim("nO", len(self.labels), force=True)
+        self.model.initialize(X=sample)
+        self._report_untrained_crf(self.loss)
+
+    def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> tuple[list[Doc], int]:
+        """Let a frozen LLM read all texts, as far as they can be remembered.
+
+        RETURNS (Tuple[List[Doc], int]): A sample of docs; how many gold spans have no state at one
+            of their edges.
+        """
+        sample: list[Doc] = []
+        sampled = unseen = 0
+        stream = iter(get_examples())
+        while examples := list(islice(stream, _READ_DOCS)):
+            states = self._read_ahead([example.predicted for example in examples])
+            unseen += count_unseen(examples, states, self.key)
+            for example in examples:
+                if sampled < _SAMPLE_TOKENS:
+                    sample.append(example.predicted)
+                    sampled += len(example.predicted)
+        self._log_summaries()
+        return sample, unseen
+
+    def get_loss(self, examples: Iterable[Example], scores: TagScores) -> tuple[float, TagScores]:
+        """The loss of a batch and its gradient.
+
+        examples (Iterable[Example]): The batch.
+        scores (TagScores): What the model gave for the predicted docs.
+        RETURNS (Tuple[float, TagScores]): Loss and gradient. Words that are not annotated do not
+            count; a CRF sums over their possible tags.
+        RAISES: ValueError for gold labels that the component does not have.
+
+        DOCS: https://spacy.io/api/entityrecognizer#get_loss
+        """
+        examples = list(examples)
+        validate_examples(examples, "TokenTagger.get_loss")
+        tag_set = self.tag_set
+        golds = [read_gold(example, self.key) for example in examples]
+        self._require_known_labels(golds)
+        allowed = [
+            allowed_tags(gold, np.asarray(words), tag_set)
+            for gold, words in zip(golds, scores.words, strict=True)
+        ]
+        tag_labels = [label or "O" for _, label in tag_set.parts]
+        loss, d_logits, d_transitions = self.loss(
+            scores.logits, allowed, scores.transitions, tag_labels
+        )
+        return loss, TagScores(d_logits, scores.words, d_transitions)
+
+
+def _no_spans() -> Spans:
+    whole = np.zeros(0, dtype=np.int32)
+    return Spans(whole, whole, whole, np.zeros(0, dtype=np.float32))
+
+
+@Language.factory(
+    "llm2ner_tagger",
+    assigns=["doc.ents", "doc.spans", "token.ent_iob", "token.ent_type"],
+    default_config={
+        "model": DEFAULT_MODEL,
+        "loss": {"@misc": "spacy_llm2ner.CompoundTagLoss.v1"},
+        "spans_key": DEFAULT_SPANS_KEY,
+        "annotate": "ents",
+        "threshold": 0.0,
+        "decoding": "viterbi",
+        "on_existing_ents": "keep",
+        "bundle_llm": False,
+        "scorer": {"@scorers": "spacy_llm2ner.span_recognizer_scorer.v1"},
+    },
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
+)
+def make_token_tagger(
+    nlp: Language,
+    name: str,
+    model: Model,
+    loss: TagLoss,
+    spans_key: str,
+    annotate: Literal["spans", "ents", "both"],
+    threshold: float | dict[str, float],
+    decoding: Literal["viterbi", "argmax"],
+    on_existing_ents: Literal["keep", "replace", "merge"],
+    bundle_llm: bool,
+    scorer: Callable | None,
+) -> TokenTagger:
+    """Make the component "llm2ner_tagger".
+
+    model (Model[List[Doc], TagScores]): docs -> tag scores, e.g. `spacy_llm2ner.TokenTagger.v1` or
+        `spacy_llm2ner.HFTokenClassifier.v1`.
+    loss (TagLoss): The training loss, e.g. `spacy_llm2ner.CompoundTagLoss.v1`.
+    spans_key (str): The key of `doc.spans` that is written if `annotate` says so. In training, gold
+        spans are looked for under this key, else in `doc.ents`.
+    annotate (str): What is written: "ents", "spans" or "both".
+    threshold (Union[float, Dict[str, float]]): The score from which an entity is written: one for
+        all labels, or one per label (0 for labels that are not named).
+    decoding (str): "viterbi": the best sequence that the tag scheme allows; "argmax": each word by
+        itself, as `transformers` does.
+    on_existing_ents (str): "keep" entities that are there, "replace" them all, or "merge": ours win
+        where they overlap.
+    bundle_llm (bool): Write a frozen LLM, cut, into the component's folder.
+    scorer (Optional[Callable]): The scoring method.
+    """
+    return TokenTagger(
+        nlp.vocab,
+        model,
+        name,
+        loss=loss,
+        spans_key=spans_key,
+        annotate=annotate,
+        threshold=threshold,
+        decoding=decoding,
+        on_existing_ents=on_existing_ents,
+        bundle_llm=bundle_llm,
+        scorer=scorer,
+    )

@@ -1,0 +1,168 @@
+"""Pieces of an answer -> tags of the words that were asked about."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from .matching import match_words
+from .parsing import Parsed, Piece, check_mode, parse
+
+RoundTrip = Callable[[list[str]], list[str]]
+
+
+@dataclass
+class Reading:
+    """What an answer says about the words that were asked about.
+
+    tags (List[str]): One per word.
+    matched (List[Optional[int]]): For each word its piece, None if the answer lacks the word.
+    pieces (List[Piece]): The pieces of the answer.
+    lost_words (int): Words that the answer lacks; they are O.
+    invented_words (int): Pieces that match no word.
+    unknown_labels, repairs (Counter): See `Parsed`.
+    truncated (bool): Whether the answer breaks off.
+    """
+
+    tags: list[str]
+    matched: list[int | None]
+    pieces: list[Piece] = field(default_factory=list)
+    lost_words: int = 0
+    invented_words: int = 0
+    unknown_labels: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
+    truncated: bool = False
+
+
+def read_answer(
+    text: str,
+    words: Sequence[str],
+    labels: Sequence[str],
+    mode: str = "robust",
+    *,
+    round_trip: RoundTrip | None = None,
+) -> Reading:
+    """Read an answer about a sentence: parse and align in one.
+
+    text (str): Any text.
+    words (Sequence[str]): The words of the sentence.
+    labels (Sequence[str]): The labels that were asked for.
+    mode (str): "gner" or "robust".
+    round_trip (Optional[Callable]): Mode "gner" only: words -> words as the model's tokenizer gives
+        them back. The published evaluator compares these, lower-cased, with the answer's words.
+    RAISES: ValueError for another mode; nothing for any text.
+    """
+    parsed = parse(text, labels, mode, words=words)
+    return align_parsed(words, parsed, labels, mode, round_trip=round_trip)
+
+
+def align(
+    words: Sequence[str], pieces: Sequence[Piece], labels: Sequence[str], mode: str = "robust"
+) -> list[str]:
+    """The tags of words, from the pieces of an answer; O for words that the answer lacks.
+
+    words (Sequence[str]): The words of the sentence.
+    pieces (Sequence[Piece]): As `parse` gives them.
+    labels (Sequence[str]): The labels that were asked for; tags of others count as O.
+    mode (str): "gner" or "robust".
+    RAISES: ValueError for another mode.
+    """
+    return align_parsed(words, Parsed(list(pieces)), labels, mode).tags
+
+
+def align_parsed(
+    words: Sequence[str],
+    parsed: Parsed,
+    labels: Sequence[str],
+    mode: str = "robust",
+    *,
+    round_trip: RoundTrip | None = None,
+) -> Reading:
+    """As `align`, with everything that is known about the answer; arguments of `read_answer`."""
+    check_mode(mode)
+    pieces = parsed.pieces
+    written = [piece.word for piece in pieces]
+    repairs = Counter(parsed.repairs)
+    if mode == "gner":
+        matched = match_gner(words, written, round_trip)
+    else:
+        matching = match_words(words, written)
+        matched = matching.matched
+        repairs["misspelt_word"] += matching.misspelt
+    known = {"O", *(f"{prefix}-{label}" for label in labels for prefix in "BI")}
+    tags = ["O" if m is None or pieces[m].tag not in known else pieces[m].tag for m in matched]
+    found = sum(m is not None for m in matched)
+    return Reading(
+        tags=tags,
+        matched=matched,
+        pieces=pieces,
+        lost_words=len(words) - found,
+        invented_words=len(pieces) - found,
+        unknown_labels=parsed.unknown_labels,
+        repairs=+repairs,
+        truncated=parsed.truncated,
+    )
+
+
+def match_gner(
+    words: Sequence[str], written: Sequence[str], round_trip: RoundTrip | None = None
+) -> list[int | None]:
+    """Which written word each word is, as the published evaluator decides it.
+
+    All in lower case: equal lists; else, if the written words are some of the words in order, the
+    leftmost of each; else a longest common subsequence (see `_lcs`).
+
+    RETURNS (List[Optional[int]]): For each word a place in `written`, or None.
+    """
+    asked = [word.lower() for word in words]
+    written = [word.lower() for word in written]
+    if round_trip is not None:
+        asked = round_trip(asked)
+    if asked == written:
+        return list(range(len(asked)))
+    return _leftmost(asked, written) or _lcs(asked, written)
+
+
+def _leftmost(words: Sequence[str], written: Sequence[str]) -> list[int | None] | None:
+    matched: list[int | None] = [None] * len(words)
+    following = 0
+    for index, word in enumerate(words):
+        if following < len(written) and word == written[following]:
+            matched[index] = following
+            following += 1
+    return matched if following == len(written) else None
+
+
+def _lcs(words: Sequence[str], written: Sequence[str]) -> list[int | None]:
+    """A longest common subsequence as a longest increasing one, by patience sorting.
+
+    Which of several it is follows from the order: written places of a word come from right to left,
+    each goes on the first pile whose top is not smaller, and remembers the top of the pile before.
+    """
+    places: dict[str, list[int]] = defaultdict(list)
+    for place in range(len(written) - 1, -1, -1):
+        places[written[place]].append(place)
+    tops: list[int] = []  # the written places on top of the piles
+    cards: list[int] = []  # the cards on top, as indices of the lists below
+    card_word: list[int] = []
+    card_place: list[int] = []
+    card_before: list[int] = []
+    for index, word in enumerate(words):
+        for place in places.get(word, ()):
+            pile = bisect_left(tops, place)
+            card_word.append(index)
+            card_place.append(place)
+            card_before.append(cards[pile - 1] if pile else -1)
+            if pile == len(tops):
+                tops.append(place)
+                cards.append(len(card_word) - 1)
+            else:
+                tops[pile], cards[pile] = place, len(card_word) - 1
+    matched: list[int | None] = [None] * len(words)
+    card = cards[-1] if cards else -1
+    while card >= 0:
+        matched[card_word[card]] = card_place[card]
+        card = card_before[card]
+    return matched

@@ -1,0 +1,132 @@
+"""Two ways to count entities, which are never to be confused.
+
+`gner_string`: the metric of GNER and UniversalNER. An entity is a pair of normalised strings (text,
+label), a sentence's entities are a set, so that position and repetition do not count. Micro over
+the sentences of a corpus; over corpora the unweighted mean.
+
+`entity_position`: exact start, end and label of each mention, as everywhere else.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .spans import TagSpan, tags_to_spans
+
+GNER_STRING = "gner_string"
+ENTITY_POSITION = "entity_position"
+
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+# GNER guards its divisions so; kept, since published figures are made with it.
+_TINY = 1e-10
+
+
+@dataclass(frozen=True)
+class Score:
+    """Counts of one corpus under one metric, and what follows from them.
+
+    metric (str): `gner_string` or `entity_position`.
+    correct, predicted, gold (int): Entities.
+    """
+
+    metric: str
+    correct: int
+    predicted: int
+    gold: int
+
+    @property
+    def precision(self) -> float:
+        """Share of the predicted entities that are right."""
+        return self.correct / (self.predicted + _TINY)
+
+    @property
+    def recall(self) -> float:
+        """Share of the gold entities that are found."""
+        return self.correct / (self.gold + _TINY)
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of the two."""
+        p, r = self.precision, self.recall
+        return 2 * p * r / (p + r + _TINY)
+
+    def named(self) -> dict[str, float]:
+        """The figures under names that say which metric made them: `gner_string_f` ..."""
+        return {
+            f"{self.metric}_p": self.precision,
+            f"{self.metric}_r": self.recall,
+            f"{self.metric}_f": self.f1,
+        }
+
+
+def normalise(text: str) -> str:
+    """Lower case, without punctuation, without "a", "an", "the", blanks squeezed."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+def string_entities(words: Sequence[str], spans: Iterable[TagSpan]) -> set[tuple[str, str]]:
+    """A sentence's entities as GNER counts them: a set of normalised (text, label)."""
+    return {
+        (normalise(" ".join(words[start:end])), normalise(label)) for start, end, label in spans
+    }
+
+
+def score_strings(
+    sentences: Iterable[tuple[Sequence[str], Iterable[TagSpan], Iterable[TagSpan]]],
+) -> Score:
+    """GNER's metric over a corpus.
+
+    sentences (Iterable): (words, gold spans, predicted spans) of each.
+    RETURNS (Score): Micro counts.
+    """
+    correct = predicted = gold = 0
+    for words, gold_spans, found_spans in sentences:
+        wanted, found = string_entities(words, gold_spans), string_entities(words, found_spans)
+        correct += len(wanted & found)
+        predicted += len(found)
+        gold += len(wanted)
+    return Score(GNER_STRING, correct, predicted, gold)
+
+
+def score_positions(
+    sentences: Iterable[tuple[Sequence[str], Iterable[TagSpan], Iterable[TagSpan]]],
+) -> Score:
+    """Exact start, end and label over a corpus; arguments and result as of `score_strings`."""
+    correct = predicted = gold = 0
+    for _, gold_spans, found_spans in sentences:
+        wanted, found = set(gold_spans), set(found_spans)
+        correct += len(wanted & found)
+        predicted += len(found)
+        gold += len(wanted)
+    return Score(ENTITY_POSITION, correct, predicted, gold)
+
+
+def score_tags(
+    sentences: Iterable[tuple[Sequence[str], Sequence[str], Sequence[str]]],
+) -> dict[str, Score]:
+    """Both metrics, from tags, which are read by the rule "gner".
+
+    sentences (Iterable): (words, gold tags, predicted tags) of each.
+    RETURNS (Dict[str, Score]): By the metric's name.
+    """
+    read = [(words, tags_to_spans(gold), tags_to_spans(found)) for words, gold, found in sentences]
+    return {GNER_STRING: score_strings(read), ENTITY_POSITION: score_positions(read)}
+
+
+def average_f1(corpora: Mapping[str, Score]) -> float:
+    """The unweighted mean of F1 over corpora, as GNER reports its 7 zero-shot sets.
+
+    corpora (Mapping[str, Score]): The score of each corpus, all under one metric.
+    RAISES: ValueError without corpora, or if their metrics differ.
+    """
+    metrics = {score.metric for score in corpora.values()}
+    if len(metrics) != 1:
+        raise ValueError(
+            f"llm2ner: a mean of F1 is taken over one metric and at least one corpus; given are "
+            f"{len(corpora)} corpora under {', '.join(sorted(metrics)) or 'no metric'}."
+        )
+    return sum(score.f1 for score in corpora.values()) / len(corpora)

@@ -1,0 +1,142 @@
+"""Model cards: complete, valid meta data, figures from the metrics, nothing left to fill in."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import spacy
+import yaml
+
+from spacy_llm2ner.hub.card import make_card
+from spacy_llm2ner.hub.facts import base_model
+from tests.architectures.test_tommer import make
+from tests.architectures.test_tommer import published as published  # a fixture
+from tests.pipeline.sample import examples
+
+# What templates of cards leave behind.
+PLACEHOLDER = re.compile(
+    r"\{\{|\}\}|\[more information|\bTODO\b|\bTBD\b|\bFIXME\b|<[a-z_ ]+>|\bNone\b|\bnull\b",
+    re.IGNORECASE,
+)
+SCORES = {
+    "ents_p": 0.9123, "ents_r": 0.8, "ents_f": 0.8525,
+    "ents_per_type": {
+        "PER": {"p": 1.0, "r": 0.5, "f": 0.6667}, "LOC": {"p": 0.5, "r": 1, "f": 0.6667},
+    },
+}  # fmt: skip
+
+
+def parse(card: str) -> tuple[dict, str]:
+    _, meta, body = card.split("---\n", 2)
+    return yaml.safe_load(meta), body
+
+
+def prose(body: str) -> str:
+    """Without code and settings, where `null` is a value."""
+    return re.sub(r"```.*?```|`[^`]*`", "", body, flags=re.DOTALL)
+
+
+def test_the_meta_data_is_what_the_hub_reads(trained):
+    meta, _ = parse(make_card(trained, metrics=SCORES, dataset="my data", license="Apache-2.0"))
+    assert meta["library_name"] == "spacy"
+    assert meta["pipeline_tag"] == "token-classification"
+    assert meta["license"] == "apache-2.0"
+    assert meta["language"] == ["en"]
+    assert meta["base_model"] == ["tiny-llama"]
+    assert {"spacy", "named-entity-recognition"} <= set(meta["tags"])
+    (index,) = meta["model-index"]
+    (result,) = index["results"]
+    assert result["dataset"]["name"] == "my data"
+    assert {m["type"]: m["value"] for m in result["metrics"]} == {
+        "precision": 0.9123, "recall": 0.8, "f1": 0.8525,
+    }  # fmt: skip
+
+
+def test_the_body_says_everything_and_leaves_nothing_open(trained):
+    card = make_card(trained, metrics=SCORES, dataset="my data", title='Quotes "and" colons: yes')
+    meta, body = parse(card)
+    assert meta["model_name"] == 'Quotes "and" colons: yes'
+    for heading in ("Model details", "Usage", "Training procedure", "Evaluation", "Limitations",
+                    "Citation", "License"):  # fmt: skip
+        assert f"\n## {heading}\n" in body
+    assert not PLACEHOLDER.search(prose(body)), PLACEHOLDER.search(prose(body))
+    assert "| all | 91.23 | 80.00 | 85.25 |" in body
+    assert "| PER | 100.00 | 50.00 | 66.67 |" in body
+    shim = trained.get_pipe("llm2ner").model.get_ref("head").shims[0]
+    count = sum(p.numel() for p in shim.module.parameters())
+    assert f"{count:,} parameters" in body
+    identity = trained.get_pipe("llm2ner").model.get_ref("llm").shims[0].llm.identity
+    assert identity["model"] in body
+
+
+def test_scores_of_the_training_are_used_if_no_others_are_given(trained):
+    trained.meta["performance"] = SCORES
+    _, body = parse(make_card(trained))
+    assert "on the development data of its training" in body
+    assert "| all | 91.23 |" in body
+
+
+def test_without_scores_the_card_says_so(trained):
+    trained.meta["performance"] = {}
+    meta, body = parse(make_card(trained))
+    assert "model-index" not in meta
+    assert "No scores are stored" in body
+    assert meta["license"] == "unknown"
+
+
+def test_the_usage_of_the_card_runs(trained, tmp_path, capsys, monkeypatch):
+    trained.to_disk(tmp_path)
+    _, body = parse(make_card(trained, metrics=SCORES))
+    (code,) = re.findall(r"```python\n(.*?)```", body, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    doc = trained("Ada Lovelace met Charles Babbage in London.")
+    assert capsys.readouterr().out.split() == [
+        *(word for ent in doc.ents for word in f"{ent.text} {ent.label_} {ent._.score}".split()),
+        *str(doc.spans["sc"]).split(),
+    ]
+
+
+def test_a_tommer_head_is_called_one(published, tiny_llm):
+    meta, body = parse(make_card(make(tiny_llm, source=str(published))))
+    assert "tommer" in meta["tags"]
+    assert "starts from the published ToMMeR head" in body
+    assert "`MENTION`" in body
+    assert "The text is read once" in body
+
+
+def test_a_pipeline_without_a_head_is_a_clear_error():
+    with pytest.raises(ValueError, match="the pipeline has none"):
+        make_card(spacy.blank("en"))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("org/model", "org/model"),
+        ("assets/llm/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("/models/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("/models/tiny.gguf", "tiny"),
+        ("./org/model", "model"),
+    ],
+)
+def test_names_of_base_models(name, expected):
+    assert base_model(name) == expected
+
+
+def test_the_command_writes_the_card(trained, tmp_path):
+    from spacy_llm2ner.cli.card import write_card
+
+    trained.to_disk(tmp_path / "model")
+    (tmp_path / "scores.json").write_text(json.dumps(SCORES))
+    path = write_card(tmp_path / "model", metrics=tmp_path / "scores.json", dataset="my data")
+    assert path == tmp_path / "model" / "README.md"
+    assert "| all | 91.23 |" in path.read_text(encoding="utf8")
+    other = write_card(tmp_path / "model", tmp_path / "cards" / "one.md")
+    assert other.is_file()
+    (tmp_path / "scores.json").write_text("[1]")
+    with pytest.raises(ValueError, match="holds no scores"):
+        write_card(tmp_path / "model", metrics=tmp_path / "scores.json")
+    assert spacy.load(tmp_path / "model").evaluate(examples(trained))["ents_f"] > 0.9

@@ -1,0 +1,166 @@
+"""Heads that come trained: how they are stored, loaded, kept and checked; and the shipped one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spacy
+
+from spacy_llm2ner.pipeline import pretrained_head
+from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META, WEIGHTS, save_pretrained_head
+from tests.pipeline.sample import examples, train
+from tests.tiny import TEXTS, llm_config, make_nlp, pipe_config, save_tiny_llama
+
+SHIPPED = FOLDER / "mentions"
+HEAD = pipe_config(Path("x"))["model"]["head"]
+
+
+@pytest.fixture
+def shelf(trained, tmp_path, monkeypatch) -> Path:
+    """A shelf with one head: that of the trained pipeline."""
+    pipe = trained.get_pipe("llm2ner")
+    save_pretrained_head(tmp_path / "shelf" / "tiny", pipe.model, HEAD, list(pipe.labels))
+    monkeypatch.setattr(pretrained_head, "FOLDER", tmp_path / "shelf")
+    return tmp_path / "shelf" / "tiny"
+
+
+def with_head(llm: Path, name: str = "tiny", **cfg) -> spacy.language.Language:
+    nlp = spacy.blank("en")
+    config = {"pretrained": name, "model": {"llm": llm_config(llm)}, **cfg}
+    nlp.add_pipe("llm2ner", config=config)
+    return nlp
+
+
+def test_it_finds_what_it_was_trained_to_find(shelf, trained, tiny_llm):
+    nlp = with_head(tiny_llm)
+    assert nlp.get_pipe("llm2ner").labels == trained.get_pipe("llm2ner").labels
+    texts = [eg.text for eg in examples(trained)]
+    for a, b in zip(nlp.pipe(texts), trained.pipe(texts), strict=True):
+        assert [(e.text, e.label_) for e in a.ents] == [(e.text, e.label_) for e in b.ents]
+    docs = [nlp.make_doc(text) for text in TEXTS]
+    models = [n.get_pipe("llm2ner").model for n in (nlp, trained)]
+    for a, b in zip(*(model.predict(docs) for model in models), strict=True):
+        np.testing.assert_allclose(a, b, atol=0.05)  # weights are float16
+
+
+def test_only_small_tensors_lie_on_the_shelf(shelf):
+    from safetensors.torch import load_file
+
+    assert sorted(path.name for path in shelf.iterdir()) == [WEIGHTS, META]
+    assert {str(value.dtype) for value in load_file(shelf / WEIGHTS).values()} == {"torch.float16"}
+
+
+def test_a_pipeline_with_it_goes_to_disk_and_back(shelf, tiny_llm, tmp_path):
+    nlp = with_head(tiny_llm, threshold=0.3)
+    before = [[e.text for e in doc.ents] for doc in nlp.pipe(TEXTS)]
+    nlp.to_disk(tmp_path / "model")
+    loaded = spacy.load(tmp_path / "model")
+    assert [[e.text for e in doc.ents] for doc in loaded.pipe(TEXTS)] == before
+    assert loaded.get_pipe("llm2ner").cfg["threshold"] == 0.3
+
+
+def test_another_llm_is_refused(shelf, tmp_path):
+    other = save_tiny_llama(tmp_path / "other", n_blocks=5)
+    with pytest.raises(ValueError, match="trained on the states of another LLM"):
+        with_head(other)("Ada Lovelace")
+
+
+def test_another_copy_of_its_llm_is_a_warning(shelf, tmp_path):
+    """Say the hub's weights, where the head was trained on those of a 4-bit file."""
+    copy = save_tiny_llama(tmp_path / "copy", seed=3)
+    nlp = with_head(copy)
+    with pytest.warns(UserWarning, match=r"\[L2N-W03\].*another copy of it \(model: "):
+        nlp("Ada Lovelace")
+    nlp.to_disk(tmp_path / "model")
+    loaded = spacy.load(tmp_path / "model")
+    with pytest.warns(UserWarning, match=r"\[L2N-W03\]"):
+        loaded("Ada Lovelace")
+
+
+def test_once_trained_on_a_copy_the_head_belongs_to_it(shelf, tiny_llm, tmp_path):
+    nlp = with_head(save_tiny_llama(tmp_path / "copy", seed=3))
+    nlp.initialize(lambda: examples(nlp))
+    nlp.to_disk(tmp_path / "model")
+    name = {"components.llm2ner.model.llm.name": str(tiny_llm)}
+    with pytest.raises(ValueError, match="trained on the states of another LLM"):
+        spacy.load(tmp_path / "model", config=name)("Ada Lovelace")
+
+
+def test_initialize_keeps_what_it_has_learnt_and_labels_can_be_added(shelf, tiny_llm):
+    nlp = with_head(tiny_llm)
+    data = examples(nlp)
+    nlp.initialize(lambda: data)
+    assert nlp.evaluate(data)["ents_f"] > 0.9
+    more = [*data]
+    for example in more:
+        ents = [
+            spacy.tokens.Span(e.doc, e.start, e.end, label="NEW") for e in example.reference.ents
+        ]
+        example.reference.set_ents(ents)
+    nlp.initialize(lambda: more)
+    assert nlp.get_pipe("llm2ner").labels == ("LOC", "ORG", "PER", "NEW")
+    assert {e.label_ for doc in nlp.pipe(TEXTS) for e in doc.spans["sc"]} <= {"LOC", "ORG", "PER"}
+    train(nlp, more)
+    scores = nlp.evaluate(more)["ents_per_type"]
+    assert scores["NEW"]["r"] > 0.8
+
+
+def test_initialize_without_data_keeps_it_too(shelf, tiny_llm):
+    nlp = with_head(tiny_llm)
+    nlp.initialize()
+    assert any(doc.ents for doc in nlp.pipe(eg.text for eg in examples(nlp)))
+
+
+def test_a_name_that_is_not_there_is_a_clear_error(shelf, tiny_llm):
+    with pytest.raises(ValueError, match=r"'pretrained' is 'nothing'; the heads .* are tiny"):
+        with_head(tiny_llm, "nothing")
+
+
+def test_another_model_than_the_heads_is_a_clear_error(shelf, tiny_llm):
+    from tests.architectures.test_tommer import tommer_config
+
+    nlp = spacy.blank("en")
+    with pytest.raises(ValueError, match=r"must be spacy_llm2ner.SpanRecognizer.v1, not 'tommer'"):
+        nlp.add_pipe("llm2ner", config={"pretrained": "tiny", "model": tommer_config(tiny_llm)})
+
+
+# The head that is shipped ------------------------------------------------------------------
+
+shipped = pytest.mark.skipif(
+    not (SHIPPED / WEIGHTS).is_file(),
+    reason="no head lies in spacy_llm2ner/pretrained: scripts/train_mentions.py makes it",
+)
+
+
+@shipped
+def test_the_shipped_head_is_small_and_has_a_card():
+    assert (SHIPPED / WEIGHTS).stat().st_size < 2_000_000
+    meta = json.loads((SHIPPED / META).read_text(encoding="utf8"))
+    assert meta["labels"] == ["MENTION"]
+    card = (SHIPPED / "README.md").read_text(encoding="utf8")
+    for word in ("WNUT", "LitBank", "CC-BY-4.0", "CoNLL-2003"):
+        assert word in card
+
+
+@shipped
+def test_the_shipped_head_needs_no_settings_but_the_llm(default_llm):
+    nlp = spacy.blank("en")
+    nlp.add_pipe(
+        "llm2ner",
+        config={"pretrained": "mentions", "model": {"llm": {"name": str(default_llm)}}},
+    )
+    doc = nlp("Angela Merkel met Emmanuel Macron in Brussels on Tuesday, Reuters reported.")
+    found = {ent.text for ent in doc.ents}
+    assert {"Angela Merkel", "Emmanuel Macron", "Brussels"} <= found
+    assert {ent.label_ for ent in doc.ents} == {"MENTION"}
+    assert not found & {"met", "on", "reported", "."}
+
+
+@shipped
+def test_the_shipped_head_refuses_another_llm(tiny_llm):
+    nlp = make_nlp(tiny_llm, pretrained="mentions")
+    with pytest.raises(ValueError, match="trained on the states of another LLM"):
+        nlp("Ada Lovelace")
