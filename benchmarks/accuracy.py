@@ -147,7 +147,7 @@ def run(corpus: str, system: str, seed: int, args: argparse.Namespace, size: int
         "checkpoint_bytes": sum(f.stat().st_size for f in model.rglob("*") if f.is_file()),
         "dev": evaluate(nlp, examples_of(setting, args.data, "dev", nlp), setting.nested),
         "test": evaluate(nlp, examples_of(setting, args.data, "test", nlp), setting.nested),
-        "config": config,
+        "config": config.replace(f"{CACHE.parents[1]}/", ""),
     }
     finished.write_text(json.dumps(result, indent=2), encoding="utf8")
     return with_tuned_thresholds(result, setting, args.data, output)
