@@ -34,6 +34,7 @@ from spacy_llm2ner.pipeline.calibrate import (
     apply_calibration,
     calibrate_pipe,
 )
+from spacy_llm2ner.shims import HeadShim
 
 CACHE = Path(__file__).parent / ".cache"
 
@@ -107,6 +108,18 @@ def remembering(nlp) -> str | None:
     return fingerprint
 
 
+def head_parameters(nlp) -> int:
+    """What is trained: the numbers in the torch modules and Thinc layers of a pipeline."""
+    count = 0
+    for _, pipe in nlp.pipeline:
+        for node in pipe.model.walk():
+            count += sum(node.get_param(name).size for name in node.param_names)
+            for shim in node.shims:
+                if isinstance(shim, HeadShim):
+                    count += sum(value.numel() for value in shim.module.parameters())
+    return count
+
+
 def train_lengths(setting: Corpus, data: Path, size: int) -> list[int]:
     examples = examples_of(setting, data, "train", spacy.blank("en"))
     return [len(example.reference) for example in examples[: size or None]]
@@ -126,6 +139,9 @@ def run(corpus: str, system: str, seed: int, args: argparse.Namespace, size: int
     finished = output / "result.json"
     if finished.is_file():
         result = json.loads(finished.read_text(encoding="utf8"))
+        if "parameters" not in result:
+            result["parameters"] = head_parameters(spacy.load(output / "model-best"))
+            finished.write_text(json.dumps(result, indent=2), encoding="utf8")
         return with_tuned_thresholds(result, setting, args.data, output)
     output.mkdir(parents=True, exist_ok=True)
     path = output / "config.cfg"
@@ -144,6 +160,7 @@ def run(corpus: str, system: str, seed: int, args: argparse.Namespace, size: int
         "train_size": size or None,
         "train_seconds": train_seconds,
         "fingerprint": fingerprint,
+        "parameters": head_parameters(nlp),
         "checkpoint_bytes": sum(f.stat().st_size for f in model.rglob("*") if f.is_file()),
         "dev": evaluate(nlp, examples_of(setting, args.data, "dev", nlp), setting.nested),
         "test": evaluate(nlp, examples_of(setting, args.data, "test", nlp), setting.nested),
@@ -156,7 +173,7 @@ def run(corpus: str, system: str, seed: int, args: argparse.Namespace, size: int
 def with_tuned_thresholds(result: dict, setting: Corpus, data: Path, output: Path) -> dict:
     """Add what `llm2ner calibrate` with its defaults, on the dev data, does to the test score."""
     kept = output / "calibrated.json"
-    if result["system"] != "spancat" and not kept.is_file():
+    if result["system"] not in ("spancat", "probe") and not kept.is_file():
         nlp = spacy.load(output / "model-best")
         remembering(nlp)
         dev = examples_of(setting, data, "dev", nlp)
@@ -192,6 +209,7 @@ def row(runs: list[dict]) -> tuple[str, ...]:
         mean_and_range([r["tuned"]["test"]["f"] for r in runs]) if first["tuned"] else "-",
         f"{statistics.mean(r['train_seconds'] for r in runs):.0f}",
         f"{statistics.mean(r['test']['seconds'] for r in runs):.1f}",
+        f"{first['parameters']:,}",
         f"{first['checkpoint_bytes'] / 1e6:.1f}",
     )
 
@@ -203,6 +221,7 @@ HEADER = (
         "test F1, thresholds from dev",
         "train s",
         "predict s",
+        "head parameters",
         "checkpoint MB",
     ),
 )

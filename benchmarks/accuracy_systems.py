@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import accuracy_matching  # noqa: F401  registers an architecture
 import accuracy_spancat
 from accuracy_corpora import Corpus
 from thinc.api import Config
@@ -25,9 +26,13 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "accurate-smoothing": {"components.llm2ner.loss": {"label_smoothing": 0.02}},
     "accurate-averages": {"training.optimizer": {"use_averages": True}},
 }
-SYSTEMS = (*PRESETS, *VARIANTS, "spancat")
+# Heads to compare with, on the states of "accurate".
+OTHERS = ("probe", "tommer", "spancat")
+SYSTEMS = (*PRESETS, *VARIANTS, *OTHERS)
 # A step sees about so many tokens, and at most so many docs.
 STEP_TOKENS, STEP_DOCS = 480, 32
+# The dev data are looked at so often, at most.
+EVALUATIONS = 10
 
 
 def config_for(
@@ -53,7 +58,12 @@ def config_for(
     _fit_schedule(config, train_docs)
     if system == "spancat":
         _with_spancat(config, corpus)
-    elif system not in (*PRESETS, *VARIANTS):
+    elif system == "probe":
+        _with_probe(config)
+    elif system == "tommer":
+        head = {"@architectures": "benchmarks.TokenMatching.v1"}
+        config["components"]["llm2ner"]["model"]["head"] = head
+    elif system not in SYSTEMS:
         raise ValueError(f"no system '{system}': there are {', '.join(SYSTEMS)}")
     return config.to_str(interpolate=False)
 
@@ -67,19 +77,30 @@ def _update(config: Config, values: dict[str, dict[str, Any]]) -> None:
 
 
 def _fit_schedule(config: Config, train_docs: list[int]) -> None:
-    """Steps of about the same number of tokens, whatever a doc is; evaluate once per epoch."""
+    """Steps of about the same number of tokens, whatever a doc is."""
     training = config["training"]
     per_step = max(1, min(STEP_DOCS, round(STEP_TOKENS * len(train_docs) / sum(train_docs))))
     # A few docs need more epochs until the head has seen enough steps.
     epochs = max(training["max_epochs"], round(1000 * per_step / len(train_docs)))
     per_epoch = -(-len(train_docs) // per_step)
-    training["max_epochs"] = epochs
-    training["eval_frequency"] = per_epoch
-    training["batcher"]["size"] = per_step
     total = epochs * per_epoch
+    training["max_epochs"] = epochs
+    # Once per epoch, but with a few docs an epoch is a moment and the dev data are many.
+    training["eval_frequency"] = max(per_epoch, -(-total // EVALUATIONS))
+    training["batcher"]["size"] = per_step
     training["optimizer"]["learn_rate"].update(
         total_steps=total, warmup_steps=min(200, max(1, total // 10))
     )
+
+
+def _with_probe(config: Config) -> None:
+    """A linear layer and a softmax over BIO tags."""
+    llm = config["components"].pop("llm2ner")["model"]["llm"]
+    head = {"@architectures": "spacy_llm2ner.LinearTagger.v1", "scheme": "BIO", "encoder": "none"}
+    model = {"@architectures": "spacy_llm2ner.TokenTagger.v1", "llm": llm, "head": head}
+    config["components"]["llm2ner_tagger"] = {"factory": "llm2ner_tagger", "model": model}
+    config["nlp"]["pipeline"] = ["llm2ner_tagger"]
+    config["initialize"]["components"] = {}
 
 
 def _with_spancat(config: Config, corpus: Corpus) -> None:
