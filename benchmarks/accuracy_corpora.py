@@ -22,7 +22,7 @@ class Corpus:
     states (str): Corpora with the same word here share a store.
     sentences_per_doc (int): 1: sentence by sentence; 0: documents as a whole; n: up to n sentences.
     nested (bool): Whether spans may lie within each other.
-    max_span_tokens (int): What covers the training data's spans, or most of them.
+    max_span_tokens (int): For spancat: what covers the training data's spans, or most of them.
     values (Dict): Other settings of the config, section -> setting -> value.
     """
 
@@ -63,7 +63,13 @@ CORPORA = {
     ),
     "wnut17": Corpus("Conll", "wnut17/{}.conll", "wnut17"),
     "litbank": Corpus(
-        "Jsonl", "litbank/{}.jsonl", "litbank", sentences_per_doc=10, nested=True, values=_NESTED
+        "Jsonl",
+        "litbank/{}.jsonl",
+        "litbank",
+        sentences_per_doc=10,
+        nested=True,
+        max_span_tokens=16,
+        values=_NESTED,
     ),
 }
 
