@@ -24,6 +24,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "accurate-384": {_HEAD: {"hidden_width": 384}},
     "accurate-dropout-0.5": {"training": {"dropout": 0.5}},
     "accurate-smoothing": {"components.llm2ner.loss": {"label_smoothing": 0.02}},
+    "accurate-positives": {"components.llm2ner.loss": {"positive_weight": 2.0}},
+    "accurate-from-mentions": {"components.llm2ner": {"pretrained": "mentions"}},
     "accurate-averages": {"training.optimizer": {"use_averages": True}},
 }
 # Heads to compare with, on the states of "accurate".
