@@ -151,8 +151,8 @@ def key_of(config: str, args: argparse.Namespace, seed: int) -> str:
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode("utf8")).hexdigest()[:12]
 
 
-def run(corpus: str, system: str, seed: int, args: argparse.Namespace, size: int) -> dict:
-    """Train and score one system; what is finished is not done again."""
+def run(corpus: str, system: str, seed: int, args: argparse.Namespace, size: int) -> dict | None:
+    """Train and score one system; what is finished is not done again, or nothing else is shown."""
     setting = CORPORA[corpus]
     lengths = train_lengths(setting, args.data, size)
     config = config_for(
@@ -166,6 +166,8 @@ def run(corpus: str, system: str, seed: int, args: argparse.Namespace, size: int
             result["parameters"] = head_parameters(spacy.load(output / "model-best"))
             finished.write_text(json.dumps(result, indent=2), encoding="utf8")
         return with_tuned_thresholds(result, setting, args.data, output)
+    if args.finished:
+        return None
     output.mkdir(parents=True, exist_ok=True)
     path = output / "config.cfg"
     path.write_text(config, encoding="utf8")
@@ -262,14 +264,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sizes", type=int, nargs="+", default=[0], help="training docs; 0: all")
     parser.add_argument("--dtype", default="float32", help="precision of the LLM")
+    parser.add_argument("--finished", action="store_true", help="only show what is finished")
     parser.add_argument("--name", default="", help="of the result's files, behind the corpus")
     args = parser.parse_args()
     rows, runs = [], []
     for system in args.systems:
         for size in args.sizes:
             found = [run(args.corpus, system, seed, args, size) for seed in args.seeds]
+            found = [result for result in found if result]
             runs += found
-            rows.append(row(found))
+            rows += [row(found)] if found else []
     name = f"accuracy-{args.corpus}" + (f"-{args.name}" if args.name else "")
     write(name, {"runs": runs}, markdown_table(HEADER, rows))
 
