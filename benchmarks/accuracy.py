@@ -1,7 +1,7 @@
 """Accuracy of the presets, and of other heads on the same frozen states.
 
 python benchmarks/accuracy.py --data FOLDER --corpus conll2003 --systems fast balanced accurate
-    [--seeds 0 1 2] [--dtype bfloat16] [--sizes 100 500 2000]
+    [--seeds 0 1 2] [--ensemble] [--dtype bfloat16] [--sizes 100 500 2000]
 
 FOLDER holds conll2003/, wnut17/ and litbank/. Each run is `spacy train` on a config that
 `llm2ner init-config --preset` makes; settings are chosen on dev, test is scored once per seed. What
@@ -36,6 +36,7 @@ from spacy_llm2ner.pipeline.calibrate import (
     apply_calibration,
     calibrate_pipe,
 )
+from spacy_llm2ner.pipeline.ensemble import join_heads
 from spacy_llm2ner.shims import HeadShim
 
 CACHE = Path(__file__).parent / ".cache"
@@ -151,52 +152,81 @@ def key_of(config: str, args: argparse.Namespace, seed: int) -> str:
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode("utf8")).hexdigest()[:12]
 
 
-def run(corpus: str, system: str, seed: int, args: argparse.Namespace, size: int) -> dict | None:
+def run(system: str, seed: int, args: argparse.Namespace, size: int) -> dict | None:
     """Train and score one system; what is finished is not done again, or nothing else is shown."""
-    setting = CORPORA[corpus]
+    setting = CORPORA[args.corpus]
     lengths = train_lengths(setting, args.data, size)
     config = config_for(
         system, setting, args.data, limit=size, dtype=args.dtype, train_docs=lengths
     )
-    output = CACHE / f"accuracy-{corpus}-{system}-{size}-{seed}-{key_of(config, args, seed)}"
+    name = f"accuracy-{args.corpus}-{system}-{size}-{seed}"
+    output = CACHE / f"{name}-{key_of(config, args, seed)}"
     finished = output / "result.json"
-    if finished.is_file():
-        result = json.loads(finished.read_text(encoding="utf8"))
-        if "parameters" not in result:
-            result["parameters"] = head_parameters(spacy.load(output / "model-best"))
-            finished.write_text(json.dumps(result, indent=2), encoding="utf8")
-        return with_tuned_thresholds(result, setting, args.data, output)
-    if args.finished:
-        return None
-    output.mkdir(parents=True, exist_ok=True)
-    path = output / "config.cfg"
-    path.write_text(config, encoding="utf8")
-    overrides = {"system.seed": seed, "paths.store": str(CACHE / f"{setting.states}-states")}
-    started = time.perf_counter()
-    read_ahead(load_config(path, overrides, interpolate=True), setting, args.data, size)
-    read_seconds = time.perf_counter() - started
-    started = time.perf_counter()
-    train(path, output, overrides=overrides)
-    train_seconds = time.perf_counter() - started
-    nlp = spacy.load(output / "model-best")
-    fingerprint = remembering(nlp)
-    model = output / "model-best"
+    if not finished.is_file():
+        if args.finished:
+            return None
+        output.mkdir(parents=True, exist_ok=True)
+        path = output / "config.cfg"
+        path.write_text(config, encoding="utf8")
+        overrides = {"system.seed": seed, "paths.store": str(CACHE / f"{setting.states}-states")}
+        started = time.perf_counter()
+        read_ahead(load_config(path, overrides, interpolate=True), setting, args.data, size)
+        read_seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        train(path, output, overrides=overrides)
+        times = {
+            "read_seconds": read_seconds,  # short if another system or seed has read the texts
+            "train_seconds": time.perf_counter() - started,
+        }
+        facts = {"config": config.replace(f"{CACHE.parents[1]}/", ""), **times}
+        measure(output, {"system": system, "seed": seed, "train_size": size or None, **facts}, args)
+    return {**finished_result(output, setting, args.data), "folder": str(output)}
+
+
+def run_ensemble(members: list[dict], args: argparse.Namespace) -> dict:
+    """Score the heads of several runs of one system as one, as `llm2ner ensemble` joins them."""
+    folders = [Path(member["folder"]) for member in members]
+    names = "-".join(folder.name.rsplit("-", 1)[1] for folder in folders)
+    key = hashlib.sha256(names.encode("utf8")).hexdigest()[:12]
+    output = CACHE / f"accuracy-{args.corpus}-{members[0]['system']}-ensemble-{key}"
+    if not (output / "result.json").is_file():
+        pipelines = [spacy.load(folder / "model-best") for folder in folders]
+        join_heads(pipelines, "llm2ner")
+        pipelines[0].to_disk(output / "model-best")
+        facts = {
+            "system": f"{members[0]['system']}, mean of {len(members)} heads",
+            "seed": [member["seed"] for member in members],
+            "train_size": members[0]["train_size"],
+            "train_seconds": sum(member["train_seconds"] for member in members),
+        }
+        measure(output, facts, args)
+    return finished_result(output, CORPORA[args.corpus], args.data)
+
+
+def measure(output: Path, facts: dict, args: argparse.Namespace) -> None:
+    """Score the pipeline in a run's folder, and write what is known of the run."""
+    setting, model = CORPORA[args.corpus], output / "model-best"
+    nlp = spacy.load(model)
     result = {
-        "corpus": corpus,
-        "system": system,
-        "seed": seed,
-        "train_size": size or None,
-        "read_seconds": read_seconds,  # short if another system or seed has read the texts
-        "train_seconds": train_seconds,
-        "fingerprint": fingerprint,
+        "corpus": args.corpus,
+        **facts,
+        "fingerprint": remembering(nlp),
         "parameters": head_parameters(nlp),
         "checkpoint_bytes": sum(f.stat().st_size for f in model.rglob("*") if f.is_file()),
         "dev": evaluate(nlp, examples_of(setting, args.data, "dev", nlp), setting.nested),
         "test": evaluate(nlp, examples_of(setting, args.data, "test", nlp), setting.nested),
-        "config": config.replace(f"{CACHE.parents[1]}/", ""),
     }
-    finished.write_text(json.dumps(result, indent=2), encoding="utf8")
-    return with_tuned_thresholds(result, setting, args.data, output)
+    (output / "result.json").write_text(json.dumps(result, indent=2), encoding="utf8")
+
+
+def finished_result(output: Path, setting: Corpus, data: Path) -> dict:
+    """What was measured, with the scores that `llm2ner calibrate` leads to."""
+    finished = output / "result.json"
+    result = json.loads(finished.read_text(encoding="utf8"))
+    if "parameters" not in result:
+        result["parameters"] = head_parameters(spacy.load(output / "model-best"))
+        finished.write_text(json.dumps(result, indent=2), encoding="utf8")
+    return with_tuned_thresholds(result, setting, data, output)
 
 
 def with_tuned_thresholds(result: dict, setting: Corpus, data: Path, output: Path) -> dict:
@@ -264,16 +294,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sizes", type=int, nargs="+", default=[0], help="training docs; 0: all")
     parser.add_argument("--dtype", default="float32", help="precision of the LLM")
+    parser.add_argument("--ensemble", action="store_true", help="the seeds' heads as one, too")
     parser.add_argument("--finished", action="store_true", help="only show what is finished")
     parser.add_argument("--name", default="", help="of the result's files, behind the corpus")
     args = parser.parse_args()
     rows, runs = [], []
     for system in args.systems:
         for size in args.sizes:
-            found = [run(args.corpus, system, seed, args, size) for seed in args.seeds]
-            found = [result for result in found if result]
+            each = [run(system, seed, args, size) for seed in args.seeds]
+            found = [result for result in each if result]
             runs += found
             rows += [row(found)] if found else []
+            if args.ensemble and len(found) > 1:
+                runs.append(run_ensemble(found, args))
+                rows.append(row(runs[-1:]))
+    for result in runs:
+        result.pop("folder", None)
     name = f"accuracy-{args.corpus}" + (f"-{args.name}" if args.name else "")
     write(name, {"runs": runs}, markdown_table(HEADER, rows))
 

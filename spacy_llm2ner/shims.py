@@ -159,6 +159,9 @@ class HeadShim(PyTorchShim):
         """Update the weights, if there are any yet, with the gradients that were collected."""
         if self._model is not None:
             super().finish_update(optimizer)
+            # thinc leaves zeros, with which momenta and weight decay would move a part of the
+            # module that the next pass does not use.
+            self._model.zero_grad(set_to_none=True)
 
     def copy(self) -> HeadShim:
         """An independent copy of the weights."""

@@ -24,6 +24,7 @@ def build_span_scorer(
     layers_as: Literal["mean", "features"] = "mean",
     max_span_tokens: int | None = None,
     dropout: float | None = None,
+    members: int = 1,
 ) -> Model[States, Bands]:
     """The typed span head (`spacy_llm2ner.SpanScorer.v1`): see `heads.span_scorer.SpanScorer`.
 
@@ -36,12 +37,16 @@ def build_span_scorer(
     max_span_tokens (Optional[int]): Longest span. null: what covers the training data's spans (up
         to a cap that the component states).
     dropout (Optional[float]): null: the `dropout` of [training] acts; a number is used instead.
+    members (int): Heads of this kind, whose mean counts. They train in turns: give them as many
+        times more epochs (see `heads.span_ensemble.SpanEnsemble`).
     RETURNS (Model[List[Floats3d], List[Floats3d]]): states -> logits (tokens, width, labels).
     RAISES: ValueError for a setting out of range.
     """
     from ..heads.layers import check_encoder
 
-    _check_least(1, hidden_width=hidden_width, rank=rank, max_span_tokens=max_span_tokens)
+    _check_least(
+        1, hidden_width=hidden_width, rank=rank, max_span_tokens=max_span_tokens, members=members
+    )
     _check_least(0, depth=depth)
     check_encoder(encoder, hidden_width)
     if layers_as not in ("mean", "features"):
@@ -62,7 +67,7 @@ def build_span_scorer(
         "layers_as": layers_as,
         "dropout": dropout or 0.0,
     }
-    build = partial(_make_span_scorer, settings)
+    build = partial(_make_span_scorer, settings, members)
     return torch_head("span_scorer", build, dropout=dropout, max_span_tokens=max_span_tokens)
 
 
@@ -75,7 +80,11 @@ def _check_least(least: int, **settings: int | None) -> None:
             )
 
 
-def _make_span_scorer(settings: Mapping[str, Any], sizes: Mapping[str, Any]) -> "nn.Module":
+def _make_span_scorer(
+    settings: Mapping[str, Any], members: int, sizes: Mapping[str, Any]
+) -> "nn.Module":
+    from ..heads.span_ensemble import SpanEnsemble
     from ..heads.span_scorer import SpanScorer
 
-    return SpanScorer(**settings, **sizes)
+    scorers = [SpanScorer(**settings, **sizes) for _ in range(members)]
+    return scorers[0] if members == 1 else SpanEnsemble(scorers)

@@ -10,6 +10,7 @@ from .calibrate import calibrate
 from .card import card
 from .convert import convert
 from .debug_data import debug_data
+from .ensemble import ensemble
 from .explain import explain
 from .import_hf import import_hf
 from .init_config import init_config
@@ -24,6 +25,7 @@ llm2ner_app.command("convert")(convert)
 llm2ner_app.command("calibrate")(calibrate)
 llm2ner_app.command("init-config")(init_config)
 llm2ner_app.command("card")(card)
+llm2ner_app.command("ensemble")(ensemble)
 llm2ner_app.command("explain")(explain)
 llm2ner_app.command("visualize")(visualize)
 llm2ner_app.command("import-hf")(import_hf)

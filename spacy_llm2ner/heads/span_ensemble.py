@@ -1,0 +1,61 @@
+"""Several span heads over the same states, whose logits are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .span_scorer import SpanScorer
+
+
+class SpanEnsemble(nn.Module):
+    """Heads that start from other random weights and err differently: their mean errs less.
+
+    The states are what costs time, and they are there already. Training goes in turns, a batch for
+    one head after the other, so that each learns by its own errors and not by those of the mean.
+    The same number of steps for each thus takes as many times more batches as there are heads.
+
+    members (Sequence[SpanScorer]): At least one; all of the same sizes.
+    """
+
+    def __init__(self, members: Sequence[SpanScorer]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self._turn = 0
+
+    def fit_states(self, sample: list[Tensor]) -> None:
+        """Take the states' statistics from texts of (S, L, W)."""
+        for member in self._scorers():
+            member.fit_states(sample)
+
+    def set_dropout(self, rate: float) -> None:
+        """Set the rate of every dropout layer."""
+        for member in self._scorers():
+            member.set_dropout(rate)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Score all spans; see `SpanScorer.forward`.
+
+        states (FloatTensor): (B, S, L, W).
+        RETURNS (FloatTensor): Logits (B, S, max_span_tokens, labels): in training of the member
+            whose turn it is, else the mean of all members'.
+        """
+        if self.training:
+            member = self._scorers()[self._turn % len(self.members)]
+            self._turn += 1
+            return member(states)
+        return self._mean([member(states) for member in self._scorers()])
+
+    @torch.no_grad()
+    def contributions(self, states: Tensor) -> Tensor:
+        """What the logits are the sums of; see `SpanScorer.contributions`."""
+        return self._mean([member.contributions(states) for member in self._scorers()])
+
+    def _scorers(self) -> list[SpanScorer]:
+        return list(self.members)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _mean(values: list[Tensor]) -> Tensor:
+        return torch.stack(values).mean(dim=0)

@@ -1,0 +1,107 @@
+"""Several trained heads as one: their logits are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import srsly
+from spacy.language import Language
+from spacy.util import registry
+
+from ..architectures.span_recognizer import build_span_recognizer
+from ..shims import HeadShim, LLMShim
+from .span_recognizer import SpanRecognizer
+from .thresholds import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD
+
+_HEAD = "spacy_llm2ner.SpanScorer.v1"
+
+
+def join_heads(pipelines: Sequence[Language], name: str) -> bool:
+    """Put the heads of several pipelines into the first one, as members of one head.
+
+    They must be trained alike: the same LLM, read in the same way, the same labels in the same
+    order, and heads of the same sizes; only seeds and training may differ.
+
+    pipelines (Sequence[Language]): The pipelines; the first one is changed.
+    name (str): The component, `llm2ner` with the head `spacy_llm2ner.SpanScorer.v1`.
+    RETURNS (bool): Whether the pipelines' thresholds and temperatures agree, and are kept. If not,
+        the threshold is 0.5 and there are no temperatures: calibrate anew.
+    RAISES: ValueError if they cannot be joined.
+    """
+    pipes = [_pipe(nlp, name) for nlp in pipelines]
+    first = pipes[0]
+    config = pipelines[0].get_pipe_config(name)
+    head = dict(config["model"]["head"])
+    _check_alike(name, [nlp.get_pipe_config(name) for nlp in pipelines], pipes)
+    weights = [weight for pipe in pipes for weight in _members(pipe)]
+    head.update(members=len(weights))
+    model = registry.resolve({"head": head})["head"]
+    shim = _head_shim(first)
+    joined = {f"members.{k}.{key}": v for k, one in enumerate(weights) for key, v in one.items()}
+    _fill(model.shims[0], shim.sizes, joined)
+    n_labels = shim.sizes["n_labels"]
+    model.set_dim("nO", n_labels, force=True)
+    first.model = build_span_recognizer(first.model.layers[0], model)
+    first.model.set_dim("nO", n_labels, force=True)
+    agree = all(_tuned(pipe) == _tuned(first) for pipe in pipes)
+    changed = config.copy()
+    changed["model"] = {**config["model"], "head": head}
+    if not agree:
+        first.cfg.update(threshold=DEFAULT_THRESHOLD, temperature=DEFAULT_TEMPERATURE)
+        changed["threshold"] = DEFAULT_THRESHOLD
+    pipelines[0]._pipe_configs[name] = changed
+    return agree
+
+
+def _pipe(nlp: Language, name: str) -> SpanRecognizer:
+    pipe = nlp.get_pipe(name) if name in nlp.pipe_names else None
+    head = nlp.get_pipe_config(name)["model"].get("head", {}) if pipe is not None else {}
+    if not isinstance(pipe, SpanRecognizer) or head.get("@architectures") != _HEAD:
+        raise ValueError(
+            f"a pipeline with {nlp.pipe_names} has no component '{name}' with the head {_HEAD}, "
+            f"the only one that can be joined"
+        )
+    return pipe
+
+
+def _head_shim(pipe: SpanRecognizer) -> HeadShim:
+    (shim,) = pipe.model.layers[1].shims
+    assert isinstance(shim, HeadShim)
+    return shim
+
+
+def _members(pipe: SpanRecognizer) -> list[dict[str, Any]]:
+    """The weights of each head that a component has."""
+    module = _head_shim(pipe).module
+    return [member.state_dict() for member in getattr(module, "members", [module])]
+
+
+def _check_alike(name: str, configs: Sequence[Any], pipes: Sequence[SpanRecognizer]) -> None:
+    def of(config: Any, pipe: SpanRecognizer) -> dict[str, Any]:
+        head = {k: v for k, v in config["model"]["head"].items() if k != "members"}
+        head["max_span_tokens"] = _head_shim(pipe).sizes["max_span_tokens"]
+        (llm,) = pipe.model.layers[0].shims
+        read = dict(llm.expected or {}) if isinstance(llm, LLMShim) else repr(llm)
+        return {"labels": list(pipe.labels), "head": head, "LLM": read}
+
+    first = of(configs[0], pipes[0])
+    for number, (config, pipe) in enumerate(zip(configs[1:], pipes[1:], strict=True), start=2):
+        other = of(config, pipe)
+        for part, value in first.items():
+            if other[part] != value:
+                raise ValueError(
+                    f"the {part} of '{name}' is {value} in the first pipeline, but {other[part]} "
+                    f"in pipeline {number}; only heads that were trained alike can be joined"
+                )
+
+
+def _tuned(pipe: SpanRecognizer) -> Any:
+    return pipe.cfg["threshold"], pipe.cfg.get("temperature")
+
+
+def _fill(shim: Any, sizes: dict[str, int], weights: dict[str, Any]) -> None:
+    from safetensors.torch import save
+
+    stored = save({key: value.detach().cpu().contiguous() for key, value in weights.items()})
+    shim.from_bytes(srsly.msgpack_dumps({"sizes": sizes, "safetensors": stored}))

@@ -1,0 +1,35 @@
+"""`python -m spacy llm2ner ensemble`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import spacy
+from typer.testing import CliRunner
+
+from spacy_llm2ner.cli import llm2ner_app
+
+
+def run(*args: object):
+    return CliRunner().invoke(llm2ner_app, ["ensemble", *map(str, args)])
+
+
+def test_writes_a_pipeline(trained_folder: Path, tmp_path: Path) -> None:
+    result = run(tmp_path / "both", trained_folder, trained_folder)
+    assert result.exit_code == 0, result.output
+    assert "2 heads, of which the mean counts" in " ".join(result.output.split())
+    one, both = spacy.load(trained_folder), spacy.load(tmp_path / "both")
+    text = "Ada Lovelace met Charles Babbage."
+    # The mean of a head and itself is that head.
+    assert [(e.text, e.label_) for e in both(text).ents] == [
+        (e.text, e.label_) for e in one(text).ents
+    ]
+
+
+def test_errors_are_sentences(trained_folder: Path, tmp_path: Path) -> None:
+    result = run(tmp_path / "out", trained_folder)
+    assert result.exit_code == 1
+    assert "two or more pipelines are needed" in " ".join(result.output.split())
+    result = run(tmp_path / "out", trained_folder, tmp_path / "nothing")
+    assert result.exit_code == 1
+    assert not (tmp_path / "out").exists()
