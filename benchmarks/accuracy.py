@@ -192,6 +192,7 @@ def run_ensemble(members: list[dict], args: argparse.Namespace) -> dict:
     if not (output / "result.json").is_file():
         pipelines = [spacy.load(folder / "model-best") for folder in folders]
         join_heads(pipelines, "llm2ner")
+        output.mkdir(parents=True, exist_ok=True)
         pipelines[0].to_disk(output / "model-best")
         facts = {
             "system": f"{members[0]['system']}, mean of {len(members)} heads",

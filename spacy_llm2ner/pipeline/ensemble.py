@@ -11,6 +11,7 @@ from spacy.util import registry
 
 from ..architectures.span_recognizer import build_span_recognizer
 from ..shims import HeadShim, LLMShim
+from .pretrained_head import head_config
 from .span_recognizer import SpanRecognizer
 from .thresholds import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD
 
@@ -32,7 +33,7 @@ def join_heads(pipelines: Sequence[Language], name: str) -> bool:
     pipes = [_pipe(nlp, name) for nlp in pipelines]
     first = pipes[0]
     config = pipelines[0].get_pipe_config(name)
-    head = dict(config["model"]["head"])
+    head = _head_config(config)
     _check_alike(name, [nlp.get_pipe_config(name) for nlp in pipelines], pipes)
     weights = [weight for pipe in pipes for weight in _members(pipe)]
     head.update(members=len(weights))
@@ -47,6 +48,7 @@ def join_heads(pipelines: Sequence[Language], name: str) -> bool:
     agree = all(_tuned(pipe) == _tuned(first) for pipe in pipes)
     changed = config.copy()
     changed["model"] = {**config["model"], "head": head}
+    changed["pretrained"] = first.cfg["pretrained"] = None  # the config itself says it all now
     if not agree:
         first.cfg.update(threshold=DEFAULT_THRESHOLD, temperature=DEFAULT_TEMPERATURE)
         changed["threshold"] = DEFAULT_THRESHOLD
@@ -65,6 +67,12 @@ def _pipe(nlp: Language, name: str) -> SpanRecognizer:
     return pipe
 
 
+def _head_config(config: Any) -> dict[str, Any]:
+    """What made a component's head: a shipped one takes the place of the config's own."""
+    shipped = config.get("pretrained")
+    return head_config(shipped) if shipped else dict(config["model"]["head"])
+
+
 def _head_shim(pipe: SpanRecognizer) -> HeadShim:
     (shim,) = pipe.model.layers[1].shims
     assert isinstance(shim, HeadShim)
@@ -79,7 +87,7 @@ def _members(pipe: SpanRecognizer) -> list[dict[str, Any]]:
 
 def _check_alike(name: str, configs: Sequence[Any], pipes: Sequence[SpanRecognizer]) -> None:
     def of(config: Any, pipe: SpanRecognizer) -> dict[str, Any]:
-        head = {k: v for k, v in config["model"]["head"].items() if k != "members"}
+        head = {k: v for k, v in _head_config(config).items() if k != "members"}
         head["max_span_tokens"] = _head_shim(pipe).sizes["max_span_tokens"]
         (llm,) = pipe.model.layers[0].shims
         read = dict(llm.expected or {}) if isinstance(llm, LLMShim) else repr(llm)

@@ -22,6 +22,11 @@ def shipped_heads() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob(f"*/{META}"))
 
 
+def head_config(pretrained: str) -> dict[str, Any]:
+    """The block of a config, [components.NAME.model.head], that makes a shipped head."""
+    return dict(srsly.read_json(FOLDER / pretrained / META)["head"])
+
+
 def with_pretrained_head(
     name: str, model: Model[list[Doc], Any], pretrained: str
 ) -> Model[list[Doc], Any]:
