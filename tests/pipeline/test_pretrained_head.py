@@ -10,6 +10,7 @@ import pytest
 import spacy
 
 from spacy_llm2ner.pipeline import pretrained_head
+from spacy_llm2ner.pipeline.ensemble import join_heads
 from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META, WEIGHTS, save_pretrained_head
 from tests.pipeline.sample import examples, train
 from tests.tiny import TEXTS, llm_config, make_nlp, pipe_config, save_tiny_llama
@@ -164,3 +165,16 @@ def test_the_shipped_head_refuses_another_llm(tiny_llm):
     nlp = make_nlp(tiny_llm, pretrained="mentions")
     with pytest.raises(ValueError, match="trained on the states of another LLM"):
         nlp("Ada Lovelace")
+
+
+def test_pipelines_that_began_with_it_can_be_joined(shelf, tiny_llm, tmp_path):
+    pair = [with_head(tiny_llm), with_head(tiny_llm)]
+    train(pair[1], examples(pair[1]), steps=3)
+    docs = [pair[0].make_doc(text) for text in TEXTS]
+    each = [nlp.get_pipe("llm2ner").model.predict(docs) for nlp in pair]
+    assert not np.allclose(each[0][0], each[1][0], atol=1e-3)
+    assert join_heads(pair, "llm2ner")
+    pair[0].to_disk(tmp_path / "model")
+    joined = spacy.load(tmp_path / "model").get_pipe("llm2ner").model.predict(docs)
+    for a, b, mean in zip(*each, joined, strict=True):
+        np.testing.assert_allclose(mean, (a + b) / 2, atol=1e-3)
