@@ -125,7 +125,9 @@ def _solve(
     def loss() -> torch.Tensor:
         with torch.enable_grad():
             optimizer.zero_grad()
-            nll = torch.nn.functional.cross_entropy(features @ weights + bias, target, reduction="sum")
+            nll = torch.nn.functional.cross_entropy(
+                features @ weights + bias, target, reduction="sum"
+            )
             total = nll + strength / 2 * weights.square().sum()
             total.backward()
         return total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,19 +14,20 @@ from thinc.api import Model
 from thinc.types import Floats3d
 
 from ..decoding import Spans, decode
-from ..heads.prototypes import LabelScorer, fit_cosine, fit_logistic
+from ..heads.prototypes import LabelScorer
 from ..log import logger
 from .annotate import ON_EXISTING_ENTS, OnExistingEnts, make_spans, write_ents, write_spans
-from .few_shot_examples import OTHER, Annotated, count_line, read_strings
-from .gold import Gold, read_gold
-from .label_words import (
-    MANY_NAMES,
-    MANY_WORDS,
-    NAME_CARRIERS,
-    WORD_CARRIERS,
-    default_words,
-    is_word,
+from .few_shot_examples import (
+    OTHER,
+    Annotated,
+    Classified,
+    Strings,
+    carry,
+    count_line,
+    fit_labels,
 )
+from .gold import Gold, read_gold
+from .label_words import default_words, is_word
 from .llm_pipe import LLMPipe, ReadingLog, within_budget
 from .pretrained_head import with_pretrained_head
 from .prompted_training import require_known_labels
@@ -93,7 +93,7 @@ class FewShotRecognizer(LLMPipe):
             bundle_llm=bundle_llm,
         )
         self.scorer = scorer
-        strings = labels if isinstance(labels, Mapping) else {label: () for label in labels}
+        strings = labels if isinstance(labels, Mapping) else dict.fromkeys(labels, ())
         self.strings = {label: tuple(given) for label, given in strings.items()}
         self.words = {label: tuple(given) for label, given in (words or {}).items()}
         self.other = tuple(other)
@@ -252,31 +252,8 @@ class FewShotRecognizer(LLMPipe):
         annotated = Annotated.of_model(self.model).only(self.labels)
         names = {**{label: self.strings.get(label, ()) for label in self.labels}, OTHER: self.other}
         words = self._words({*annotated.classes, *(label for label in names if names[label])})
-        counts = {
-            "annotated": Counter(annotated.classes),
-            "names": Counter({label: len(given) for label, given in names.items()}),
-            "words": Counter({label: len(given) for label, given in words.items()}),
-        }
-        read = self._read_one_by_one
-        (name_x, name_y), (word_x, word_y), (centre, _), (word_centre, _) = (
-            read_strings(self.vocab, strings, carriers, read)
-            for strings, carriers in (
-                (names, NAME_CARRIERS),
-                (words, WORD_CARRIERS),
-                ({OTHER: MANY_NAMES}, NAME_CARRIERS),
-                ({OTHER: MANY_WORDS}, WORD_CARRIERS),
-            )
-        )
-        towards_names = centre.mean(axis=0) - word_centre.mean(axis=0)
-        vectors = [annotated.vectors, name_x, word_x + towards_names]
-        classes = [*annotated.classes, *name_y, *word_y]
-        order = [*self.labels, *([OTHER] if OTHER in classes else [])]
-        ids = np.array([order.index(label) for label in classes])
-        x = np.concatenate([part for part in vectors if len(part)])
-        logger.info("%s: %s", self.name, count_line(self.labels, counts))
-        if len(word_y) == len(classes):
-            return fit_cosine(x, ids, len(order), centre.mean(axis=0))
-        return fit_logistic(x, ids, len(order))
+        logger.info("%s: %s", self.name, count_line(annotated, names, words))
+        return fit_labels(self.labels, annotated, names, words, self._read_strings)
 
     def _words(self, exemplified: set[str]) -> dict[str, tuple[str, ...]]:
         """What each label means: by the settings, or by the label itself.
@@ -362,11 +339,14 @@ class FewShotRecognizer(LLMPipe):
             for rows, band in zip(states, head.predict(states), strict=True):
                 yield rows, self.model.ops.to_numpy(band)
 
-    def _read_one_by_one(self, docs: list[Doc], places: list[int]) -> np.ndarray:
-        """The vectors of one token of each doc."""
+    def _read_strings(self, strings: Strings, carriers: Sequence[str]) -> Classified:
+        """The vectors of strings without a context, in each carrier, and their classes."""
+        docs, places, classes = carry(self.vocab, strings, carriers)
+        if not docs:
+            return np.zeros((0, 0), dtype=np.float32), []
         states = self.model.layers[0].predict(docs)
         rows = [self._vectors(s, np.array([i + 1])) for s, i in zip(states, places, strict=True)]
-        return np.concatenate(rows)
+        return np.concatenate(rows), classes
 
     def _mentions(self, band: np.ndarray, threshold: float) -> Spans:
         """The mention head's disjoint spans, whatever its labels."""
@@ -383,7 +363,7 @@ class FewShotRecognizer(LLMPipe):
             buffer.cpu().numpy() for buffer in (module.standardize.mean, module.standardize.scale)
         )
         last = states[ends - 1].astype(np.float32)
-        return ((last - mean) * scale).reshape(len(ends), -1)
+        return ((last - mean) * scale).reshape(len(ends), mean.size)
 
     # Going to disk and back -------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,14 +11,18 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 
 from ..decoding import Spans
+from ..heads.prototypes import LabelScorer, fit_cosine, fit_logistic
 from .gold import Gold
-from .label_words import carried
+from .label_words import MANY_NAMES, MANY_WORDS, NAME_CARRIERS, WORD_CARRIERS, carried
 
 # The class of mentions that have none of the labels. No label: a label has at least one letter.
 OTHER = ""
 # Where they lie in the model: attributes go to disk with the weights.
 _VECTORS, _CLASSES = "few_shot_vectors", "few_shot_classes"
 
+Strings = Mapping[str, Sequence[str]]
+# Vectors (n, width) and their classes.
+Classified = tuple[np.ndarray, list[str]]
 GiveVectors = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -49,7 +52,7 @@ class Annotated:
             about all of whose tokens the annotation speaks, are examples of what has no label.
         give (Callable): (states, ends) -> vectors.
         """
-        seen = states.any(axis=(1, 2))
+        seen = np.any(states, axis=(1, 2)).tolist()
         spans = [(end, label) for _, end, label in gold.spans if seen[end - 1]]
         taken = ~gold.known
         for start, end, _ in gold.spans:
@@ -83,18 +86,14 @@ class Annotated:
         return cls(np.asarray(model.attrs[_VECTORS]), list(model.attrs[_CLASSES]))
 
 
-def read_strings(
-    vocab: Vocab,
-    strings: Mapping[str, Sequence[str]],
-    carriers: Sequence[str],
-    read: Callable[[list[Doc], list[int]], np.ndarray],
-) -> tuple[np.ndarray, list[str]]:
-    """Vectors of strings without a context, each once in each carrier.
+def carry(
+    vocab: Vocab, strings: Strings, carriers: Sequence[str]
+) -> tuple[list[Doc], list[int], list[str]]:
+    """Short texts with strings in them, each string once in each carrier.
 
     strings (Mapping[str, Sequence[str]]): Class -> names or words.
-    carriers (Sequence[str]): Short texts with a place for one.
-    read (Callable): (docs, places) -> the vectors of one token of each.
-    RETURNS (Tuple[ndarray, List[str]]): float32 (strings * carriers, width), and their classes.
+    carriers (Sequence[str]): Texts with a place for one.
+    RETURNS (Tuple[List[Doc], List[int], List[str]]): Docs, the token that each string is, classes.
     """
     docs, places, classes = [], [], []
     for label, given in strings.items():
@@ -103,16 +102,52 @@ def read_strings(
                 docs.append(doc)
                 places.append(place)
                 classes.append(label)
-    if not docs:
-        return np.zeros((0, 0), dtype=np.float32), []
-    return read(docs, places), classes
+    return docs, places, classes
 
 
-def count_line(labels: Sequence[str], counts: Mapping[str, Counter[str]]) -> str:
+def fit_labels(
+    labels: Sequence[str],
+    annotated: Annotated,
+    names: Strings,
+    words: Strings,
+    read: Callable[[Strings, Sequence[str]], Classified],
+) -> LabelScorer:
+    """Learn what the labels mean.
+
+    Names and annotated mentions are examples alike; so are words, after they were moved to where
+    names are. From words alone, only the direction of a mention is compared.
+
+    labels (Sequence[str]): The labels: classes 0, 1, ... of the result. Behind them comes `OTHER`,
+        if there are examples of it.
+    annotated (Annotated): Mentions of annotated texts.
+    names, words (Mapping[str, Sequence[str]]): Strings, by label; names of `OTHER` too. Each label
+        has an example of some kind.
+    read (Callable): (strings, carriers) -> vectors and classes.
+    """
+    name_x, name_y = read(names, NAME_CARRIERS)
+    word_x, word_y = read(words, WORD_CARRIERS)
+    centre = np.zeros(0, dtype=np.float32)
+    if word_y:
+        centre = read({OTHER: MANY_NAMES}, NAME_CARRIERS)[0].mean(axis=0)
+        word_x = word_x + centre - read({OTHER: MANY_WORDS}, WORD_CARRIERS)[0].mean(axis=0)
+    classes = [*annotated.classes, *name_y, *word_y]
+    vectors = np.concatenate([x for x in (annotated.vectors, name_x, word_x) if len(x)])
+    order = [*labels, *([OTHER] if OTHER in classes else [])]
+    ids = np.array([order.index(label) for label in classes])
+    if len(word_y) == len(classes):
+        return fit_cosine(vectors, ids, len(order), centre)
+    return fit_logistic(vectors, ids, len(order))
+
+
+def count_line(annotated: Annotated, names: Strings, words: Strings) -> str:
     """One line for the log: how many examples of each kind each label has."""
     parts = []
-    for label in (*labels, OTHER):
-        numbers = [f"{n[label]} {kind}" for kind, n in counts.items() if n[label]]
-        if numbers:
-            parts.append(f"{label or 'no label'}: {', '.join(numbers)}")
-    return "; ".join(parts)
+    for label in names:
+        numbers = {
+            "annotated": annotated.classes.count(label),
+            "names": len(names[label]),
+            "words": len(words.get(label, ())),
+        }
+        said = ", ".join(f"{n} {kind}" for kind, n in numbers.items() if n)
+        parts += [f"{label or 'none of these'}: {said}"] if said else []
+    return "examples of " + "; ".join(parts)
