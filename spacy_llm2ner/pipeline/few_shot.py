@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -25,6 +26,8 @@ from .few_shot_examples import (
     carry,
     count_line,
     fit_labels,
+    keep_scorer,
+    kept_scorer,
 )
 from .gold import Gold, read_gold
 from .label_words import default_words, is_word
@@ -97,7 +100,6 @@ class FewShotRecognizer(LLMPipe):
         self.strings = {label: tuple(given) for label, given in strings.items()}
         self.words = {label: tuple(given) for label, given in (words or {}).items()}
         self.other = tuple(other)
-        self._fitted: LabelScorer | None = None
         self._check_strings()
         for label in self.strings:
             self.add_label(label)
@@ -135,10 +137,7 @@ class FewShotRecognizer(LLMPipe):
         RETURNS (int): 1 if it was added, 0 if it was there.
         RAISES: ValueError if it is no string.
         """
-        added = super().add_label(label)
-        if added:
-            self._fitted = None
-        return added
+        return super().add_label(label)
 
     def set_output(self, nO: int) -> None:
         """Nothing to do: labels are no part of the mention head.
@@ -179,7 +178,6 @@ class FewShotRecognizer(LLMPipe):
         self._require_labels()
         require_known_labels(self.name, golds, self.labels)
         self._learn_annotated(examples, golds)
-        self._fitted = None
         self._scorer()
 
     def _learn_annotated(self, examples: list[Example], golds: list[Gold]) -> None:
@@ -243,10 +241,17 @@ class FewShotRecognizer(LLMPipe):
         return losses
 
     def _scorer(self) -> LabelScorer:
-        """Probabilities of labels for mentions' vectors, fitted when it is first needed."""
-        if self._fitted is None:
-            self._fitted = self._fit()
-        return self._fitted
+        """Probabilities of labels for mentions' vectors.
+
+        Fitted when it is first needed, and kept with the weights for as long as the settings and
+        the labels are the same.
+        """
+        made_from = json.dumps([self.labels, self.strings, self.words, self.other])
+        scorer = kept_scorer(self.model, made_from)
+        if scorer is None:
+            scorer = self._fit()
+            keep_scorer(self.model, scorer, made_from)
+        return scorer
 
     def _fit(self) -> LabelScorer:
         annotated = Annotated.of_model(self.model).only(self.labels)
@@ -376,11 +381,6 @@ class FewShotRecognizer(LLMPipe):
             learnt = [label for label in stored["labels"] if label not in stored["setting"]]
             stored = {"labels": list(dict.fromkeys([*self.strings, *learnt]))}
         super()._load_cfg(stored)
-        self._fitted = None
-
-    def _load_model(self, data: bytes) -> None:
-        super()._load_model(data)
-        self._fitted = None
 
 
 def _no_spans() -> Spans:

@@ -18,7 +18,7 @@ from .label_words import MANY_NAMES, MANY_WORDS, NAME_CARRIERS, WORD_CARRIERS, c
 # The class of mentions that have none of the labels. No label: a label has at least one letter.
 OTHER = ""
 # Where they lie in the model: attributes go to disk with the weights.
-_VECTORS, _CLASSES = "few_shot_vectors", "few_shot_classes"
+_VECTORS, _CLASSES, _SCORER = "few_shot_vectors", "few_shot_classes", "few_shot_scorer"
 
 Strings = Mapping[str, Sequence[str]]
 # Vectors (n, width) and their classes.
@@ -75,8 +75,9 @@ class Annotated:
         return Annotated(self.vectors[kept], [self.classes[i] for i in kept])
 
     def store(self, model: Model) -> None:
-        """Keep them in a model, instead of those that are there."""
+        """Keep them in a model, instead of those that are there, and what was made from those."""
         model.attrs[_VECTORS], model.attrs[_CLASSES] = self.vectors, self.classes
+        model.attrs[_SCORER] = {}
 
     @classmethod
     def of_model(cls, model: Model) -> Annotated:
@@ -137,6 +138,17 @@ def fit_labels(
     if len(word_y) == len(classes):
         return fit_cosine(vectors, ids, len(order), centre)
     return fit_logistic(vectors, ids, len(order))
+
+
+def keep_scorer(model: Model, scorer: LabelScorer, made_from: str) -> None:
+    """Keep a scorer in a model, with the settings that it was made from."""
+    model.attrs[_SCORER] = {**vars(scorer), "made_from": made_from}
+
+
+def kept_scorer(model: Model, made_from: str) -> LabelScorer | None:
+    """The scorer that a model keeps, if it was made from these settings."""
+    kept = dict(model.attrs.get(_SCORER) or {})
+    return LabelScorer(**kept) if kept.pop("made_from", None) == made_from else None
 
 
 def count_line(annotated: Annotated, names: Strings, words: Strings) -> str:
