@@ -37,15 +37,15 @@ ROOT = Path(__file__).parents[1]
 CACHE = Path(__file__).parent / ".cache"
 SHOTS = (1, 5, 20)
 # A head trained on the same shots: steps of SpanScorer's training, and the draws that are run.
-TRAINED_STEPS, TRAINED_DRAWS = 500, 1
+TRAINED_STEPS, TRAINED_DRAWS = 500, 3
 SYSTEMS = {
-    "words": "no example: 1-4 words per label",
-    "names": "5 hand-written names per label, words",
-    "drawn names": "{k} names per label from train, without their texts, words",
-    "annotated": "{k} annotated mentions per label",
-    "annotated, words": "{k} annotated mentions per label, words",
-    "annotated, words, names": "{k} annotated mentions per label, words, 5 hand-written names",
-    "trained": "`llm2ner`, preset balanced, trained on the texts of {k} mentions per label",
+    "words": "label words only (1-4 nouns per label)",
+    "names": "words, 5 hand-written names per label",
+    "drawn names": "words, names from train without their texts: {k} per label",
+    "annotated": "annotated mentions: {k} per label",
+    "annotated, words": "words, annotated mentions: {k} per label",
+    "annotated, words, names": "words, 5 hand-written names, annotated mentions: {k} per label",
+    "trained": "`llm2ner`, preset balanced, trained on texts with mentions: {k} per label",
 }
 
 
