@@ -63,7 +63,7 @@ class FewShotRecognizer(LLMPipe):
         labels: Mapping[str, Sequence[str]] | Sequence[str] = (),
         words: Mapping[str, Sequence[str]] | None = None,
         other: Sequence[str] = (),
-        detector: str = "mentions",
+        pretrained: str = "mentions",
         spans_key: str = "sc",
         annotate: Literal["spans", "ents", "both"] = "both",
         threshold: float = DEFAULT_THRESHOLD,
@@ -87,7 +87,7 @@ class FewShotRecognizer(LLMPipe):
         check_threshold(name, threshold)
         super().__init__(
             vocab,
-            with_pretrained_head(name, model, detector),
+            with_pretrained_head(name, model, pretrained),
             name,
             spans_key=spans_key,
             annotate=annotate,
@@ -135,8 +135,13 @@ class FewShotRecognizer(LLMPipe):
 
         label (str): The label.
         RETURNS (int): 1 if it was added, 0 if it was there.
-        RAISES: ValueError if it is no string.
+        RAISES: ValueError if it is no string, or an empty one.
         """
+        if label == OTHER:
+            raise ValueError(
+                f"{self.name}: a label is empty, in the setting 'labels' or in the annotation. "
+                f"Every label needs a name."
+            )
         return super().add_label(label)
 
     def set_output(self, nO: int) -> None:
@@ -184,8 +189,10 @@ class FewShotRecognizer(LLMPipe):
         annotated = Annotated()
         for shim in self._llm_shims():
             shim.llm.remember()
-        if any(gold.known.any() for gold in golds):
-            docs = [example.predicted for example in examples]
+        pairs = zip(examples, golds, strict=True)
+        said = [(example.predicted, gold) for example, gold in pairs if gold.known.any()]
+        if said:
+            docs, golds = [doc for doc, _ in said], [gold for _, gold in said]
             with ReadingLog(self, always=True):
                 for gold, (states, band) in zip(golds, self._read(docs), strict=True):
                     found = self._mentions(band, DEFAULT_THRESHOLD)

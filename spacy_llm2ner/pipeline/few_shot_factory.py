@@ -24,7 +24,7 @@ from .thresholds import DEFAULT_THRESHOLD
         "labels": {},
         "words": {},
         "other": [],
-        "detector": "mentions",
+        "pretrained": "mentions",
         "spans_key": "sc",
         "annotate": "both",
         "threshold": DEFAULT_THRESHOLD,
@@ -41,7 +41,7 @@ def make_few_shot(
     labels: dict[str, list[str]] | list[str],
     words: dict[str, list[str]],
     other: list[str],
-    detector: str,
+    pretrained: str,
     spans_key: str,
     annotate: Literal["spans", "ents", "both"],
     threshold: float,
@@ -52,7 +52,7 @@ def make_few_shot(
     """Make the component "llm2ner_fewshot".
 
     model (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.SpanRecognizer.v1`, of which the LLM is
-        used; the head is that of `detector`.
+        used; the head is that of `pretrained`.
     labels (Union[Dict[str, List[str]], List[str]]): For each label some names of things that have
         it, e.g. {"PER": ["John Smith"], "LOC": ["Paris", "Lake Geneva"]}. A list of labels, or
         empty lists of names, if there are annotated texts (`nlp.initialize`), or nothing but words.
@@ -60,7 +60,7 @@ def make_few_shot(
         "politician"]}. Of a label that is not named here: the label itself, or for those of
         CoNLL-2003 and OntoNotes words of a table. An empty list: none.
     other (List[str]): Names of things that have none of the labels.
-    detector (str): The head that finds mentions, of those that come with the package.
+    pretrained (str): The head that finds mentions, of those that come with the package.
     spans_key (str): The key of `doc.spans` that is written. Annotated spans are looked for under
         this key, else in `doc.ents`.
     annotate (str): What is written: "spans", "ents" or "both".
@@ -78,7 +78,7 @@ def make_few_shot(
         labels=labels,
         words=words,
         other=other,
-        detector=detector,
+        pretrained=pretrained,
         spans_key=spans_key,
         annotate=annotate,
         threshold=threshold,

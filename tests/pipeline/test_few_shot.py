@@ -45,7 +45,7 @@ def shelf(trained, tmp_path, monkeypatch) -> Path:
 def make(shelf, tiny_llm):
     def make(**cfg) -> Language:
         nlp = spacy.blank("en")
-        config = {"detector": "tiny", "model": {"llm": llm_config(tiny_llm)}, **cfg}
+        config = {"pretrained": "tiny", "model": {"llm": llm_config(tiny_llm)}, **cfg}
         nlp.add_pipe("llm2ner_fewshot", config=config)
         return nlp
 
@@ -359,9 +359,10 @@ def test_without_labels_it_says_how_to_give_them(make):
         ({"words": {"LOC": ["city"]}}, r"'words' names the label 'LOC', .* has PER"),
         ({"labels": {"PER": [" Ada"]}}, r"setting 'labels.PER' is \[' Ada'\]"),
         ({"other": [""]}, r"setting 'other' is \[''\]"),
+        ({"labels": {"": ["Ada"]}}, "a label is empty"),
         ({"annotate": "all"}, "all"),
         ({"threshold": 2.0}, "probabilities from 0 to 1"),
-        ({"detector": "nothing"}, "heads that come with the package are tiny"),
+        ({"pretrained": "nothing"}, "heads that come with the package are tiny"),
     ],
 )
 def test_settings_that_cannot_be(make, settings, message):
