@@ -245,6 +245,15 @@ def rows_of(cells: list[dict]) -> list[tuple[str, ...]]:
     return rows
 
 
+def compact(cell: dict) -> dict:
+    """A cell for the JSON file: of single labels F1 only; words and names that are the same for all
+    cells stand beside them."""
+    per_type = {label: one["f"] for label, one in cell["scores"]["per_type"].items()}
+    drawn = cell["system"] == "drawn names"
+    kept = {key: v for key, v in cell.items() if key != "words" and (key != "labels" or drawn)}
+    return {**kept, "scores": {**cell["scores"], "per_type": per_type}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -267,9 +276,11 @@ def main() -> None:
                      mean_and_range([ceiling])))  # fmt: skip
         tables.append(markdown_table((title, "draws", *header), rows))
         results[corpus] = {
+            "words": WORDS[corpus],
+            "names": NAMES[corpus],
             "fingerprint": bench.fingerprint,
             "mention_head_untyped_f": ceiling,
-            "cells": cells,
+            "cells": [compact(cell) for cell in cells],
         }
     write("few_shot" if args.split == "test" else "few_shot-dev", results, "\n\n".join(tables))
 
