@@ -18,6 +18,7 @@ from thinc.api import Config
 from wasabi import Printer
 
 from ..corpora.conll import ConllError, read_conll
+from ..corpora.hf_dataset import HFDatasetCorpus, is_hf_dataset
 from ..corpora.reader import open_corpus
 
 Values = dict[str, dict[str, Any]]  # section -> setting -> value
@@ -51,6 +52,16 @@ _JSONL = {
     "limit": 0,
     "spans_key": "sc",
     "label2id": None,
+}
+
+
+_DATASET: dict[str, Any] = {
+    "@readers": "spacy_llm2ner.HFDatasetCorpus.v1",
+    **dict.fromkeys(("split", "tokens_column", "tags_column", "document_column")),
+    **dict.fromkeys(("labels", "subset", "revision")),
+    "sentences_per_doc": 1,
+    "limit": 0,
+    "spans_key": None,
 }
 
 
@@ -149,14 +160,23 @@ def make_config(
     text = set_values(_preset_text("base"), values)
     text = set_values(text, _GPU if gpu else {})
     for name, path in paths.items():
-        if path is not None and path.suffix != _SUFFIX and not path.is_dir():
-            block = _JSONL if path.suffix == ".jsonl" else _CONLL
+        block = None if path is None else _reader_of(path)
+        if block is not None:
             reader = {"path": f"${{paths.{name}}}", **block}
             text = _replace_section(text, f"corpora.{name}", reader)
     if train is not None and train.exists():
         epochs = Config().from_str(text, interpolate=False)["training"]["max_epochs"]
         text = set_values(text, _schedule(count_corpus(train), epochs))
     return text
+
+
+def _reader_of(path: Path) -> dict[str, Any] | None:
+    """The settings of the reader for data in this form; None for those of spaCy."""
+    if is_hf_dataset(path):
+        return _DATASET
+    if path.suffix == _SUFFIX or path.is_dir():
+        return None
+    return _JSONL if path.suffix == ".jsonl" else _CONLL
 
 
 def read_preset(preset: str) -> Values:
@@ -210,7 +230,10 @@ def count_corpus(path: Path) -> CorpusSize:
 
     RAISES: ValueError if it cannot be read or is empty.
     """
-    if path.is_dir() or path.suffix == _SUFFIX:
+    if is_hf_dataset(path):
+        report = HFDatasetCorpus(path).file.report
+        size = CorpusSize(report.sentences, report.tokens)
+    elif path.is_dir() or path.suffix == _SUFFIX:
         files = sorted(path.rglob(f"*{_SUFFIX}")) if path.is_dir() else [path]
         try:
             bins = [DocBin().from_disk(file) for file in files]

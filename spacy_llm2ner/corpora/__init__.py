@@ -10,6 +10,7 @@ from .conll import (
     read_conll,
 )
 from .docs import make_docs
+from .hf_dataset import HFDatasetCorpus, HFDatasetError, create_hf_dataset_corpus
 from .jsonl import JsonlCorpus, JsonlError, create_jsonl_corpus
 from .reader import ConllCorpus, create_conll_corpus
 from .spacing import spaces_for
@@ -33,12 +34,15 @@ __all__ = [
     "ConllFile",
     "ConllReport",
     "ConllSentence",
+    "HFDatasetCorpus",
+    "HFDatasetError",
     "JsonlCorpus",
     "JsonlError",
     "Scheme",
     "TagSpan",
     "count_repairs",
     "create_conll_corpus",
+    "create_hf_dataset_corpus",
     "create_jsonl_corpus",
     "detect_scheme",
     "make_docs",

@@ -126,26 +126,42 @@ def parse_conll(
     """
     parser = _Parser(source, word_column, tag_column, comments)
     documents = parser.documents(lines)
-    sentences = [sentence for document in documents for sentence in document.sentences]
-    if not sentences:
+    if not any(document.sentences for document in documents):
         raise ConllError(
             f"{source}: no sentence found, expected lines of at least 2 columns (word ... tag)"
         )
+    report = report_on(
+        documents, source=source, borders=parser.n_borders, comments=parser.n_comments
+    )
+    return ConllFile(documents, report)
+
+
+def report_on(
+    documents: list[ConllDocument], *, source: str, borders: int, comments: int = 0
+) -> ConllReport:
+    """Count what is in documents of tagged sentences.
+
+    documents: the documents.
+    source: where they come from.
+    borders: how often the source says that a document begins.
+    comments: the number of lines read as comments.
+    RETURNS: the report.
+    """
+    sentences = [sentence for document in documents for sentence in document.sentences]
     tags = [sentence.tags for sentence in sentences]
     scheme = detect_scheme(tags)
     labels = Counter(label for sentence in sentences for _, _, label in sentence.spans)
-    report = ConllReport(
+    return ConllReport(
         source=source,
         scheme=scheme,
         documents=len(documents),
-        document_borders=parser.n_borders,
+        document_borders=borders,
         sentences=len(sentences),
         tokens=sum(len(sentence.words) for sentence in sentences),
-        comments=parser.n_comments,
+        comments=comments,
         entities=dict(labels.most_common()),
         repairs=count_repairs(tags, scheme),
     )
-    return ConllFile(documents, report)
 
 
 class _Parser:

@@ -39,6 +39,17 @@ def make_docs(
             yield _make_doc(sentences, vocab, document.source, spans_key)
 
 
+def copy_words(reference: Doc) -> Doc:
+    """A Doc to predict on: the words and spaces of another, without its annotation.
+
+    reference: the other Doc.
+    RETURNS: the new one, with the same vocabulary.
+    """
+    words = [token.text for token in reference]
+    spaces = [bool(token.whitespace_) for token in reference]
+    return Doc(reference.vocab, words=words, spaces=spaces)
+
+
 def check_sentences_per_doc(sentences_per_doc: int) -> None:
     """Check the setting of that name.
 

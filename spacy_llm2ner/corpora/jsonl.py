@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
-from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..log import logger
 from .conll import ConllDocument, ConllSentence
-from .docs import check_sentences_per_doc, make_docs
+from .docs import check_sentences_per_doc, copy_words, make_docs
 from .tags import TagSpan, read_spans
 
 # Which fields hold words and spans, and whether the last number of a span is its last word (1) or
@@ -114,9 +113,7 @@ class JsonlCorpus:
             spans_key=self.spans_key,
         )
         for reference in islice(docs, self.limit or None):
-            words = [token.text for token in reference]
-            spaces = [bool(token.whitespace_) for token in reference]
-            yield Example(Doc(nlp.vocab, words=words, spaces=spaces), reference)
+            yield Example(copy_words(reference), reference)
 
     @property
     def documents(self) -> list[ConllDocument]:

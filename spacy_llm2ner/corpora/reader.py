@@ -12,7 +12,8 @@ from spacy.training import Corpus, Example
 
 from ..log import logger
 from .conll import ConllFile, read_conll
-from .docs import border_warnings, check_sentences_per_doc, make_docs
+from .docs import border_warnings, check_sentences_per_doc, copy_words, make_docs
+from .hf_dataset import HFDatasetCorpus, is_hf_dataset
 from .jsonl import JsonlCorpus
 
 
@@ -139,26 +140,29 @@ class ConllCorpus:
     def _predicted(self, nlp: Language, reference: Doc) -> Doc:
         if self.retokenize:
             return nlp.make_doc(reference.text)
-        return Doc(
-            nlp.vocab,
-            words=[token.text for token in reference],
-            spaces=[bool(token.whitespace_) for token in reference],
-        )
+        return copy_words(reference)
 
 
 def open_corpus(path: str | Path) -> Callable[[Language], Iterable[Example]]:
     """Make a reader of annotated data in the form in which it comes.
 
     path: a .spacy file, or a folder of them, as `spacy evaluate` takes; a .jsonl file, read with
-        the defaults of JsonlCorpus; or else a CoNLL-style file, with those of ConllCorpus.
+        the defaults of JsonlCorpus; a folder that `Dataset.save_to_disk` wrote (of a DatasetDict,
+        the folder of one split), or a .parquet, .arrow or .json file of rows, with those of
+        HFDatasetCorpus; or else a CoNLL-style file, with those of ConllCorpus.
     RETURNS: the corpus.
-    RAISES: FileNotFoundError if there is nothing, or a folder without .spacy files.
+    RAISES: FileNotFoundError if there is nothing, or a folder without such data.
     """
     path = Path(path)
-    if path.is_dir() and not any(path.rglob("*.spacy")):
-        raise FileNotFoundError(f"data path {path}: there is no .spacy file in this folder")
     if not path.exists():
         raise FileNotFoundError(f"data path {path}: there is no such file or folder")
+    if is_hf_dataset(path):
+        return HFDatasetCorpus(path)
+    if path.is_dir() and not any(path.rglob("*.spacy")):
+        raise FileNotFoundError(
+            f"data path {path}: there is no .spacy file in this folder, and `datasets` has not "
+            f"saved it"
+        )
     if path.is_dir() or path.suffix == ".spacy":
         return Corpus(path)
     return JsonlCorpus(path) if path.suffix == ".jsonl" else ConllCorpus(path)

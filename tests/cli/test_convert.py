@@ -1,6 +1,7 @@
 import pytest
 import spacy
 import typer
+from datasets import Dataset, DatasetDict
 from spacy.tokens import DocBin
 from spacy.training import Corpus
 from spacy.vocab import Vocab
@@ -125,3 +126,24 @@ def test_command_ends_with_a_message_and_no_traceback(tmp_path, run, text, outpu
     assert "Can't convert" in result.output
     assert message in unwrapped(result.output)
     assert not list(tmp_path.glob("*.spacy"))
+
+
+def test_command_converts_a_dataset(tmp_path, run):
+    rows = Dataset.from_dict({"words": [["in", "Oslo"], ["no"]], "iob": [[0, 1], [0]]})
+    DatasetDict(train=rows, dev=rows.select([0])).save_to_disk(tmp_path / "data")
+    (tmp_path / "label.json").write_text('{"O": 0, "B-LOC": 1}')
+    arguments = [tmp_path / "data", tmp_path / "dev.spacy", "--split", "dev", "-n", 0]
+    result = run(*arguments, "--tags-column", "iob", "--labels", tmp_path / "label.json")
+    assert result.exit_code == 0, result.output
+    (doc,) = read(tmp_path / "dev.spacy")
+    assert [(e.text, e.label_) for e in doc.ents] == [("Oslo", "LOC")]
+    assert ["LOC", "1"] in [line.split() for line in result.output.splitlines()]
+    result = run(tmp_path / "data", tmp_path / "no.spacy")
+    assert result.exit_code == 1
+    assert "has train, dev: expected one of these" in unwrapped(result.output)
+
+
+def test_settings_of_a_dataset_are_none_of_a_conll_file(source, tmp_path, run):
+    result = run(source, tmp_path / "no.spacy", "--split", "dev")
+    assert result.exit_code == 1
+    assert "split can be set for a dataset only" in unwrapped(result.output)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import spacy
+from datasets import Dataset
 from spacy.cli._util import app
 from spacy.tokens import DocBin
 from thinc.api import Config
@@ -147,6 +148,18 @@ def test_jsonl_data(tmp_path: Path):
     ok("init", "fill-config", path, tmp_path / "filled.cfg")
     config, filled = (Config().from_disk(p) for p in (path, tmp_path / "filled.cfg"))
     assert config["corpora"]["dev"]["@readers"] == "spacy_llm2ner.JsonlCorpus.v1"
+    assert config["corpora"] == filled["corpora"]
+    assert config["training"]["eval_frequency"] == 3
+
+
+def test_a_dataset_as_data(tmp_path: Path):
+    rows = {"tokens": [["in", "Rome"]] * 70, "tags": [["O", "B-LOC"]] * 70}
+    Dataset.from_dict(rows).save_to_disk(tmp_path / "train")
+    path = tmp_path / "config.cfg"
+    ok("llm2ner", "init-config", path, "--train", tmp_path / "train", "--dev", tmp_path / "train")
+    ok("init", "fill-config", path, tmp_path / "filled.cfg")
+    config, filled = (Config().from_disk(p) for p in (path, tmp_path / "filled.cfg"))
+    assert config["corpora"]["dev"]["@readers"] == "spacy_llm2ner.HFDatasetCorpus.v1"
     assert config["corpora"] == filled["corpora"]
     assert config["training"]["eval_frequency"] == 3
 
