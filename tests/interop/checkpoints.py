@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 import torch
@@ -99,7 +100,8 @@ def byte_level_bpe() -> PreTrainedTokenizerFast:
             for letter in word[:4]:
                 merges.append((made, letter))
                 made += letter
-    merges = list(dict.fromkeys(merges))
+    # As in the published vocabularies, no blank before an ASCII letter is a piece of its own.
+    merges = list(dict.fromkeys([*merges, *(("Ġ", letter) for letter in ascii_letters)]))
     vocab = _numbered([*special, *alphabet, *(a + b for a, b in merges)])
     tokenizer = Tokenizer(models.BPE(vocab, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -158,3 +160,29 @@ def save(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def teach(folder: Path, text: str, tags: list[str]) -> None:
+    """Train a checkpoint until it tags the words of a text, joined by single blanks, like this."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForTokenClassification.from_pretrained(folder)
+    batch = tokenizer(text, return_tensors="pt", return_offsets_mapping=True)
+    offsets = batch.pop("offset_mapping")[0].tolist()
+    label2id = model.config.label2id
+    # A piece that is only a blank belongs to the word behind it: its offsets lie there.
+    word_of = [text[:end].count(" ") for _, end in offsets]
+    seen: set[int] = set()
+    wanted = []
+    for word, (_, end) in zip(word_of, offsets, strict=True):
+        tag = tags[word] if end else "O"
+        wanted.append(label2id[tag if word not in seen else tag.replace("B-", "I-")])
+        seen.update([word] if end else [])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(300):
+        loss = model(**batch, labels=torch.tensor([wanted])).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if loss < 0.02:
+            break
+    model.save_pretrained(folder)
