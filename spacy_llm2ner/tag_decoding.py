@@ -16,12 +16,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .decoding import Spans
+from .decoding import Spans, probabilities
 from .heads.tag_scheme import TagSet
 
 DECODINGS = ("viterbi", "argmax")
 # Words that are decoded at once, padding included.
 _WORDS_AT_ONCE = 20_000
+# The log-odds of a score stay finite: float32 has nothing between the second one and 1.
+_SURE = (1e-9, 1 - 2.0**-24)
 
 # Start, end (exclusive), label and score, counted in words.
 Entity = tuple[int, int, str, float]
@@ -130,6 +132,24 @@ def _decode_crf(
             ]
         )
     return entities
+
+
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    """Probabilities (entities,) -> log(p / (1 - p)), finite, float32 (entities,)."""
+    p = np.clip(scores.astype(np.float64), *_SURE)
+    return (np.log(p) - np.log1p(-p)).astype(np.float32)
+
+
+def temper_scores(spans: Spans, temperatures: np.ndarray) -> Spans:
+    """Entities whose scores' log-odds are divided by the temperature of their label.
+
+    spans (Spans): Entities.
+    temperatures (ndarray): (labels,), above 0. Where every one is 1 the spans themselves come back.
+    """
+    if (temperatures == 1).all():
+        return spans
+    scores = probabilities((log_odds(spans.scores) / temperatures[spans.labels]).astype(np.float32))
+    return Spans(spans.starts, spans.ends, spans.labels, scores)
 
 
 def to_tokens(

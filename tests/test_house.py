@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "interop": {"architectures", "heads", "llm"},
     "cli": {
         *("architectures", "corpora", "evaluation", "heads", "hub", "llm", "log", "pipeline"),
-        "shims",
+        *("shims", "tuned_shim"),
     },
     "__init__": {"hub"},
 }

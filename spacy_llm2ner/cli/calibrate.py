@@ -25,7 +25,8 @@ from ..pipeline.calibrate import (
     apply_calibration,
     calibrate_pipe,
 )
-from ..pipeline.span_recognizer import SpanRecognizer
+from ..pipeline.dev_scores import with_states
+from ..pipeline.entity_pipe import EntityPipe
 from .debug_data import find_component
 
 PAGE, FIGURES = "index.html", "calibration.json"
@@ -33,7 +34,9 @@ PAGE, FIGURES = "index.html", "calibration.json"
 
 def calibrate(
     model: Annotated[str, typer.Argument(help="Path (or, with --output, name) of a pipeline")],
-    dev: Annotated[Path, typer.Argument(help="Dev data: .spacy (file or folder), .jsonl or CoNLL")],
+    dev: Annotated[
+        Path, typer.Argument(help="Dev data: .spacy (file or folder), .jsonl, CoNLL or dataset")
+    ],
     output: Annotated[
         Optional[Path],
         typer.Option("--output", "-o", help="Where the pipeline goes; default: in place"),
@@ -100,7 +103,7 @@ def calibrate(
 
 def calibrate_component(
     nlp: Language,
-    pipe: SpanRecognizer,
+    pipe: EntityPipe,
     examples: Iterable[Example],
     settings: CalibrationSettings,
 ) -> Calibration:
@@ -112,7 +115,7 @@ def calibrate_component(
         store = shim.llm.store
         if store is not None and store.path is not None and Path(store.path).exists():
             shim.llm.remember()
-    calibration = calibrate_pipe(pipe, examples, settings)
+    calibration = calibrate_pipe(pipe, with_states(nlp, pipe, examples), settings)
     apply_calibration(nlp, calibration)
     return calibration
 
@@ -142,7 +145,7 @@ def write_calibrated(
         return output
     folder = Path(model)
     pipe = nlp.get_pipe(calibration.name)
-    assert isinstance(pipe, SpanRecognizer)
+    assert isinstance(pipe, EntityPipe)
     # Weights, and an LLM that is bundled and just now read from, stay untouched.
     _replace(folder / calibration.name / "cfg", srsly.json_dumps(pipe._stored_cfg()))
     _replace(folder / "config.cfg", nlp.config.to_str())

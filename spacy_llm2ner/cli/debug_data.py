@@ -6,7 +6,7 @@ spaCy's own `debug data` knows the labels of its own factories only.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -21,9 +21,15 @@ from spacy.training import Example
 from spacy.util import registry, resolve_dot_names
 from wasabi import Printer
 
-from ..llm.frozen import FrozenLLM, token_boundaries
+from ..heads.tag_scheme import TagSet
+from ..llm.frozen import token_boundaries
+from ..llm.tuned import TunedLLM
+from ..pipeline.entity_pipe import EntityPipe
 from ..pipeline.gold import annotated_spans, read_gold
 from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
+from ..pipeline.tag_gold import unsayable
+from ..pipeline.tag_pipe import TagPipe
+from ..tuned_shim import TunedShim
 
 # Below this many examples of a label there is little to learn from.
 _FEW_SPANS = 50
@@ -43,6 +49,8 @@ class DataReport:
     unread (int): Tokens other than white space that no piece of the LLM touches.
     windows (int): Docs that are read in more than one window.
     pieces (int): Pieces of the LLM, not counting copies.
+    longest (int): Pieces of the longest doc.
+    unsayable (int): For a tagger: spans that overlap another one, or that its tags cannot say.
     """
 
     docs: int = 0
@@ -58,20 +66,46 @@ class DataReport:
     unread: int = 0
     windows: int = 0
     pieces: int = 0
+    longest: int = 0
+    unsayable: int = 0
 
     def longer_than(self, width: int) -> int:
         """How many spans are longer than `width` tokens."""
         return sum(count for length, count in self.lengths.items() if length > width)
 
 
+@dataclass(frozen=True)
+class ReadBy:
+    """What is to be known of the LLM that will read the texts: its tokenizer and its window."""
+
+    tokenizer: Any
+    window: int
+
+    @classmethod
+    def of_component(cls, pipe: EntityPipe) -> ReadBy | None:
+        """That of a component; None if it reads no text itself, but listens to a `transformer`."""
+        for shim in pipe._llm_shims():
+            return cls(shim.llm.tokenizer, shim.llm.window)
+        for tuned in pipe._shims(TunedShim):
+            reader = tuned.reader
+            # Where the LLM looks is only known when it is loaded; how far is known before.
+            window = reader.base.window if isinstance(reader, TunedLLM) else reader.cut.window
+            return cls(reader.tokenizer, window)
+        return None
+
+
 def report_examples(
-    examples: Iterable[Example], spans_key: str, llm: FrozenLLM | None
+    examples: Iterable[Example],
+    spans_key: str,
+    llm: ReadBy | None,
+    tags_for: Callable[[Iterable[str]], TagSet] | None = None,
 ) -> DataReport:
     """Count what is in a corpus; of the LLM only its tokenizer is needed.
 
     examples (Iterable[Example]): The corpus.
     spans_key (str): The component's span group.
-    llm (Optional[FrozenLLM]): The LLM that will read the texts.
+    llm (Optional[ReadBy]): What will read the texts.
+    tags_for (Optional[Callable]): For a tagger: the labels of a text -> the tags that it has.
     """
     report = DataReport()
     for example in examples:
@@ -85,6 +119,8 @@ def report_examples(
         report.empty += not gold.spans and bool(gold.known.any())
         report.labels.update(label for _, _, label in gold.spans)
         report.lengths.update(end - start for start, end, _ in gold.spans)
+        if tags_for is not None and gold.spans:
+            report.unsayable += unsayable(gold, tags_for({label for _, _, label in gold.spans}))
         nested, crossing = _overlaps(gold.spans)
         report.nested += nested
         report.crossing += crossing
@@ -108,7 +144,7 @@ def _overlaps(spans: Sequence[tuple[int, int, str]]) -> tuple[int, int]:
     return nested, crossing
 
 
-def _count_pieces(report: DataReport, example: Example, llm: FrozenLLM) -> None:
+def _count_pieces(report: DataReport, example: Example, llm: ReadBy) -> None:
     from ..llm.alignment import align
 
     text = example.predicted.text
@@ -118,6 +154,7 @@ def _count_pieces(report: DataReport, example: Example, llm: FrozenLLM) -> None:
     touched = align(text, encoded["offset_mapping"], token_boundaries(example.predicted)).touched
     space = np.array([token.is_space for token in example.predicted], dtype=bool)
     report.pieces += len(encoded["input_ids"])
+    report.longest = max(report.longest, len(encoded["input_ids"]))
     report.unread += int((~touched & ~space).sum())
     report.windows += len(encoded["input_ids"]) > llm.window
 
@@ -146,18 +183,17 @@ def debug_data(
     training = registry.resolve(nlp.config.interpolate()["training"], schema=ConfigSchemaTraining)
     names = (training["train_corpus"], training["dev_corpus"])
     corpora = resolve_dot_names(nlp.config.interpolate(), list(names))
-    llms = [shim.llm for shim in pipe._llm_shims()]
-    llm = llms[0] if llms else None
     try:
-        train, dev = (report_examples(corpus(nlp), pipe.key, llm) for corpus in corpora)
+        llm, tags_for = ReadBy.of_component(pipe), _tags_for(pipe)
+        train, dev = (report_examples(corpus(nlp), pipe.key, llm, tags_for) for corpus in corpora)
     except (OSError, ValueError) as error:
         msg.fail("The training data or the LLM cannot be read.", error, exits=1)
     _print_reports(msg, pipe, train, dev, llm)
 
 
-def find_component(nlp: Language, name: str, msg: Printer) -> SpanRecognizer:
+def find_component(nlp: Language, name: str, msg: Printer) -> EntityPipe:
     """The component called `name`, or the only one; otherwise the command ends with a sentence."""
-    found = {n: pipe for n, pipe in nlp.pipeline if isinstance(pipe, SpanRecognizer)}
+    found = {n: pipe for n, pipe in nlp.pipeline if isinstance(pipe, EntityPipe)}
     if name and name not in found:
         msg.fail(
             f"There is no llm2ner component '{name}' in the pipeline {nlp.pipe_names}.", exits=1
@@ -169,8 +205,29 @@ def find_component(nlp: Language, name: str, msg: Printer) -> SpanRecognizer:
     return found[name] if name else next(iter(found.values()))
 
 
+def _own_tags(pipe: TagPipe) -> list[str]:
+    """The tags that a checkpoint brings, before `initialize` takes them over."""
+    if "load_tags" not in pipe.model.attrs:
+        return []
+    return list(pipe._shims(TunedShim)[0].reader.tags)
+
+
+def _tags_for(pipe: EntityPipe) -> Callable[[Iterable[str]], TagSet] | None:
+    """What tags a tagger will have for labels: a checkpoint's own ones, and those of new labels."""
+    if not isinstance(pipe, TagPipe):
+        return None
+    own, scheme = _own_tags(pipe), pipe.scheme
+    known = TagSet(tuple(own)).labels
+
+    def tags_for(labels: Iterable[str]) -> TagSet:
+        new = TagSet.of_labels((x for x in labels if x not in known), scheme).tags
+        return TagSet((*own, *new[1:])) if own else TagSet(new)
+
+    return tags_for
+
+
 def _print_reports(
-    msg: Printer, pipe: SpanRecognizer, train: DataReport, dev: DataReport, llm: FrozenLLM | None
+    msg: Printer, pipe: EntityPipe, train: DataReport, dev: DataReport, llm: ReadBy | None
 ) -> None:
     msg.divider(f"Data of '{pipe.name}'")
     rows: list[tuple[str, Any, Any]] = [
@@ -184,9 +241,12 @@ def _print_reports(
         ("  crossing pairs", train.crossing, dev.crossing),
         ("  longest, tokens", max(train.lengths, default=0), max(dev.lengths, default=0)),
     ]
+    if isinstance(pipe, TagPipe):
+        rows.append(("  that tags cannot say", train.unsayable, dev.unsayable))
     if llm is not None:
         rows += [
             ("LLM pieces (one copy)", train.pieces, dev.pieces),
+            ("  of the longest doc", train.longest, dev.longest),
             (f"docs over one window ({llm.window})", train.windows, dev.windows),
             ("tokens that no piece touches", train.unread, dev.unread),
         ]
@@ -195,22 +255,69 @@ def _print_reports(
     labels = sorted({*train.labels, *dev.labels})
     per_label = [(label, f"{train.labels[label]:,}", f"{dev.labels[label]:,}") for label in labels]
     msg.table(per_label, header=("label", "train", "dev"), divider=True, aligns=("l", "r", "r"))
-    _print_verdicts(msg, pipe, train, dev)
+    if isinstance(pipe, SpanRecognizer):
+        special, learnt = _band_warnings(pipe, train, dev)
+    elif isinstance(pipe, TagPipe):
+        special, learnt = _tag_warnings(pipe, train, dev)
+    else:
+        special, learnt = [], ""
+    _print_verdicts(msg, special, _common_warnings(pipe, train, dev), learnt)
 
 
-def _print_verdicts(msg: Printer, pipe: SpanRecognizer, train: DataReport, dev: DataReport) -> None:
-    fixed = pipe.max_span_tokens
-    width = fixed or min(max(train.lengths, default=0), MAX_SPAN_TOKENS_CAP)
+def _band_warnings(
+    pipe: SpanRecognizer, train: DataReport, dev: DataReport
+) -> tuple[list[str], str]:
+    """What a head that scores spans loses; by what it learns the others."""
+    width = pipe.max_span_tokens or min(max(train.lengths, default=0), MAX_SPAN_TOKENS_CAP)
+    warnings = [
+        f"{long} of {report.spans} {name} spans are longer than max_span_tokens ({width})."
+        for name, report in (("training", train), ("dev", dev))
+        if (long := report.longer_than(width))
+    ]
+    if train.nested + train.crossing and pipe.cfg["decoding"] in ("flat", "greedy"):
+        warnings.append(
+            f"Gold spans overlap, but decoding = '{pipe.cfg['decoding']}' finds disjoint ones "
+            f"only: 'nested' or 'all' would find them."
+        )
+    return warnings, f"max_span_tokens = {width}"
+
+
+def _tag_warnings(pipe: TagPipe, train: DataReport, dev: DataReport) -> tuple[list[str], str]:
+    """What tags lose; by what the others are learnt."""
+    warnings = [
+        f"{report.unsayable} of {report.spans} {name} spans overlap another one, or cannot be said "
+        f"by the tags: of overlapping spans the first and longest one counts. For overlapping "
+        f"spans there is the component 'llm2ner'."
+        for name, report in (("training", train), ("dev", dev))
+        if report.unsayable
+    ]
+    own = TagSet(tuple(_own_tags(pipe)))
+    if own.tags:
+        for what, labels in (
+            (
+                "The checkpoint does not know the label {}: its tags start anew.",
+                [label for label in sorted(train.labels) if label not in own.labels],
+            ),
+            (
+                "No training span has the checkpoint's label {}: it may be forgotten.",
+                [label for label in own.labels if train.spans and label not in train.labels],
+            ),
+            (
+                "The checkpoint has no B- tag for {}: touching entities are read as one.",
+                [label for label in own.without_begin if label in train.labels],
+            ),
+        ):
+            warnings += [what.format(label) for label in labels]
+    return warnings, f"{'its own' if own.tags else pipe.scheme} tags"
+
+
+def _common_warnings(pipe: EntityPipe, train: DataReport, dev: DataReport) -> list[str]:
     warnings = []
     if not train.spans:
         warnings.append(
             f"No gold spans in the training data (doc.spans['{pipe.key}'] or doc.ents)."
         )
     for name, report in (("training", train), ("dev", dev)):
-        if long := report.longer_than(width):
-            warnings.append(
-                f"{long} of {report.spans} {name} spans are longer than max_span_tokens ({width})."
-            )
         if report.lost:
             warnings.append(
                 f"{report.lost} of {report.spans} {name} spans do not begin and end where tokens "
@@ -218,17 +325,16 @@ def _print_verdicts(msg: Printer, pipe: SpanRecognizer, train: DataReport, dev: 
             )
         if report.unread:
             warnings.append(f"{report.unread} {name} tokens are invisible to the LLM's tokenizer.")
-    if train.nested + train.crossing and pipe.cfg["decoding"] in ("flat", "greedy"):
-        warnings.append(
-            f"Gold spans overlap, but decoding = '{pipe.cfg['decoding']}' finds disjoint ones "
-            f"only: 'nested' or 'all' would find them."
-        )
     for label in sorted(set(dev.labels) - set(train.labels)):
         warnings.append(f"Label {label} is in the dev data, but not in the training data.")
     for label, count in sorted(train.labels.items()):
         if count < _FEW_SPANS:
             warnings.append(f"Label {label} has only {count} training spans.")
-    for sentence in warnings:
+    return warnings
+
+
+def _print_verdicts(msg: Printer, special: list[str], common: list[str], learnt: str) -> None:
+    for sentence in [*special, *common]:
         msg.warn(sentence)
-    if not warnings:
-        msg.good(f"Nothing is lost: all gold spans can be learnt (max_span_tokens = {width}).")
+    if not special and not common:
+        msg.good(f"Nothing is lost: all gold spans can be learnt ({learnt}).")

@@ -214,7 +214,7 @@ def tune_per_label(
             break
     if objective.kind != "f1":
         return thresholds
-    weight = (n_gold / (n_gold + shrink))[labels]
+    weight = n_gold[labels] / (n_gold[labels] + shrink)
     thresholds[labels] = _mixed(thresholds[labels], common[labels], weight)
     better = objective.value(dev.count(thresholds)) > objective.value(dev.count(common))
     return thresholds if better else common

@@ -33,8 +33,9 @@ from ..evaluation.tuning import (
     sweep,
 )
 from .dev_scores import ScoredDev, score_dev
-from .span_recognizer import SpanRecognizer
+from .entity_pipe import EntityPipe
 from .thresholds import PerLabel
+from .token_tagger import TokenTagger
 
 # The reliability diagram shows cells from this probability on: below it nearly all are negative.
 _SHOWN_PROBABILITY = 0.01
@@ -70,7 +71,7 @@ class Calibration:
     before, after (Counts): True and false positives and gold spans, (3, labels), on the dev data.
     held_out (Dict[str, Counts]): The same on texts not tuned on, by way of tuning.
     reliability_before, reliability_after (Reliability): Of the candidates.
-    nll_before, nll_after (float): Per gold span, over all cells of the band.
+    nll_before, nll_after (float): Per gold span, over all candidates.
     curve (List[Tuple[float, float, float]]): (threshold, precision, recall) as decoded.
     label_curves (List[PRCurve]): Per label, of its candidates by themselves.
     """
@@ -113,11 +114,11 @@ def _one_or_each(labels: Sequence[str], values: np.ndarray) -> PerLabel:
 
 
 def calibrate_pipe(
-    pipe: SpanRecognizer, examples: Iterable[Example], settings: CalibrationSettings
+    pipe: EntityPipe, examples: Iterable[Example], settings: CalibrationSettings
 ) -> Calibration:
     """Fit temperatures and tune thresholds of a component, which is not changed.
 
-    pipe (SpanRecognizer): The component.
+    pipe (EntityPipe): The component.
     examples (Iterable[Example]): Dev data; the predicted docs are not changed.
     settings (CalibrationSettings): How.
     RAISES: ValueError if the data has no annotated text.
@@ -126,7 +127,7 @@ def calibrate_pipe(
 
 
 def calibrate_scored(
-    pipe: SpanRecognizer, dev: ScoredDev, settings: CalibrationSettings
+    pipe: EntityPipe, dev: ScoredDev, settings: CalibrationSettings
 ) -> Calibration:
     """As `calibrate_pipe`, on a corpus that was scored before; for several settings in a row."""
     _report_unknown(pipe, dev)
@@ -137,6 +138,7 @@ def calibrate_scored(
     spans = dev.dev_spans(temperatures, decodings)
     # The same cut on the raw logits as before.
     current = _rounded(sigmoid(_log_odds(old) * old_t / temperatures))
+    current = np.where((old > 0) & (old < 1), current, old).astype(np.float32)
     choice = _choose(spans, current, dev.n_texts, settings)
     thresholds = _rounded(choice.thresholds)
     n_gold = spans.n_gold
@@ -178,15 +180,17 @@ def _choose(
     )
 
 
-def decodings_of(pipe: SpanRecognizer) -> tuple[str, ...]:
+def decodings_of(pipe: EntityPipe) -> tuple[str, ...]:
     """What `predict` and `set_annotations` do for what is tuned: the spans, or else the ents."""
     decoding = pipe.cfg["decoding"]
+    if isinstance(pipe, TokenTagger):
+        return ()  # its entities are disjoint, whatever the threshold
     if pipe.cfg["annotate"] == "ents" and decoding in ("all", "nested"):
         return (decoding, "flat")
     return (decoding,)
 
 
-def _report_unknown(pipe: SpanRecognizer, dev: ScoredDev) -> None:
+def _report_unknown(pipe: EntityPipe, dev: ScoredDev) -> None:
     if dev.unknown_labels:
         counts = ", ".join(f"{label} ({n})" for label, n in sorted(dev.unknown_labels.items()))
         pipe._warn(
@@ -266,7 +270,7 @@ def apply_calibration(nlp: Language, calibration: Calibration) -> None:
     name = calibration.name
     check_config_can_hold(name, calibration.threshold)
     pipe = nlp.get_pipe(name)
-    assert isinstance(pipe, SpanRecognizer)
+    assert isinstance(pipe, EntityPipe)
     pipe.cfg.update(threshold=calibration.threshold, temperature=calibration.temperature)
     config = nlp.get_pipe_config(name).copy()
     config["threshold"] = calibration.threshold

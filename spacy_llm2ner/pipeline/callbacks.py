@@ -13,7 +13,8 @@ from ..corpora.reader import open_corpus
 from ..evaluation.tuning import FOLDS, Objective, prf
 from ..log import logger
 from .calibrate import Calibration, CalibrationSettings, calibrate_pipe, calibrated_view
-from .span_recognizer import SpanRecognizer
+from .dev_scores import with_states
+from .entity_pipe import EntityPipe
 
 DevData = Callable[[Language], Iterable[Example]]
 
@@ -35,7 +36,8 @@ def make_calibrate_callback(
     dev (Optional[Union[Callable, str]]): A corpus reader, such as ${corpora.dev}, or a path to a
         .spacy file, a folder of them, a .jsonl or a CoNLL-style file. null: the `dev_corpus` of
         [training].
-    component (Optional[str]): The component. null: all span recognisers that are not frozen.
+    component (Optional[str]): The component. null: all of llm2ner and llm2ner_tagger that are not
+        frozen.
     objective (str): "f1", "recall@P" or "precision@R".
     per_label (Optional[bool]): Thresholds per label (true) or one for all (false). null: what does
         best on held-out texts, be it the thresholds as they are.
@@ -57,7 +59,8 @@ def make_calibrate_callback(
         if not opened:
             opened.append(_dev_corpus_of(nlp))
         found = [
-            calibrate_pipe(pipe, opened[0](nlp), settings) for pipe in _components(nlp, component)
+            calibrate_pipe(pipe, with_states(nlp, pipe, opened[0](nlp)), settings)
+            for pipe in _components(nlp, component)
         ]
         for calibration in found:
             logger.info("%s", one_line(calibration))
@@ -72,15 +75,15 @@ def _dev_corpus_of(nlp: Language) -> DevData:
     return corpus
 
 
-def _components(nlp: Language, name: str | None) -> list[SpanRecognizer]:
+def _components(nlp: Language, name: str | None) -> list[EntityPipe]:
     frozen = nlp.config["training"].get("frozen_components", [])
-    found = {n: pipe for n, pipe in nlp.components if isinstance(pipe, SpanRecognizer)}
+    found = {n: pipe for n, pipe in nlp.components if isinstance(pipe, EntityPipe)}
     if name is None:
         return [pipe for n, pipe in found.items() if n not in frozen]
     if name not in found:
         raise ValueError(
-            f"spacy_llm2ner.calibrate.v1: the setting 'component' is '{name}'; the span "
-            f"recognisers of the pipeline are {', '.join(found) or 'none'}."
+            f"spacy_llm2ner.calibrate.v1: the setting 'component' is '{name}'; the components of "
+            f"the pipeline that can be calibrated are {', '.join(found) or 'none'}."
         )
     return [found[name]]
 

@@ -12,14 +12,10 @@ from spacy.training import Example
 
 from ..llm.pieces import by_token
 from .gold import count_unseen, read_gold
+from .llm_pipe import READ_DOCS, SAMPLE_TOKENS
 
 if TYPE_CHECKING:
     from .span_recognizer import SpanRecognizer
-
-# Docs of the training data that are read at once, with one progress bar.
-_READ_DOCS = 2_000
-# Tokens from which the head takes the statistics of the states.
-_SAMPLE_TOKENS = 20_000
 
 
 def read_corpus(
@@ -38,7 +34,7 @@ def read_corpus(
     sample: list[Doc] = []
     sampled = unseen = unscored = 0
     stream = iter(get_examples())
-    while examples := list(islice(stream, _READ_DOCS)):
+    while examples := list(islice(stream, READ_DOCS)):
         docs = [example.predicted for example in examples]
         states: Sequence[np.ndarray] = pipe._read_ahead(docs)
         for shim in pipe._llm_shims():
@@ -46,7 +42,7 @@ def read_corpus(
         unseen += count_unseen(examples, states, pipe.key)
         unscored += _count_unscored(pipe, examples)
         for doc in docs:
-            if sampled < _SAMPLE_TOKENS:
+            if sampled < SAMPLE_TOKENS:
                 sample.append(doc)
                 sampled += len(doc)
     pipe._log_summaries()

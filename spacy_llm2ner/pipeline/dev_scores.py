@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy as np
+from spacy.language import Language
+from spacy.tokens import Span
 from spacy.training import Example
 from tqdm import tqdm
 
 from ..decoding import ILLEGAL_LOGIT, Spans, probabilities, temper
 from ..evaluation.tuning import DevSpans
+from ..tag_decoding import log_odds
+from .entity_pipe import EntityPipe
 from .gold import annotated_ents, annotated_spans, known_tokens
 from .span_recognizer import SpanRecognizer
+from .token_tagger import TokenTagger
 
 # Cells below this logit are no candidates; for temperatures they are kept as a histogram.
 _FLOOR = -10.0
@@ -25,6 +30,9 @@ _BATCH_DOCS = 500
 @dataclass(frozen=True, eq=False)
 class ScoredDev:
     """A dev corpus with the head's raw logits: the candidates, set end to end, as columns.
+
+    Candidates of a span recogniser are all cells of the band, those of a tagger the entities that
+    it finds without a threshold; their logits are the log-odds of their scores.
 
     low (ndarray): Cells below the floor, int (labels, bins, 2): negative and positive ones.
     known (ndarray): bool, whether the annotation speaks about the candidate's tokens.
@@ -67,23 +75,29 @@ class ScoredDev:
         )
 
 
-def score_dev(pipe: SpanRecognizer, examples: Iterable[Example]) -> ScoredDev:
+def score_dev(pipe: EntityPipe, examples: Iterable[Example]) -> ScoredDev:
     """Let a component score a dev corpus, once.
 
-    pipe (SpanRecognizer): The component.
+    pipe (EntityPipe): The component.
     examples (Iterable[Example]): The corpus; texts without annotation are left out.
-    RAISES: ValueError if no text is annotated.
+    RAISES: ValueError if no text is annotated, or if the component is of another kind.
     """
     pipe._require_head()
-    labels = {label: index for index, label in enumerate(pipe.labels)}
-    builder = _Builder(pipe, labels)
+    builder = _Builder(pipe, {label: index for index, label in enumerate(pipe.labels)})
     annotated = (eg for eg in examples if _gold_spans(eg, pipe) is not None and len(eg.predicted))
     with tqdm(desc="Scoring dev texts", unit=" texts", delay=3.0, leave=False, disable=None) as bar:
         while some := list(islice(annotated, _BATCH_DOCS)):
-            bands = pipe.score_bands([example.predicted for example in some])
-            for example, band in zip(some, bands, strict=True):
-                builder.add(example, band)
-                bar.update()
+            docs = [example.predicted for example in some]
+            if isinstance(pipe, SpanRecognizer):
+                for example, band in zip(some, pipe.score_bands(docs), strict=True):
+                    builder.add_band(example, band)
+                    bar.update()
+            elif isinstance(pipe, TokenTagger):
+                for example, (spans, _) in zip(some, pipe.score_entities(docs), strict=True):
+                    builder.add_entities(example, spans)
+                    bar.update()
+            else:
+                raise ValueError(f"{pipe.name}: a component of this kind cannot be calibrated.")
     if not builder.n_texts:
         raise ValueError(
             f"{pipe.name}: the dev data has no annotated text; entities are looked for in "
@@ -92,7 +106,23 @@ def score_dev(pipe: SpanRecognizer, examples: Iterable[Example]) -> ScoredDev:
     return builder.build()
 
 
-def _gold_spans(example: Example, pipe: SpanRecognizer) -> list | None:
+def with_states(nlp: Language, pipe: EntityPipe, examples: Iterable[Example]) -> Iterator[Example]:
+    """Examples whose predicted docs have what the component needs from those before it.
+
+    nlp (Language): The component's pipeline.
+    pipe (EntityPipe): If it listens to a `transformer`, predicted docs go through all components
+        before it, which write to them; others need nothing.
+    YIELDS (Example): The examples.
+    """
+    listens = any(node.name == "transformer_states" for node in pipe.model.walk())
+    components = [component for _, component in nlp.pipeline] if listens else []
+    for example in examples:
+        for earlier in takewhile(lambda component: component is not pipe, components):
+            example.predicted = earlier(example.predicted)
+        yield example
+
+
+def _gold_spans(example: Example, pipe: EntityPipe) -> list | None:
     find = annotated_ents if pipe.cfg["annotate"] == "ents" else annotated_spans
     return find(example.reference, pipe.key)
 
@@ -100,7 +130,7 @@ def _gold_spans(example: Example, pipe: SpanRecognizer) -> list | None:
 class _Builder:
     """Collects the candidates of one text after the other."""
 
-    def __init__(self, pipe: SpanRecognizer, labels: dict[str, int]) -> None:
+    def __init__(self, pipe: EntityPipe, labels: dict[str, int]) -> None:
         self.pipe, self.labels = pipe, labels
         self.columns: list[tuple[np.ndarray, ...]] = []
         self.gold_texts: list[int] = []
@@ -109,7 +139,37 @@ class _Builder:
         self.unknown_labels: dict[str, int] = {}
         self.offset = self.n_texts = 0
 
-    def add(self, example: Example, band: np.ndarray) -> None:
+    def add_band(self, example: Example, band: np.ndarray) -> None:
+        gold = np.zeros(band.shape, dtype=bool)
+        for span in self._add_gold(example):
+            if len(span) <= band.shape[1] and span.label_ in self.labels:
+                gold[span.start, len(span) - 1, self.labels[span.label_]] = True
+        self._add_cells(band, gold, known_tokens(example, self.pipe.key))
+        self.offset += len(band)
+        self.n_texts += 1
+
+    def add_entities(self, example: Example, spans: Spans) -> None:
+        known = known_tokens(example, self.pipe.key)
+        unknown = np.concatenate([[0], np.cumsum(~known)])
+        gold = {(span.start, span.end, span.label_) for span in self._add_gold(example)}
+        labels = (self.pipe.labels[i] for i in spans.labels)
+        found = zip(spans.starts.tolist(), spans.ends.tolist(), labels, strict=True)
+        self.columns.append(
+            (
+                (spans.starts + self.offset).astype(np.int32),
+                (spans.ends + self.offset).astype(np.int32),
+                spans.labels.astype(np.int32),
+                log_odds(spans.scores),
+                np.array([triple in gold for triple in found], dtype=bool),
+                unknown[spans.ends] == unknown[spans.starts],
+                np.full(len(spans), self.n_texts),
+            )
+        )
+        self.offset += len(known)
+        self.n_texts += 1
+
+    def _add_gold(self, example: Example) -> list[Span]:
+        """Count the gold spans of a text; those that align with tokens of the predicted doc."""
         spans = _gold_spans(example, self.pipe) or []
         # A group may hold a span twice; the scorer counts it once.
         for label in (s[2] for s in {(s.start, s.end, s.label_) for s in spans}):
@@ -118,13 +178,7 @@ class _Builder:
                 self.gold_labels.append(self.labels[label])
             else:
                 self.unknown_labels[label] = self.unknown_labels.get(label, 0) + 1
-        gold = np.zeros(band.shape, dtype=bool)
-        for span in example.get_aligned_spans_y2x(spans, allow_overlap=True):
-            if len(span) <= band.shape[1] and span.label_ in self.labels:
-                gold[span.start, len(span) - 1, self.labels[span.label_]] = True
-        self._add_cells(band, gold, known_tokens(example, self.pipe.key))
-        self.offset += len(band)
-        self.n_texts += 1
+        return example.get_aligned_spans_y2x(spans, allow_overlap=True)
 
     def _add_cells(self, band: np.ndarray, gold: np.ndarray, known: np.ndarray) -> None:
         n_tokens, width, _ = band.shape

@@ -23,6 +23,12 @@ from ..llm.frozen import FrozenLLM
 from ..log import logger
 from ..shims import HeadShim, LLMShim
 
+# Tokens whose states and scores are held at once while predicting.
+PREDICT_TOKENS = 20_000
+# Docs of the training data that are read at once, with one progress bar.
+READ_DOCS = 2_000
+# Tokens from which the head takes the statistics of the states.
+SAMPLE_TOKENS = 20_000
 # Seconds of reading within one batch that the log speaks of, beside reading ahead.
 _SECONDS_WORTH_A_LINE = 3.0
 # The file of a bundled LLM that says which `name` it stands for.

@@ -3,12 +3,12 @@
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, cast
 
 import numpy as np
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
@@ -17,20 +17,15 @@ from thinc.types import Floats3d
 from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten, temper
 from ..losses import SpanBCE, SpanLoss
 from ..shims import HeadShim
-from .annotate import (
-    ON_EXISTING_ENTS,
-    OnExistingEnts,
-    make_spans,
-    write_ents,
-    write_spans,
-)
+from .annotate import OnExistingEnts, write_ents, write_spans
 from .corpus_reading import read_corpus
+from .entity_pipe import EntityPipe, check_settings, no_spans
 from .gold import Gold, longest_span, read_gold, target_band
-from .llm_pipe import ReadingLog
+from .llm_pipe import PREDICT_TOKENS, ReadingLog, within_budget
 from .pretrained_head import with_pretrained_head
-from .scorer import score_span_recognizer, unscored_weights
+from .scorer import score_span_recognizer
 from .self_distillation import Teacher
-from .thresholds import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD, ThresholdPipe, check_threshold
+from .thresholds import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD
 
 DEFAULT_CONFIG = """
 [model]
@@ -51,7 +46,7 @@ MAX_SPAN_TOKENS_CAP = 30
 _MAX_SPAN_TOKENS_WITHOUT_DATA = 10
 
 
-class SpanRecognizer(ThresholdPipe):
+class SpanRecognizer(EntityPipe):
     """Finds and labels spans with a small head on the hidden states of a frozen LLM.
 
     Writes `doc.spans[spans_key]`, where spans may overlap, and `doc.ents`, where they may not.
@@ -59,6 +54,12 @@ class SpanRecognizer(ThresholdPipe):
 
     The interface is that of spaCy's own trainable components: https://spacy.io/api/spancategorizer
     """
+
+    default_threshold = DEFAULT_THRESHOLD
+    _main_annotation = "spans"
+    _unknown_threshold_code = "L2N-W06"
+    _misaligned_code = "L2N-W02"
+    _score_weights_code = "L2N-W04"
 
     def __init__(
         self,
@@ -84,17 +85,14 @@ class SpanRecognizer(ThresholdPipe):
         loss (Optional[SpanLoss]): See `spacy_llm2ner.losses`; None = `SpanBCE()`.
         RAISES: ValueError for a setting that is none of the accepted values.
         """
-        for setting, value, accepted in (
-            ("annotate", annotate, ("spans", "ents", "both")),
-            ("decoding", decoding, DECODINGS),
-            ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
-        ):
-            if value not in accepted:
-                raise ValueError(
-                    f"{name}: the setting '{setting}' is '{value}'; "
-                    f"accepted are {', '.join(accepted)}."
-                )
-        check_threshold(name, threshold)
+        check_settings(
+            name,
+            annotate=annotate,
+            decoding=decoding,
+            decodings=DECODINGS,
+            on_existing_ents=on_existing_ents,
+            threshold=threshold,
+        )
         if pretrained is not None:
             model = with_pretrained_head(name, model, pretrained)
         super().__init__(
@@ -117,11 +115,6 @@ class SpanRecognizer(ThresholdPipe):
         self.scorer = scorer
         self.teacher: Teacher | None = None  # while a student learns; see self_distillation
 
-    @property
-    def key(self) -> str:
-        """The key of `doc.spans` that is written, and read in training."""
-        return str(self.cfg["spans_key"])
-
     # Predicting -------------------------------------------------------------------------------
 
     def predict(self, docs: Iterable[Doc]) -> list[Spans]:
@@ -134,7 +127,7 @@ class SpanRecognizer(ThresholdPipe):
         """
         docs = list(docs)
         if not any(len(doc) for doc in docs):
-            return [_no_spans() for _ in docs]
+            return [no_spans() for _ in docs]
         self._require_head()
         thresholds = self._thresholds()
         temperatures, decoding = self._temperatures(), self.cfg["decoding"]
@@ -143,6 +136,16 @@ class SpanRecognizer(ThresholdPipe):
                 decode(temper(band, temperatures), thresholds, decoding)
                 for band in self.score_bands(docs)
             ]
+
+    def score_bands(self, docs: list[Doc]) -> Iterator[np.ndarray]:
+        """The head's raw logits for docs, before any temperature.
+
+        docs (List[Doc]): The docs.
+        YIELDS (ndarray): For each doc float32 (tokens, width, labels).
+        """
+        for some in within_budget(docs, PREDICT_TOKENS):
+            for logits in self.model.predict(some):
+                yield self.model.ops.to_numpy(logits)
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Spans]) -> None:
         """Write predicted spans to docs.
@@ -161,10 +164,6 @@ class SpanRecognizer(ThresholdPipe):
                 if self.cfg["decoding"] in ("all", "nested"):
                     flat = flatten(found, thresholds)
                 write_ents(doc, self._make_spans(doc, flat), self.cfg["on_existing_ents"])
-
-    def _make_spans(self, doc: Doc, found: Spans) -> list[Span]:
-        labels = (self.labels[index] for index in found.labels)
-        return make_spans(doc, found.starts, found.ends, labels, found.scores)
 
     # Training ---------------------------------------------------------------------------------
 
@@ -225,7 +224,6 @@ class SpanRecognizer(ThresholdPipe):
         """Count what cannot be learnt from: once, at the start, and never silently."""
         total = sum(len(gold.spans) + gold.lost for gold in golds)
         long = sum(end - start > width for gold in golds for start, end, _ in gold.spans)
-        lost = sum(gold.lost for gold in golds)
         if long:
             self._warn(
                 "L2N-W01",
@@ -233,28 +231,7 @@ class SpanRecognizer(ThresholdPipe):
                 f"{width} tokens of max_span_tokens and can be neither learnt nor found (the "
                 f"longest has {longest_span(golds)}). Raise max_span_tokens of the head.",
             )
-        if lost:
-            self._warn(
-                "L2N-W02",
-                f"{lost} of {total} gold spans of the training data do not begin and end where "
-                f"tokens of the pipeline's tokenizer do, or do so with white space, and cannot be "
-                f"learnt.",
-            )
-
-    def _report_score_weights(self, nlp: Language | None) -> None:
-        """Say so before the training if no checkpoint will ever look better than another."""
-        if nlp is None or self.scorer is not score_span_recognizer:
-            return
-        weights = unscored_weights(nlp, self.name, annotate=self.cfg["annotate"], key=self.key)
-        if weights:
-            own = "ents_f" if self.cfg["annotate"] == "ents" else f"spans_{self.key}_f"
-            self._warn(
-                "L2N-W04",
-                f"no component gives a score that [training.score_weights] counts "
-                f"({', '.join(weights)}), so that every checkpoint looks as good as any other. "
-                f"With annotate = '{self.cfg['annotate']}' and spans_key = '{self.key}', add "
-                f"{own} = 1.0 there.",
-            )
+        self._report_misaligned(golds)
 
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats3d]
@@ -286,22 +263,6 @@ class SpanRecognizer(ThresholdPipe):
         if self.teacher is not None:
             targets, _ = self.teacher.add_to([eg.predicted for eg in examples], targets)
         return self.loss(scores, targets, weights)
-
-    def _require_known_labels(self, golds: list[Gold]) -> None:
-        found = {label for gold in golds for _, _, label in gold.spans}
-        unknown = sorted(found.difference(self.labels))
-        if unknown:
-            raise ValueError(
-                f"{self.name}: the training data has spans labelled {', '.join(unknown)}, but the "
-                f"component's labels are {', '.join(self.labels)}. Add labels with add_label, or "
-                f"give all of them in [initialize.components.{self.name}.labels] (made by "
-                f"`spacy init labels`)."
-            )
-
-
-def _no_spans() -> Spans:
-    whole = np.zeros(0, dtype=np.int32)
-    return Spans(whole, whole, whole, np.zeros(0, dtype=np.float32))
 
 
 @Language.factory(

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from spacy.errors import Errors
-from spacy.language import Language
 
 from ..heads.tag_scheme import SCHEMES, TagSet
 from ..shims import HeadShim
+from .entity_pipe import EntityPipe
 from .gold import Gold
-from .llm_pipe import LLMPipe
-from .scorer import score_span_recognizer, unscored_weights
 from .tag_gold import unsayable
 
 
-class TagPipe(LLMPipe):
+class TagPipe(EntityPipe):
     """A component that tags words.
 
     Its model says how by attributes: "scheme", the tag scheme; and, if it is a checkpoint that
     brings its own tags, "tags" and "load_tags".
     """
 
-    @property
-    def key(self) -> str:
-        """The key of `doc.spans` that is written, and read in training."""
-        return str(self.cfg["spans_key"])
+    default_threshold = 0.0  # what a sequence of tags says is an entity, be it probable or not
+    _main_annotation = "ents"
+    _unknown_threshold_code = "L2N-W24"
+    _misaligned_code = "L2N-W20"
+    _score_weights_code = "L2N-W23"
 
     # Tags -------------------------------------------------------------------------------------
 
@@ -86,16 +85,9 @@ class TagPipe(LLMPipe):
     def _report_lost(self, golds: list[Gold]) -> None:
         """Count what cannot be learnt from: once, at the start, and never silently."""
         total = sum(len(gold.spans) + gold.lost for gold in golds)
-        lost = sum(gold.lost for gold in golds)
         tag_set = self.tag_set
         overlapping = sum(unsayable(gold, tag_set) for gold in golds) if total else 0
-        if lost:
-            self._warn(
-                "L2N-W20",
-                f"{lost} of {total} gold spans of the training data do not begin and end where "
-                f"tokens of the pipeline's tokenizer do, or do so with white space, and cannot be "
-                f"learnt.",
-            )
+        self._report_misaligned(golds)
         if overlapping:
             self._warn(
                 "L2N-W21",
@@ -114,30 +106,4 @@ class TagPipe(LLMPipe):
                 "the head has a CRF, but the setting 'crf' of the loss is 0: its transitions are "
                 "never trained, and only forbid what the tag scheme forbids. Set 'crf' above 0, or "
                 "take the head spacy_llm2ner.LinearTagger.v1.",
-            )
-
-    def _report_score_weights(self, nlp: Language | None) -> None:
-        """Say so before the training if no checkpoint will ever look better than another."""
-        if nlp is None or self.scorer is not score_span_recognizer:
-            return
-        weights = unscored_weights(nlp, self.name, annotate=self.cfg["annotate"], key=self.key)
-        if weights:
-            own = f"spans_{self.key}_f" if self.cfg["annotate"] == "spans" else "ents_f"
-            self._warn(
-                "L2N-W23",
-                f"no component gives a score that [training.score_weights] counts "
-                f"({', '.join(weights)}), so that every checkpoint looks as good as any other. "
-                f"With annotate = '{self.cfg['annotate']}' and spans_key = '{self.key}', add "
-                f"{own} = 1.0 there.",
-            )
-
-    def _require_known_labels(self, golds: list[Gold]) -> None:
-        found = {label for gold in golds for _, _, label in gold.spans}
-        unknown = sorted(found.difference(self.labels))
-        if unknown:
-            raise ValueError(
-                f"{self.name}: the training data has spans labelled {', '.join(unknown)}, but the "
-                f"component's labels are {', '.join(self.labels)}. Add labels with add_label, or "
-                f"give all of them in [initialize.components.{self.name}.labels] (made by "
-                f"`spacy init labels`)."
             )

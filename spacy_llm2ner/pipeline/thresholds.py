@@ -7,21 +7,14 @@ logits, so it lies with the labels beside the weights, and `initialize` forgets 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from spacy.tokens import Doc
-
-from .llm_pipe import LLMPipe, within_budget
 
 PerLabel = float | dict[str, float]
 
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_TEMPERATURE = 1.0
-
-# Tokens whose states and scores are held at once while predicting.
-_PREDICT_TOKENS = 20_000
 
 
 def check_threshold(name: str, threshold: PerLabel) -> None:
@@ -56,50 +49,3 @@ def per_label(value: PerLabel, labels: Sequence[str], default: float) -> np.ndar
     if isinstance(value, Mapping):
         return np.array([value.get(label, default) for label in labels], dtype=np.float64)
     return np.full(len(labels), value, dtype=np.float64)
-
-
-class ThresholdPipe(LLMPipe):
-    """An `LLMPipe` whose logits become probabilities, and count from a threshold on.
-
-    cfg["threshold"] (Union[float, Dict[str, float]]): From the pipeline's config.
-    cfg["temperature"] (Union[float, Dict[str, float]]): What logits are divided by; 1 until
-        somebody calibrates, and stored with the component.
-    """
-
-    def score_bands(self, docs: list[Doc]) -> Iterator[np.ndarray]:
-        """The head's raw logits for docs, before any temperature.
-
-        docs (List[Doc]): The docs.
-        YIELDS (ndarray): For each doc float32 (tokens, width, labels).
-        """
-        for some in within_budget(docs, _PREDICT_TOKENS):
-            for logits in self.model.predict(some):
-                yield self.model.ops.to_numpy(logits)
-
-    def _thresholds(self) -> np.ndarray:
-        threshold = self.cfg["threshold"]
-        unknown = sorted({*threshold} - {*self.labels}) if isinstance(threshold, dict) else []
-        if unknown:
-            self._warn(
-                "L2N-W06",
-                f"the setting 'threshold' names {', '.join(unknown)}, but the component's labels "
-                f"are {', '.join(self.labels)}: that threshold acts on nothing.",
-            )
-        return per_label(threshold, self.labels, DEFAULT_THRESHOLD).astype(np.float32)
-
-    def _temperatures(self) -> np.ndarray:
-        return per_label(self.cfg["temperature"], self.labels, DEFAULT_TEMPERATURE)
-
-    def _stored_cfg(self) -> dict[str, Any]:
-        stored, temperature = super()._stored_cfg(), self.cfg["temperature"]
-        # Not written where there is none, so that a component that was never calibrated stays as
-        # it was.
-        return (
-            stored if temperature == DEFAULT_TEMPERATURE else {**stored, "temperature": temperature}
-        )
-
-    def _load_cfg(self, stored: dict[str, Any]) -> None:
-        super()._load_cfg(stored)
-        temperature = stored.get("temperature", DEFAULT_TEMPERATURE)
-        check_temperature(self.name, temperature)
-        self.cfg["temperature"] = temperature

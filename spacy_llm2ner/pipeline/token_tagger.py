@@ -3,34 +3,29 @@
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..architectures.types import TagScores
 from ..decoding import Spans
-from ..tag_decoding import DECODINGS, decode_tags, to_tokens
+from ..tag_decoding import DECODINGS, decode_tags, temper_scores, to_tokens
 from ..tag_losses import CompoundTagLoss, TagLoss
-from .annotate import (
-    ON_EXISTING_ENTS,
-    OnExistingEnts,
-    make_spans,
-    write_ents,
-    write_spans,
-)
+from .annotate import OnExistingEnts, write_ents, write_spans
+from .entity_pipe import check_settings, no_spans
 from .gold import count_unseen, read_gold
-from .llm_pipe import ReadingLog, within_budget
+from .llm_pipe import PREDICT_TOKENS, READ_DOCS, SAMPLE_TOKENS, ReadingLog, within_budget
 from .scorer import score_span_recognizer
 from .tag_gold import allowed_tags
 from .tag_pipe import TagPipe
-from .thresholds import check_threshold, per_label
+from .thresholds import DEFAULT_TEMPERATURE
 
 DEFAULT_CONFIG = """
 [model]
@@ -44,13 +39,6 @@ DEFAULT_CONFIG = """
 """
 DEFAULT_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
 DEFAULT_SPANS_KEY = "sc"
-
-# Tokens whose states and scores are held at once while predicting.
-_PREDICT_TOKENS = 20_000
-# Docs of the training data that are read at once, with one progress bar.
-_READ_DOCS = 2_000
-# Tokens from which the head takes the statistics of the states.
-_SAMPLE_TOKENS = 20_000
 
 
 class TokenTagger(TagPipe):
@@ -86,17 +74,14 @@ class TokenTagger(TagPipe):
         loss (Optional[TagLoss]): See `spacy_llm2ner.tag_losses`; None = `CompoundTagLoss()`.
         RAISES: ValueError for a setting that is none of the accepted values.
         """
-        for setting, value, accepted in (
-            ("annotate", annotate, ("spans", "ents", "both")),
-            ("decoding", decoding, DECODINGS),
-            ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
-        ):
-            if value not in accepted:
-                raise ValueError(
-                    f"{name}: the setting '{setting}' is '{value}'; "
-                    f"accepted are {', '.join(accepted)}."
-                )
-        check_threshold(name, threshold)
+        check_settings(
+            name,
+            annotate=annotate,
+            decoding=decoding,
+            decodings=DECODINGS,
+            on_existing_ents=on_existing_ents,
+            threshold=threshold,
+        )
         super().__init__(
             vocab,
             model,
@@ -107,6 +92,7 @@ class TokenTagger(TagPipe):
             decoding=decoding,
             on_existing_ents=on_existing_ents,
             bundle_llm=bundle_llm,
+            temperature=DEFAULT_TEMPERATURE,
         )
         self.loss = CompoundTagLoss() if loss is None else loss
         self.scorer = scorer
@@ -123,20 +109,16 @@ class TokenTagger(TagPipe):
         """
         docs = list(docs)
         if not any(len(doc) for doc in docs):
-            return [_no_spans() for _ in docs]
+            return [no_spans() for _ in docs]
         self._require_head()
         thresholds = self._thresholds()
-        tag_set = self.tag_set
         predictions: list[Spans] = []
         dropped = 0
         with ReadingLog(self, always=False):
-            for some in within_budget(docs, _PREDICT_TOKENS):
-                scores = self.model.predict(some)
-                found = decode_tags(*self._arrays(scores), tag_set, self.cfg["decoding"])
-                for entities, words in zip(found, scores.words, strict=True):
-                    spans, lost = to_tokens(entities, words, self.labels)
-                    predictions.append(spans.select(spans.scores >= thresholds[spans.labels]))
-                    dropped += lost
+            for spans, lost in self.score_entities(docs):
+                spans = temper_scores(spans, self._temperatures())
+                predictions.append(spans.select(spans.scores >= thresholds[spans.labels]))
+                dropped += lost
         if dropped:
             self._warn(
                 "L2N-W27",
@@ -145,6 +127,20 @@ class TokenTagger(TagPipe):
                 f"words; or they stand on white space only.",
             )
         return predictions
+
+    def score_entities(self, docs: list[Doc]) -> Iterator[tuple[Spans, int]]:
+        """The entities of docs, before any temperature and threshold.
+
+        docs (List[Doc]): The docs.
+        YIELDS (Tuple[Spans, int]): For each doc its entities; how many were left out, see
+            `to_tokens`.
+        """
+        tag_set = self.tag_set
+        for some in within_budget(docs, PREDICT_TOKENS):
+            scores = self.model.predict(some)
+            found = decode_tags(*self._arrays(scores), tag_set, self.cfg["decoding"])
+            for entities, words in zip(found, scores.words, strict=True):
+                yield to_tokens(entities, words, self.labels)
 
     def _arrays(self, scores: TagScores) -> tuple[list[np.ndarray], np.ndarray | None]:
         to_numpy: Any = self.model.ops.to_numpy
@@ -164,21 +160,6 @@ class TokenTagger(TagPipe):
                 write_spans(doc, self._make_spans(doc, found), found.scores, self.key)
             if self.cfg["annotate"] in ("ents", "both"):
                 write_ents(doc, self._make_spans(doc, found), self.cfg["on_existing_ents"])
-
-    def _make_spans(self, doc: Doc, found: Spans) -> list[Span]:
-        labels = (self.labels[index] for index in found.labels)
-        return make_spans(doc, found.starts, found.ends, labels, found.scores)
-
-    def _thresholds(self) -> np.ndarray:
-        threshold = self.cfg["threshold"]
-        unknown = sorted({*threshold} - {*self.labels}) if isinstance(threshold, dict) else []
-        if unknown:
-            self._warn(
-                "L2N-W24",
-                f"the setting 'threshold' names {', '.join(unknown)}, but the component's labels "
-                f"are {', '.join(self.labels)}: that threshold acts on nothing.",
-            )
-        return per_label(threshold, self.labels, default=0.0)
 
     # Training ---------------------------------------------------------------------------------
 
@@ -229,6 +210,7 @@ class TokenTagger(TagPipe):
         if not self.model.has_dim("nO"):
             self.model.set_dim("nO", len(self.labels), force=True)
         self.model.initialize(X=sample)
+        self.cfg["temperature"] = DEFAULT_TEMPERATURE  # it belonged to other weights
         self._report_untrained_crf(self.loss)
 
     def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> tuple[list[Doc], int]:
@@ -240,11 +222,11 @@ class TokenTagger(TagPipe):
         sample: list[Doc] = []
         sampled = unseen = 0
         stream = iter(get_examples())
-        while examples := list(islice(stream, _READ_DOCS)):
+        while examples := list(islice(stream, READ_DOCS)):
             states = self._read_ahead([example.predicted for example in examples])
             unseen += count_unseen(examples, states, self.key)
             for example in examples:
-                if sampled < _SAMPLE_TOKENS:
+                if sampled < SAMPLE_TOKENS:
                     sample.append(example.predicted)
                     sampled += len(example.predicted)
         self._log_summaries()
@@ -275,11 +257,6 @@ class TokenTagger(TagPipe):
             scores.logits, allowed, scores.transitions, tag_labels
         )
         return loss, TagScores(d_logits, scores.words, d_transitions)
-
-
-def _no_spans() -> Spans:
-    whole = np.zeros(0, dtype=np.int32)
-    return Spans(whole, whole, whole, np.zeros(0, dtype=np.float32))
 
 
 @Language.factory(
@@ -320,7 +297,8 @@ def make_token_tagger(
         spans are looked for under this key, else in `doc.ents`.
     annotate (str): What is written: "ents", "spans" or "both".
     threshold (Union[float, Dict[str, float]]): The score from which an entity is written: one for
-        all labels, or one per label (0 for labels that are not named).
+        all labels, or one per label (0 for labels that are not named). `llm2ner calibrate` tunes
+        it.
     decoding (str): "viterbi": the best sequence that the tag scheme allows; "argmax": each word by
         itself, as `transformers` does.
     on_existing_ents (str): "keep" entities that are there, "replace" them all, or "merge": ours win

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from spacy_llm2ner.cli import llm2ner_app
 
 from ..pipeline.sample import DATA, examples, train
+from ..pipeline.tagging import half_trained_tagger
 from ..tiny import make_nlp
 
 CONLL = (
@@ -137,3 +138,20 @@ def test_a_package_needs_an_output(folder: Path):
     result = run("en_core_something", folder / "dev.spacy")
     assert result.exit_code == 1
     assert "--output" in result.output
+
+
+def test_a_tagger(tiny_llm: Path, tmp_path: Path):
+    nlp = half_trained_tagger(tiny_llm)
+    DocBin(docs=[example.reference for example in examples(nlp)]).to_disk(tmp_path / "dev.spacy")
+    nlp.to_disk(tmp_path / "model")
+    arguments = ("--json", tmp_path / "all.json", "--page", tmp_path / "page", "--global")
+    ok(tmp_path / "model", tmp_path / "dev.spacy", *arguments)
+    said = json.loads((tmp_path / "all.json").read_text())
+    loaded = spacy.load(tmp_path / "model")
+    pipe = loaded.get_pipe("llm2ner_tagger")
+    assert pipe.cfg["temperature"] == pytest.approx(said["temperature"])
+    assert pipe.cfg["threshold"] == pytest.approx(said["threshold"])
+    scores = loaded.evaluate(examples(loaded))
+    for figure in "prf":
+        assert said["all"]["after"][figure] == pytest.approx(scores[f"ents_{figure}"])
+    assert "Reliability" in (tmp_path / "page" / "index.html").read_text(encoding="utf8")

@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 
 from spacy_llm2ner.cli import llm2ner_app
 from spacy_llm2ner.cli.debug_data import report_examples
+from spacy_llm2ner.heads.tag_scheme import TagSet
 
+from ..interop.checkpoints import save
+from ..pipeline.tagging import tagger_config
 from ..tiny import pipe_config
 
 TEXT = "The University of New Zealand in Wellington hired Ada Lovelace."
@@ -55,13 +58,12 @@ def test_crossing_and_lost_spans_are_counted(nlp):
     assert (report.nested, report.crossing, report.lost) == (0, 1, 0)
 
 
-def test_command(nlp, tiny_llm, tmp_path):
-    """The command reads config and corpora as `spacy train` does, and says what would be lost."""
+def command(nlp, tmp_path) -> str:
+    """What the command says of three nested docs and a dev doc with a label of its own."""
     DocBin(docs=[nested_doc(nlp)] * 3).to_disk(tmp_path / "train.spacy")
     dev = nlp.make_doc("Tea in Assam.")
     dev.set_ents([Span(dev, 0, 1, label="DRINK")])
     DocBin(docs=[dev]).to_disk(tmp_path / "dev.spacy")
-    nlp.add_pipe("llm2ner", config=pipe_config(tiny_llm, head={"max_span_tokens": 3}))
     config = spacy.util.load_config(DEFAULT_CONFIG_PATH).merge(nlp.config)
     config["paths"].update({"train": str(tmp_path / "train.spacy"), "dev": "missing.spacy"})
     for split in ("train", "dev"):
@@ -69,8 +71,14 @@ def test_command(nlp, tiny_llm, tmp_path):
     config.to_disk(tmp_path / "config.cfg", interpolate=False)
     arguments = ["debug-data", str(tmp_path / "config.cfg"), "--paths.dev"]
     done = CliRunner().invoke(llm2ner_app, [*arguments, str(tmp_path / "dev.spacy")])
-    said = " ".join(done.output.split())
     assert done.exit_code == 0, done.output
+    return " ".join(done.output.split())
+
+
+def test_command(nlp, tiny_llm, tmp_path):
+    """The command reads config and corpora as `spacy train` does, and says what would be lost."""
+    nlp.add_pipe("llm2ner", config=pipe_config(tiny_llm, head={"max_span_tokens": 3}))
+    said = command(nlp, tmp_path)
     assert "3 of 12 training spans are longer than max_span_tokens (3)." in said
     assert "Label DRINK is in the dev data, but not in the training data." in said
     assert "Gold spans overlap, but decoding = 'flat'" in said
@@ -82,3 +90,49 @@ def test_command_without_the_component(nlp, tmp_path):
     done = CliRunner().invoke(llm2ner_app, ["debug-data", str(tmp_path / "config.cfg")])
     assert done.exit_code == 1
     assert "no llm2ner component" in " ".join(done.output.split())
+
+
+def test_what_tags_cannot_say_is_counted(nlp):
+    doc = nlp.make_doc("Ada Lovelace Charles Babbage left.")
+    doc.set_ents([Span(doc, 0, 2, label="PER"), Span(doc, 2, 4, label="PER")])
+    examples = [Example(nlp.make_doc(d.text), d) for d in (nested_doc(nlp), doc)]
+
+    def bio(labels):
+        return TagSet.of_labels(labels, "BIO")
+
+    def io(labels):
+        return TagSet(("O", *(f"I-{label}" for label in labels)))
+
+    # Nested in both; in IO tags the touching names are one, too.
+    assert report_examples(examples, "sc", None).unsayable == 0
+    assert report_examples(examples, "sc", None, bio).unsayable == 1
+    assert report_examples(examples, "sc", None, io).unsayable == 2
+
+
+@pytest.mark.parametrize("llm", ["FrozenLLM", "TunedLLM"])
+def test_command_with_a_tagger(nlp, tiny_llm, tmp_path, llm):
+    config = tagger_config(tiny_llm)
+    if llm == "TunedLLM":
+        architecture = "spacy_llm2ner.TunedLLM.v1"
+        config["model"]["llm"] = {"@architectures": architecture, "name": str(tiny_llm)}
+    config["model"]["llm"]["window"] = 8
+    nlp.add_pipe("llm2ner_tagger", config=config)
+    said = command(nlp, tmp_path)
+    assert "Data of 'llm2ner_tagger'" in said
+    assert "3 of 12 training spans overlap another one, or cannot be said by the tags" in said
+    assert "that tags cannot say 3 0" in said
+    assert "docs over one window (8) 3" in said
+    assert "Label DRINK is in the dev data, but not in the training data." in said
+    assert "max_span_tokens" not in said
+
+
+def test_command_with_a_checkpoint(nlp, tmp_path):
+    tags = ["O", "I-PER", "I-ORG", "B-LOC", "I-LOC", "B-ART", "I-ART"]
+    folder = save(tmp_path / "checkpoint", "wordpiece", tags=tags)
+    model = {"@architectures": "spacy_llm2ner.HFTokenClassifier.v1", "name": str(folder)}
+    nlp.add_pipe("llm2ner_tagger", config={"model": model})
+    said = command(nlp, tmp_path)
+    assert "No training span has the checkpoint's label ART: it may be forgotten." in said
+    assert "The checkpoint has no B- tag for ORG: touching entities are read as one." in said
+    assert "LLM pieces (one copy)" in said
+    assert "does not know the label" not in said

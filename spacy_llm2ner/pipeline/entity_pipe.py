@@ -1,0 +1,157 @@
+"""What the components that find entities with a head share, whether it scores spans or tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+
+from ..decoding import Spans
+from .annotate import ON_EXISTING_ENTS, make_spans
+from .gold import Gold
+from .llm_pipe import LLMPipe
+from .scorer import score_span_recognizer, unscored_weights
+from .thresholds import (
+    DEFAULT_TEMPERATURE,
+    check_temperature,
+    check_threshold,
+    per_label,
+)
+
+_ANNOTATE = ("spans", "ents", "both")
+
+
+class EntityPipe(LLMPipe):
+    """An `LLMPipe` that finds spans with scores, which count from a threshold on.
+
+    cfg["threshold"] (Union[float, Dict[str, float]]): From the pipeline's config.
+    cfg["temperature"] (Union[float, Dict[str, float]]): What logits, or the log-odds of scores, are
+        divided by; 1 until somebody calibrates, and stored with the component.
+    """
+
+    scorer: Callable | None
+
+    # The threshold of labels that the setting does not name.
+    default_threshold: ClassVar[float]
+    # Which annotation is scored if both are written, and the numbers of the warnings.
+    _main_annotation: ClassVar[str]
+    _unknown_threshold_code: ClassVar[str]
+    _misaligned_code: ClassVar[str]
+    _score_weights_code: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """The key of `doc.spans` that is written, and read in training."""
+        return str(self.cfg["spans_key"])
+
+    # Thresholds and temperatures --------------------------------------------------------------
+
+    def _thresholds(self) -> np.ndarray:
+        threshold = self.cfg["threshold"]
+        unknown = sorted({*threshold} - {*self.labels}) if isinstance(threshold, dict) else []
+        if unknown:
+            self._warn(
+                self._unknown_threshold_code,
+                f"the setting 'threshold' names {', '.join(unknown)}, but the component's labels "
+                f"are {', '.join(self.labels)}: that threshold acts on nothing.",
+            )
+        return per_label(threshold, self.labels, self.default_threshold).astype(np.float32)
+
+    def _temperatures(self) -> np.ndarray:
+        return per_label(self.cfg["temperature"], self.labels, DEFAULT_TEMPERATURE)
+
+    def _stored_cfg(self) -> dict[str, Any]:
+        stored, temperature = super()._stored_cfg(), self.cfg["temperature"]
+        # Not written where there is none, so that a component that was never calibrated stays as
+        # it was.
+        return (
+            stored if temperature == DEFAULT_TEMPERATURE else {**stored, "temperature": temperature}
+        )
+
+    def _load_cfg(self, stored: dict[str, Any]) -> None:
+        super()._load_cfg(stored)
+        temperature = stored.get("temperature", DEFAULT_TEMPERATURE)
+        check_temperature(self.name, temperature)
+        self.cfg["temperature"] = temperature
+
+    # What is found ----------------------------------------------------------------------------
+
+    def _make_spans(self, doc: Doc, found: Spans) -> list[Span]:
+        labels = (self.labels[index] for index in found.labels)
+        return make_spans(doc, found.starts, found.ends, labels, found.scores)
+
+    # What the training data must have ---------------------------------------------------------
+
+    def _report_misaligned(self, golds: list[Gold]) -> None:
+        lost = sum(gold.lost for gold in golds)
+        if lost:
+            self._warn(
+                self._misaligned_code,
+                f"{lost} of {sum(len(gold.spans) + gold.lost for gold in golds)} gold spans of the "
+                f"training data do not begin and end where tokens of the pipeline's tokenizer do, "
+                f"or do so with white space, and cannot be learnt.",
+            )
+
+    def _report_score_weights(self, nlp: Language | None) -> None:
+        """Say so before the training if no checkpoint will ever look better than another."""
+        if nlp is None or self.scorer is not score_span_recognizer:
+            return
+        annotate = self.cfg["annotate"]
+        weights = unscored_weights(nlp, self.name, annotate=annotate, key=self.key)
+        if weights:
+            main = self._main_annotation if annotate == "both" else annotate
+            own = "ents_f" if main == "ents" else f"spans_{self.key}_f"
+            self._warn(
+                self._score_weights_code,
+                f"no component gives a score that [training.score_weights] counts "
+                f"({', '.join(weights)}), so that every checkpoint looks as good as any other. "
+                f"With annotate = '{annotate}' and spans_key = '{self.key}', add "
+                f"{own} = 1.0 there.",
+            )
+
+    def _require_known_labels(self, golds: list[Gold]) -> None:
+        found = {label for gold in golds for _, _, label in gold.spans}
+        unknown = sorted(found.difference(self.labels))
+        if unknown:
+            raise ValueError(
+                f"{self.name}: the training data has spans labelled {', '.join(unknown)}, but the "
+                f"component's labels are {', '.join(self.labels)}. Add labels with add_label, or "
+                f"give all of them in [initialize.components.{self.name}.labels] (made by "
+                f"`spacy init labels`)."
+            )
+
+
+def check_settings(
+    name: str,
+    *,
+    annotate: str,
+    decoding: str,
+    decodings: tuple[str, ...],
+    on_existing_ents: str,
+    threshold: float | dict[str, float],
+) -> None:
+    """Check the settings that these components share.
+
+    name (str): The component instance's name.
+    decodings (Tuple[str, ...]): The accepted values of `decoding`.
+    RAISES: ValueError for a setting that is none of the accepted values.
+    """
+    for setting, value, accepted in (
+        ("annotate", annotate, _ANNOTATE),
+        ("decoding", decoding, decodings),
+        ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
+    ):
+        if value not in accepted:
+            raise ValueError(
+                f"{name}: the setting '{setting}' is '{value}'; accepted are {', '.join(accepted)}."
+            )
+    check_threshold(name, threshold)
+
+
+def no_spans() -> Spans:
+    """What is found in a text without tokens."""
+    whole = np.zeros(0, dtype=np.int32)
+    return Spans(whole, whole, whole, np.zeros(0, dtype=np.float32))
