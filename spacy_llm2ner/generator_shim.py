@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import srsly
-from thinc.api import PyTorchShim, Shim, get_torch_default_device
+from thinc.api import PyTorchShim, get_torch_default_device
 
-from .llm.frozen import describe_difference
-from .llm.source import identity, resolve
+from .llm.source import describe_difference, identity, resolve
 from .llm.tuning import Tuning
-from .shims import HeadShim
+from .weights import averaged, fresh_id
 
 if TYPE_CHECKING:
     from .llm.asking import Asking
@@ -132,14 +133,16 @@ class GeneratorShim(PyTorchShim):
                 restore_weights(generator, load(self._stored))
                 self._stored = b""
             self._model = generator.model
-            # The optimizer keeps momenta by shim and name: other weights need their own.
-            with Shim.global_id_lock:
-                Shim.global_id += 1
-                self.id = Shim.global_id
+            self.id = fresh_id()
 
     # Training ---------------------------------------------------------------------------------
 
-    use_params = HeadShim.use_params  # type: ignore[assignment]
+    @contextlib.contextmanager
+    def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
+        """Use averaged weights within the context; they come keyed by (shim id, name)."""
+        named = dict(self._model.named_parameters()) if self._model is not None else {}
+        with averaged(named, self.id, params):
+            yield
 
     def finish_update(self, optimizer: Any) -> None:
         """Update the trained weights, if there are any, with the gradients that were collected."""

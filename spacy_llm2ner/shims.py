@@ -14,15 +14,17 @@ import srsly
 from thinc.api import ArgsKwargs, PyTorchShim, Shim, get_torch_default_device, xp2torch
 from thinc.types import Floats3d
 
-from .llm.frozen import FrozenLLM, describe_difference
+from .llm.frozen import FrozenLLM
+from .llm.source import describe_difference, differing_parts
+from .weights import averaged, fresh_id, to_safetensors
 
 if TYPE_CHECKING:
     import torch
     from spacy.tokens import Doc
     from torch import nn
 
-# Differences under which a head still means the same; its scores move within float tolerance.
-_TOLERATED = frozenset({"dtype", "window", "stride"})
+# Differences under which trained weights still mean the same; scores move within float tolerance.
+TOLERATED = frozenset({"dtype", "window", "stride"})
 # What makes two LLMs copies of one: the same text becomes states of the same meaning.
 _ARCHITECTURE = ("model_type", "hidden_size", "num_hidden_layers", "vocab_size")
 
@@ -80,10 +82,7 @@ class HeadShim(PyTorchShim):
         one_thread_after_fork()
         self.sizes = dict(sizes)
         self._model = module.to(get_torch_default_device())
-        # The optimizer keeps momenta and averages by shim and name: another module needs its own.
-        with Shim.global_id_lock:
-            Shim.global_id += 1
-            self.id = Shim.global_id
+        self.id = fresh_id()
 
     def _with_weights(
         self, sizes: Mapping[str, int], weights: Mapping[str, torch.Tensor]
@@ -134,16 +133,8 @@ class HeadShim(PyTorchShim):
     def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
         """Use averaged weights within the context; they come keyed by (shim id, name)."""
         named = dict(self._model.named_parameters()) if self._model is not None else {}
-        # By name first: the ids of thinc's own nodes are counted separately from those of shims.
-        current = {name: value for name, value in named.items() if (self.id, name) in params}
-        backup = {name: value.detach().clone() for name, value in current.items()}
-        try:
-            for name, value in current.items():
-                value.data.copy_(xp2torch(params[self.id, name], device=value.device))
+        with averaged(named, self.id, params):
             yield
-        finally:
-            for name, value in current.items():
-                value.data.copy_(backup[name])
 
     def predict(self, inputs: ArgsKwargs) -> Any:
         """Outputs without dropout. Unlike thinc's own, it does not switch back to training, which
@@ -177,12 +168,7 @@ class HeadShim(PyTorchShim):
 
     def to_bytes(self) -> bytes:
         """Sizes, and weights as safetensors."""
-        from safetensors.torch import save
-
-        weights = b""
-        if self._model is not None:
-            state = {k: v.detach().cpu().contiguous() for k, v in self._model.state_dict().items()}
-            weights = save(state)
+        weights = b"" if self._model is None else to_safetensors(self._model.state_dict())
         return srsly.msgpack_dumps({"sizes": self.sizes, "safetensors": weights})
 
     def from_bytes(self, bytes_data: bytes) -> HeadShim:
@@ -258,13 +244,9 @@ class LLMShim(Shim):
         if self._checked:
             return
         found = self.llm.identity
-        differing = {
-            part
-            for part in ({*self.expected, *found} if self.expected else ())
-            if self.expected.get(part) != found.get(part)
-        }
+        differing = differing_parts(self.expected, found)
         differences = "; ".join(describe_difference(self.expected, found))
-        tolerated = _TOLERATED
+        tolerated = TOLERATED
         if self.architecture and self.architecture == architecture_of(self.llm):
             tolerated = tolerated | {"model", "tokenizer"}
         if differing - tolerated:

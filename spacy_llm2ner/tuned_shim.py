@@ -11,15 +11,15 @@ import numpy as np
 import srsly
 from thinc.api import Shim, torch2xp, xp2torch
 
-from .llm.frozen import describe_difference
 from .llm.passes import Text
+from .llm.source import describe_difference, differing_parts
 from .llm.trainable import TrainableReader
+from .shims import TOLERATED
+from .weights import averaged, to_safetensors
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
 
-# Differences under which trained weights still mean the same.
-_TOLERATED = frozenset({"dtype", "window", "stride"})
 # Steps without overflow after which gradients are scaled up further.
 _GOOD_STEPS = 2000
 
@@ -115,15 +115,8 @@ class TunedShim(Shim):
     def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
         """Use averaged weights within the context; they come keyed by (shim id, name)."""
         trained = self.reader.trained() if self.reader.is_loaded else {}
-        current = {name: value for name, value in trained.items() if (self.id, name) in params}
-        backup = {name: value.detach().clone() for name, value in current.items()}
-        try:
-            for name, value in current.items():
-                value.data.copy_(xp2torch(params[self.id, name], device=value.device))
+        with averaged(trained, self.id, params):
             yield
-        finally:
-            for name, value in current.items():
-                value.data.copy_(backup[name])
 
     # Identity and storage ---------------------------------------------------------------------
 
@@ -135,12 +128,7 @@ class TunedShim(Shim):
         if self._checked:
             return
         found = self.reader.identity
-        differing = {
-            part
-            for part in ({*self.expected, *found} if self.expected else ())
-            if self.expected.get(part) != found.get(part)
-        }
-        if differing - _TOLERATED:
+        if differing_parts(self.expected, found) - TOLERATED:
             differences = "; ".join(describe_difference(self.expected, found))
             raise ValueError(
                 f"llm2ner: the stored weights were trained on another LLM than the one that is "
@@ -164,10 +152,8 @@ class TunedShim(Shim):
 
     def to_bytes(self) -> bytes:
         """The LLM's identity, and what is trained, as safetensors."""
-        from safetensors.torch import save
-
-        state = {k: v.detach().cpu().contiguous() for k, v in self.reader.trained().items()}
-        weights = save(state) if state else b""
+        trained = self.reader.trained()
+        weights = to_safetensors(trained) if trained else b""
         message = {"identity": self.expected, "safetensors": weights}
         return srsly.msgpack_dumps({**message, "extras": self.reader.extras()})
 

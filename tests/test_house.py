@@ -29,11 +29,14 @@ MAY_IMPORT = {
     "decoding": set(),
     "tag_losses": {"heads"},
     "tag_decoding": {"decoding", "heads"},
-    "shims": {"llm"},
-    "tuned_shim": {"llm"},
-    "generator_shim": {"llm", "shims"},
+    "weights": set(),
+    "shims": {"llm", "weights"},
+    "tommer_shims": {"heads", "llm", "shims"},
+    "tuned_shim": {"llm", "shims", "weights"},
+    "generator_shim": {"llm", "weights"},
     "architectures": {
-        *("generator_shim", "heads", "interop", "llm", "log", "memory", "shims", "tuned_shim")
+        *("generator_shim", "heads", "interop", "llm", "log", "memory", "shims", "tommer_shims"),
+        "tuned_shim",
     },
     "corpora": {"log"},
     "evaluation": {"log", "corpora", "decoding"},
@@ -43,7 +46,7 @@ MAY_IMPORT = {
         *("log", "losses", "prompting", "shims", "tag_decoding", "tag_losses"),
     },
     "hub": {"interop"},
-    "interop": {"architectures", "heads", "llm"},
+    "interop": {"heads", "llm", "tommer_shims"},
     "cli": {
         *("architectures", "corpora", "evaluation", "heads", "hub", "llm", "log", "pipeline"),
         *("shims", "tuned_shim"),

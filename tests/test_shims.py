@@ -14,7 +14,8 @@ import torch
 from thinc.api import Adam, ArgsKwargs, Optimizer
 
 from spacy_llm2ner.heads.span_scorer import SpanScorer
-from spacy_llm2ner.llm.frozen import FrozenLLM, FrozenLLMSettings
+from spacy_llm2ner.llm.frozen import FrozenLLM
+from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 from spacy_llm2ner.shims import HeadShim, LLMShim, to_padded
 
 SIZES = {"n_layers": 2, "width": 6, "n_labels": 3, "max_span_tokens": 4}

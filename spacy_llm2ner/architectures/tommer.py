@@ -15,7 +15,7 @@ from thinc.api import Model
 from ..heads.piece_bands import cut_cells, map_band
 from ..llm.pieces import PieceTokens, alignments, piece_tokens
 from ..log import logger
-from .tommer_shims import PiecesShim, TommerShim
+from ..tommer_shims import PiecesShim, TommerShim, shims_of
 from .torch_head import torch_head
 from .types import Bands, States
 
@@ -114,13 +114,6 @@ def build_tommer(
     model.set_ref("llm", model.layers[0])
     model.set_ref("head", model.layers[1])
     return model
-
-
-def shims_of(model: Model) -> tuple[PiecesShim, TommerShim]:
-    """The LLM and the head of a model that `build_tommer` made."""
-    llm, head = (layer.shims[0] for layer in model.layers)
-    assert isinstance(llm, PiecesShim) and isinstance(head, TommerShim)
-    return llm, head
 
 
 def _pieces_forward(

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
 
 import numpy as np
 
 from .calibration import PRCurve, Reliability
+from .html_frame import html_page
 
 # The pictures' own units; the page scales them.
 _WIDTH, _HEIGHT = 460, 400
@@ -74,40 +74,13 @@ def render_calibration_page(page: CalibrationPage) -> str:
     page (CalibrationPage): What to show; what comes from the data is escaped.
     RETURNS (str): A whole HTML document.
     """
-    style = "".join(
-        resources.files(__package__).joinpath(name).read_text(encoding="utf8")
-        for name in ("page.css", "calibration_page.css")
-    )
-    facts = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in page.facts
-    )
-    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(page.title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>{escape(page.title)}</h1>
-<dl class="facts">{facts}</dl>
-</header>
-<div class="overview">
+    body = f"""<div class="overview">
 {_reliability_card(page)}
 {_curve_card(page)}
 </div>
 {_table(page)}
-{_held_out(page)}
-</main>
-</body>
-</html>
-"""
+{_held_out(page)}"""
+    return html_page(page.title, page.facts, body, styles=["calibration_page.css"])
 
 
 # Pictures ---------------------------------------------------------------------------------

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
 
 import numpy as np
 
 from .errors import Mark
+from .html_frame import html_page
 from .page_text import JudgedText, TextStyle, TextView, shown_label
 
 # Logits of cells that are no span are far below this.
@@ -68,38 +68,8 @@ def choose_spans(logits: np.ndarray, limit: int) -> list[tuple[int, int, int]]:
 
 def render_explanation(report: ScoredText) -> str:
     """The page as HTML. It needs no other file and no script; what comes from data is escaped."""
-    style = "".join(
-        resources.files(__package__).joinpath(name).read_text(encoding="utf8")
-        for name in ("page.css", "explain.css")
-    )
-    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    facts = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in report.facts
-    )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(report.title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>{escape(report.title)}</h1>
-<dl class="facts">{facts}</dl>
-</header>
-{_found(report)}
-{_band(report)}
-{_whys(report)}
-</main>
-</body>
-</html>
-"""
+    body = f"{_found(report)}\n{_band(report)}\n{_whys(report)}"
+    return html_page(report.title, report.facts, body, styles=["explain.css"])
 
 
 def _found(report: ScoredText) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib import resources
 
 from spacy.scorer import PRFScore
 
 from .errors import BOTH, BOUNDARY, ERRORS, LABEL, MISSED, SPURIOUS, UNJUDGED, Tally
+from .html_frame import html_page
 from .page_text import KIND_NAMES, JudgedText, TextStyle, TextView, shown_label
 
 _MEANINGS = {
@@ -66,53 +64,18 @@ def render_page(report: Report) -> str:
     report (Report): What to show.
     RETURNS (str): A whole HTML document.
     """
-    style, script = (
-        resources.files(__package__).joinpath(name).read_text(encoding="utf8")
-        for name in ("page.css", "page.js")
-    )
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf8")).digest()).decode("ascii")
-    # Only this very script may run, and nothing is loaded: escaping has a second line of defence.
-    policy = (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-        f"base-uri 'none'; form-action 'none'"
-    )
     shown = "\n".join(TextView(text, report.style).html() for text in report.texts)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(report.title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>{escape(report.title)}</h1>
-{_facts(report.facts)}
-</header>
-{_overview(report)}
+    body = f"""{_overview(report)}
 <section aria-labelledby="texts">
 <h2 id="texts">Texts</h2>
 {_scope(report)}
 {_filter(report)}
 {shown}
-</section>
-</main>
-<script>{script}</script>
-</body>
-</html>
-"""
+</section>"""
+    return html_page(report.title, report.facts, body, script="page.js")
 
 
 # Header -------------------------------------------------------------------------------------
-
-
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    rows = (f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
-    return f'<dl class="facts">{"".join(rows)}</dl>'
 
 
 def _overview(report: Report) -> str:

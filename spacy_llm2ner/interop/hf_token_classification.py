@@ -16,7 +16,8 @@ from spacy.tokens import Doc
 
 from ..llm.alignment import PoolingPlan
 from ..llm.cutting import find_blocks
-from ..llm.frozen import FrozenLLM, FrozenLLMSettings, token_boundaries
+from ..llm.frozen import FrozenLLM, token_boundaries
+from ..llm.frozen_settings import FrozenLLMSettings
 from ..llm.loading import not_loadable, one_thread_after_fork, quiet_transformers, save_tokenizer
 from ..llm.lora import Lora, add_lora
 from ..llm.passes import Cut, Text, planned

@@ -11,8 +11,8 @@ from typing import Any
 import spacy
 from spacy.language import Language
 
-from ..architectures.tommer import shims_of
 from ..heads.tommer_files import TommerDefinition, read_definition, read_tommer
+from ..tommer_shims import shims_of
 
 __all__ = ["TommerDefinition", "load_tommer", "read_definition", "read_tommer", "save_tommer"]
 

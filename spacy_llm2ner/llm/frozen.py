@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,8 @@ from spacy.attrs import IDX, LENGTH
 from spacy.tokens import Doc
 from thinc.api import get_torch_default_device
 
-from .alignment import PIECES, POOLINGS
-from .reading import READINGS, Reading, make_reading
+from .frozen_settings import FrozenLLMSettings
+from .reading import Reading, make_reading
 from .source import identity, resolve, write_identity
 from .store import StateStore, state_key
 from .windows import check_window
@@ -44,49 +43,6 @@ _POSITIONS_AFTER_PAD = {
 _recent = StateStore(ram_mb=128)
 # Where states are remembered while training if the config names no store.
 _training = StateStore(ram_mb=2048)
-
-
-@dataclass(frozen=True)
-class FrozenLLMSettings:
-    """The settings of `spacy_llm2ner.FrozenLLM.v1`; see there for their meaning.
-
-    One more pooling is "pieces": none at all, states have a row for each piece (`llm.pieces`).
-    """
-
-    name: str
-    revision: str | None = None
-    layers: tuple[int, ...] | None = None
-    reading: str = "twice"
-    pooling: str = "last"
-    window: int | None = None
-    stride: int | None = None
-    dtype: str = "float32"
-    device: str | None = None
-    batch_pieces: int = 4096
-    normalize: bool = True
-    attention: str | None = None
-    trust_remote_code: bool = False
-
-    def __post_init__(self) -> None:
-        for setting, accepted in (("reading", READINGS), ("pooling", (*POOLINGS, PIECES))):
-            value = getattr(self, setting)
-            if value not in accepted:
-                raise ValueError(
-                    f"llm2ner: the setting '{setting}' of the LLM is '{value}'; "
-                    f"accepted are {', '.join(accepted)}."
-                )
-        if self.layers is not None and (not self.layers or min(self.layers) < 0):
-            raise ValueError(
-                f"llm2ner: the setting 'layers' of the LLM is {list(self.layers)}; a list of "
-                f"layers is expected (0 = embeddings, k = output of block k - 1), or null."
-            )
-        if self.batch_pieces < 1:
-            raise ValueError(
-                f"llm2ner: the setting 'batch_pieces' of the LLM is {self.batch_pieces}; "
-                f"at least 1 is needed."
-            )
-        if self.window is not None:
-            check_window(self.window, self.window if self.stride is None else self.stride)
 
 
 class FrozenLLM:
@@ -389,15 +345,3 @@ def token_boundaries(doc: Doc) -> list[tuple[int, int]]:
     """Character ranges (start, end) of a doc's tokens."""
     array = doc.to_array([IDX, LENGTH]).astype(np.int64).reshape(-1, 2)
     return list(zip(array[:, 0].tolist(), array.sum(axis=1).tolist(), strict=True))
-
-
-def describe_difference(expected: dict[str, Any], found: dict[str, Any]) -> Iterable[str]:
-    """The parts in which two identities differ, as "layers: [8, 12] expected, [8] found"."""
-    for part in sorted({*expected, *found}):
-        if expected.get(part) != found.get(part):
-            yield f"{part}: {_short(expected.get(part))} expected, {_short(found.get(part))} found"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:12]}..."

@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,25 @@ def _tokenizer_digest(folder: Path) -> str:
 def write_identity(folder: Path, parts: dict[str, str]) -> None:
     """State in `folder`, which holds a cut copy of a model, the digests of its original."""
     (folder / _IDENTITY_FILE).write_text(json.dumps(parts, indent=2) + "\n", encoding="utf8")
+
+
+# Comparing --------------------------------------------------------------------------------
+
+
+def differing_parts(expected: dict[str, Any], found: dict[str, Any]) -> set[str]:
+    """The parts in which two identities differ; none if nothing is expected."""
+    if not expected:
+        return set()
+    return {part for part in {*expected, *found} if expected.get(part) != found.get(part)}
+
+
+def describe_difference(expected: dict[str, Any], found: dict[str, Any]) -> Iterable[str]:
+    """The parts in which two identities differ, as "layers: [8, 12] expected, [8] found"."""
+    for part in sorted({*expected, *found}):
+        if expected.get(part) != found.get(part):
+            yield f"{part}: {_short(expected.get(part))} expected, {_short(found.get(part))} found"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .frozen import FrozenLLM, FrozenLLMSettings
+from .frozen import FrozenLLM
+from .frozen_settings import FrozenLLMSettings
 from .loading import LoadedLLM, one_thread_after_fork
 from .lora import Lora, add_lora
 from .passes import Cut

@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 
 from ..decoding import Spans
-from .annotate import ON_EXISTING_ENTS, make_spans
+from .annotate import ANNOTATE, ON_EXISTING_ENTS, check_choices, make_spans
 from .gold import Gold
 from .llm_pipe import LLMPipe
 from .scorer import score_span_recognizer, unscored_weights
@@ -20,8 +20,6 @@ from .thresholds import (
     check_threshold,
     per_label,
 )
-
-_ANNOTATE = ("spans", "ents", "both")
 
 
 class EntityPipe(LLMPipe):
@@ -139,15 +137,12 @@ def check_settings(
     decodings (Tuple[str, ...]): The accepted values of `decoding`.
     RAISES: ValueError for a setting that is none of the accepted values.
     """
-    for setting, value, accepted in (
-        ("annotate", annotate, _ANNOTATE),
-        ("decoding", decoding, decodings),
-        ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
-    ):
-        if value not in accepted:
-            raise ValueError(
-                f"{name}: the setting '{setting}' is '{value}'; accepted are {', '.join(accepted)}."
-            )
+    check_choices(
+        name,
+        annotate=(annotate, ANNOTATE),
+        decoding=(decoding, decodings),
+        on_existing_ents=(on_existing_ents, ON_EXISTING_ENTS),
+    )
     check_threshold(name, threshold)
 
 

@@ -22,8 +22,10 @@ from ..prompting.parsing import MODES
 from ..prompting.prompt import check_label_names
 from ..prompting.spans import BIO_RULES, tags_to_spans
 from .annotate import (
+    ANNOTATE,
     ON_EXISTING_ENTS,
     OnExistingEnts,
+    check_choices,
     make_spans,
     write_ents,
     write_spans,
@@ -36,10 +38,12 @@ from .prompted_report import Found, Report
 from .prompted_scorer import score_prompted
 from .prompted_training import (
     LabelChoice,
+    answers_loss,
     count_labels,
     lost_gold,
     make_instance,
     require_known_labels,
+    within_pieces,
 )
 from .scorer import score_span_recognizer, unscored_weights
 from .thresholds import check_threshold
@@ -89,18 +93,14 @@ class PromptedRecognizer(LLMPipe):
 
         RAISES: ValueError for a setting that is none of the accepted values.
         """
-        for setting, value, accepted in (
-            ("annotate", annotate, ("spans", "ents", "both")),
-            ("decoding", decoding, DECODING),
-            ("parser", parser, MODES),
-            ("bio", bio, BIO_RULES),
-            ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
-        ):
-            if value not in accepted:
-                raise ValueError(
-                    f"{name}: the setting '{setting}' is '{value}'; "
-                    f"accepted are {', '.join(accepted)}."
-                )
+        check_choices(
+            name,
+            annotate=(annotate, ANNOTATE),
+            decoding=(decoding, DECODING),
+            parser=(parser, MODES),
+            bio=(bio, BIO_RULES),
+            on_existing_ents=(on_existing_ents, ON_EXISTING_ENTS),
+        )
         check_least_one(name, beams=beams, chunk_words=chunk_words)
         check_threshold(name, threshold)
         super().__init__(
@@ -359,21 +359,14 @@ class PromptedRecognizer(LLMPipe):
                 "the setting 'tuning' of the LLM is 'none', or nlp.initialize() was not called: "
                 "nothing is learnt.",
             )
-        for part in self._parts(instances):
+        for part in within_pieces(instances, self.shim.settings.batch_pieces):
             scores, backprop = self.model.begin_update(part)
-            loss, d_scores = self._loss(part, scores, counted)
+            loss, d_scores = answers_loss(self.model.ops, part, scores, counted)
             losses[self.name] += loss
             backprop(d_scores)
         if sgd not in (None, False):
             self.finish_update(sgd)
         return losses
-
-    def _parts(self, instances: list[Instance]) -> Iterable[list[Instance]]:
-        from ..llm.generation import batches_by_length
-
-        lengths = [len(instance.prompt) + len(instance.target) for instance in instances]
-        for batch in batches_by_length(lengths, self.shim.settings.batch_pieces):
-            yield [instances[index] for index in batch]
 
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats1d]
@@ -389,15 +382,4 @@ class PromptedRecognizer(LLMPipe):
         validate_examples(examples, "PromptedRecognizer.get_loss")
         instances = self.instances(examples, choose=False)
         counted = sum(sum(instance.weights) for instance in instances)
-        return self._loss(instances, scores, max(counted, 1.0))
-
-    def _loss(
-        self, instances: list[Instance], scores: list[Floats1d], counted: float
-    ) -> tuple[float, list[Floats1d]]:
-        loss, gradients = 0.0, []
-        asarray = cast(Callable[..., Floats1d], self.model.ops.asarray1f)
-        for instance, row in zip(instances, scores, strict=True):
-            weights = asarray(np.array(instance.weights, dtype=np.float32) / counted)
-            loss -= float(self.model.ops.xp.sum(weights * row))
-            gradients.append(-weights)
-        return loss, gradients
+        return answers_loss(self.model.ops, instances, scores, max(counted, 1.0))

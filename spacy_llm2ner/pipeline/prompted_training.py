@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+from thinc.api import Ops
+from thinc.types import Floats1d
 
 from ..architectures.prompted_llm import Instance
 from ..prompting.spans import TagSpan, spans_to_tags
@@ -170,3 +173,32 @@ def require_known_labels(name: str, golds: Sequence[Gold], labels: Sequence[str]
             f"component's labels are {', '.join(labels)}. Add labels with add_label, or give all "
             f"of them in [initialize.components.{name}.labels] (made by `spacy init labels`)."
         )
+
+
+def within_pieces(instances: list[Instance], batch_pieces: int) -> Iterator[list[Instance]]:
+    """Instances in batches of similar length that have room for so many padded pieces."""
+    from ..llm.generation import batches_by_length
+
+    lengths = [len(instance.prompt) + len(instance.target) for instance in instances]
+    for batch in batches_by_length(lengths, batch_pieces):
+        yield [instances[index] for index in batch]
+
+
+def answers_loss(
+    ops: Ops, instances: list[Instance], scores: list[Floats1d], counted: float
+) -> tuple[float, list[Floats1d]]:
+    """The loss of answers and its gradient.
+
+    ops (Ops): Thinc's, of the device.
+    instances (List[Instance]): What was asked, and the answers that are wanted.
+    scores (List[Floats1d]): The logarithms of the probabilities of the answers' pieces.
+    counted (float): What the losses are divided by: the sum of all weights of the batch.
+    RETURNS (Tuple[float, List[Floats1d]]): The weighted mean of their negatives, and its gradient.
+    """
+    loss, gradients = 0.0, []
+    asarray = cast(Callable[..., Floats1d], ops.asarray1f)
+    for instance, row in zip(instances, scores, strict=True):
+        weights = asarray(np.array(instance.weights, dtype=np.float32) / counted)
+        loss -= float(ops.xp.sum(weights * row))
+        gradients.append(-weights)
+    return loss, gradients

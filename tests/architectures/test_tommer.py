@@ -14,8 +14,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from spacy_llm2ner.architectures.tommer import shims_of
 from spacy_llm2ner.heads import MASKED, TokenMatching
+from spacy_llm2ner.tommer_shims import shims_of
 from tests.heads.test_token_matching import PUBLISHED, dense
 from tests.pipeline.sample import examples, train
 from tests.tiny import TEXTS

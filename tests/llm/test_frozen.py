@@ -15,7 +15,8 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from spacy_llm2ner.llm import frozen, passes
-from spacy_llm2ner.llm.frozen import FrozenLLM, FrozenLLMSettings
+from spacy_llm2ner.llm.frozen import FrozenLLM
+from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 from spacy_llm2ner.llm.store import StateStore
 
 from ..tiny import save_tiny_llama

@@ -15,7 +15,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from spacy_llm2ner.llm.cutting import cut_config, find_blocks, is_cuttable
-from spacy_llm2ner.llm.frozen import FrozenLLM, FrozenLLMSettings
+from spacy_llm2ner.llm.frozen import FrozenLLM
+from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 from spacy_llm2ner.llm.loading import LoadedLLM, load, load_config, load_tokenizer
 
 from .families import BLOCKS, FAMILIES

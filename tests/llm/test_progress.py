@@ -10,7 +10,8 @@ import spacy
 from tqdm import tqdm
 
 from spacy_llm2ner.llm import passes
-from spacy_llm2ner.llm.frozen import FrozenLLM, FrozenLLMSettings
+from spacy_llm2ner.llm.frozen import FrozenLLM
+from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 
 from ..tiny import TEXTS
 

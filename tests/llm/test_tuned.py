@@ -9,7 +9,8 @@ import pytest
 import torch
 from spacy.lang.en import English
 
-from spacy_llm2ner.llm.frozen import FrozenLLM, FrozenLLMSettings
+from spacy_llm2ner.llm.frozen import FrozenLLM
+from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 from spacy_llm2ner.llm.loading import LoadedLLM
 from spacy_llm2ner.llm.lora import Lora
 from spacy_llm2ner.llm.tuned import TunedLLM, TunedLLMSettings

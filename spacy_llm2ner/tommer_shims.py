@@ -8,14 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..llm.frozen import FrozenLLM
-from ..llm.pieces import as_pieces
-from ..shims import HeadShim, LLMShim
+from thinc.api import Model
+
+from .llm.frozen import FrozenLLM
+from .llm.pieces import as_pieces
+from .shims import HeadShim, LLMShim
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..heads.tommer_files import TommerDefinition
+    from .heads.tommer_files import TommerDefinition
 
 # The band's width of a head without a limit: longer than any text.
 UNLIMITED = 10**6
@@ -51,7 +53,7 @@ class TommerShim(HeadShim):
     def definition(self) -> TommerDefinition | None:
         """What the published head was made for; None if there is no source."""
         if self.source is not None and self._definition is None:
-            from ..heads.tommer_files import read_definition
+            from .heads.tommer_files import read_definition
 
             self._definition = read_definition(self.source, self.revision)
         return self._definition
@@ -93,7 +95,7 @@ class TommerShim(HeadShim):
         return super().module
 
     def _read_source(self) -> None:
-        from ..heads.token_matching import TokenMatching
+        from .heads.token_matching import TokenMatching
 
         head = TokenMatching.from_tommer(str(self.source), self.revision)
         self._definition = head.definition
@@ -135,7 +137,7 @@ class TommerShim(HeadShim):
                 )
         self.sizes = {}  # the width of the former head must not stand in the stored one's way
         if "definition" in stored:
-            from ..heads.tommer_files import TommerDefinition
+            from .heads.tommer_files import TommerDefinition
 
             self._definition = TommerDefinition(**stored["definition"])
         super().from_bytes(bytes_data)
@@ -271,7 +273,7 @@ class PiecesShim(LLMShim):
 
 def build_token_matching(sizes: Mapping[str, Any]) -> nn.Module:
     """The torch module of a ToMMeR head. The states of a text have no special first piece here."""
-    from ..heads.token_matching import PaddedTokenMatching
+    from .heads.token_matching import PaddedTokenMatching
 
     chosen = {key: value for key, value in sizes.items() if key not in _NOT_ITS_OWN}
     return PaddedTokenMatching(**chosen, mask_bos=False)
@@ -292,3 +294,10 @@ def _width(sliding_window: int) -> int:
 
 def _short_name(name: str) -> str:
     return name.rstrip("/").split("/")[-1].lower()
+
+
+def shims_of(model: Model) -> tuple[PiecesShim, TommerShim]:
+    """The LLM and the head of a model of `spacy_llm2ner.ToMMeR.v1`."""
+    llm, head = (layer.shims[0] for layer in model.layers)
+    assert isinstance(llm, PiecesShim) and isinstance(head, TommerShim)
+    return llm, head
