@@ -65,9 +65,15 @@ class TunedShim(Shim):
 
     reader (TrainableReader): The model.
     learn_rate_scale (float): Its learning rate, in units of that of [training].
+    RAISES: ValueError if that is not above 0.
     """
 
     def __init__(self, reader: TrainableReader, learn_rate_scale: float) -> None:
+        if not learn_rate_scale > 0:
+            raise ValueError(
+                f"llm2ner: the setting 'learn_rate_scale' of the LLM is {learn_rate_scale}; a "
+                f"number above 0 is expected (a frozen LLM is spacy_llm2ner.FrozenLLM.v1)."
+            )
         super().__init__(reader)
         self.reader = reader
         self.learn_rate_scale = learn_rate_scale

@@ -80,7 +80,6 @@ def build_tuned_llm(
         unmasked=reading == "unmasked",
         mixed_precision=mixed_precision,
         gradient_checkpointing=gradient_checkpointing,
-        learn_rate_scale=learn_rate_scale,
         lora=Lora(
             lora_rank,
             lora_alpha,

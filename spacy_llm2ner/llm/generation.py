@@ -10,7 +10,6 @@ import inspect
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -273,7 +272,7 @@ def _read(spec: LoadSpec) -> PreTrainedModel:
             )
         except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
             raise not_loadable("model with LM head", spec.folder, error) from error
-    missing = _really_missing(model, info["missing_keys"], Path(spec.folder))
+    missing = _really_missing(model, info["missing_keys"])
     if missing:
         raise ValueError(
             f"llm2ner: the LLM's folder {spec.folder} lacks weights that are needed to write "
@@ -284,7 +283,7 @@ def _read(spec: LoadSpec) -> PreTrainedModel:
     return model.eval().to(spec.device)
 
 
-def _really_missing(model: Any, missing: Sequence[str], folder: Path) -> list[str]:
+def _really_missing(model: Any, missing: Sequence[str]) -> list[str]:
     tied = bool(getattr(model.config, "tie_word_embeddings", False))
     return sorted(key for key in missing if not (tied and key.endswith(_TIED)))
 

@@ -30,7 +30,6 @@ class TunedLLMSettings:
     unmasked: bool = False
     mixed_precision: str | None = None
     gradient_checkpointing: bool = False
-    learn_rate_scale: float = 0.1
     lora: Lora = field(default_factory=Lora)
 
     def __post_init__(self) -> None:
@@ -41,11 +40,6 @@ class TunedLLMSettings:
                 f"llm2ner: with tuning = 'full' the setting 'dtype' of the LLM is "
                 f"'{self.base.dtype}', but weights are trained in 'float32'. For speed and memory "
                 f"set 'mixed_precision' instead."
-            )
-        if not self.learn_rate_scale > 0:
-            raise ValueError(
-                f"llm2ner: the setting 'learn_rate_scale' of the LLM is {self.learn_rate_scale}; "
-                f"a number above 0 is expected (a frozen LLM is spacy_llm2ner.FrozenLLM.v1)."
             )
 
 
@@ -64,7 +58,6 @@ class TunedLLM(TrainableReader):
         self.base = FrozenLLM(settings.base)  # for what it knows; its model is never loaded
         self.batch_pieces = settings.base.batch_pieces
         self.mixed_precision = settings.mixed_precision
-        self.learn_rate_scale = settings.learn_rate_scale
         self._llm: LoadedLLM | None = None
         self._is_causal = False
 

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from spacy.language import Language
 from spacy.tokens import Doc, Span
+from spacy.vocab import Vocab
+from thinc.api import Model
 
 from ..decoding import Spans
 from .annotate import ANNOTATE, ON_EXISTING_ENTS, check_choices, make_spans
@@ -16,6 +18,7 @@ from .llm_pipe import LLMPipe
 from .scorer import score_span_recognizer, unscored_weights
 from .thresholds import (
     DEFAULT_TEMPERATURE,
+    PerLabel,
     check_temperature,
     check_threshold,
     per_label,
@@ -32,13 +35,45 @@ class EntityPipe(LLMPipe):
 
     scorer: Callable | None
 
-    # The threshold of labels that the setting does not name.
+    # The accepted values of `decoding`, and the threshold of labels that the setting leaves out.
+    decodings: ClassVar[tuple[str, ...]]
     default_threshold: ClassVar[float]
     # Which annotation is scored if both are written, and the numbers of the warnings.
     _main_annotation: ClassVar[str]
     _unknown_threshold_code: ClassVar[str]
     _misaligned_code: ClassVar[str]
     _score_weights_code: ClassVar[str]
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        annotate: str,
+        threshold: PerLabel,
+        decoding: str,
+        on_existing_ents: str,
+        **cfg: Any,
+    ) -> None:
+        check_choices(
+            name,
+            annotate=(annotate, ANNOTATE),
+            decoding=(decoding, self.decodings),
+            on_existing_ents=(on_existing_ents, ON_EXISTING_ENTS),
+        )
+        check_threshold(name, threshold)
+        super().__init__(
+            vocab,
+            model,
+            name,
+            annotate=annotate,
+            threshold=threshold,
+            decoding=decoding,
+            on_existing_ents=on_existing_ents,
+            temperature=DEFAULT_TEMPERATURE,
+            **cfg,
+        )
 
     @property
     def key(self) -> str:
@@ -83,6 +118,16 @@ class EntityPipe(LLMPipe):
 
     # What the training data must have ---------------------------------------------------------
 
+    def _take_labels(self, golds: list[Gold], labels: list[str] | None) -> None:
+        """Add the labels that are given, or else those of the data, which must be all there."""
+        if labels is None:
+            labels = sorted({label for gold in golds for _, _, label in gold.spans})
+        for label in labels:
+            self.add_label(label)
+        self._require_labels()
+        self._require_known_labels(golds)
+        self._thresholds()  # says so if it names labels that there are not
+
     def _report_misaligned(self, golds: list[Gold]) -> None:
         lost = sum(gold.lost for gold in golds)
         if lost:
@@ -120,30 +165,6 @@ class EntityPipe(LLMPipe):
                 f"give all of them in [initialize.components.{self.name}.labels] (made by "
                 f"`spacy init labels`)."
             )
-
-
-def check_settings(
-    name: str,
-    *,
-    annotate: str,
-    decoding: str,
-    decodings: tuple[str, ...],
-    on_existing_ents: str,
-    threshold: float | dict[str, float],
-) -> None:
-    """Check the settings that these components share.
-
-    name (str): The component instance's name.
-    decodings (Tuple[str, ...]): The accepted values of `decoding`.
-    RAISES: ValueError for a setting that is none of the accepted values.
-    """
-    check_choices(
-        name,
-        annotate=(annotate, ANNOTATE),
-        decoding=(decoding, decodings),
-        on_existing_ents=(on_existing_ents, ON_EXISTING_ENTS),
-    )
-    check_threshold(name, threshold)
 
 
 def no_spans() -> Spans:

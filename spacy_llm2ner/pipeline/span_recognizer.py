@@ -19,7 +19,7 @@ from ..losses import SpanBCE, SpanLoss
 from ..shims import HeadShim
 from .annotate import OnExistingEnts, write_ents, write_spans
 from .corpus_reading import read_corpus
-from .entity_pipe import EntityPipe, check_settings, no_spans
+from .entity_pipe import EntityPipe, no_spans
 from .gold import Gold, longest_span, read_gold, target_band
 from .llm_pipe import PREDICT_TOKENS, ReadingLog, within_budget
 from .pretrained_head import with_pretrained_head
@@ -55,6 +55,7 @@ class SpanRecognizer(EntityPipe):
     The interface is that of spaCy's own trainable components: https://spacy.io/api/spancategorizer
     """
 
+    decodings = DECODINGS
     default_threshold = DEFAULT_THRESHOLD
     _main_annotation = "spans"
     _unknown_threshold_code = "L2N-W06"
@@ -85,14 +86,6 @@ class SpanRecognizer(EntityPipe):
         loss (Optional[SpanLoss]): See `spacy_llm2ner.losses`; None = `SpanBCE()`.
         RAISES: ValueError for a setting that is none of the accepted values.
         """
-        check_settings(
-            name,
-            annotate=annotate,
-            decoding=decoding,
-            decodings=DECODINGS,
-            on_existing_ents=on_existing_ents,
-            threshold=threshold,
-        )
         if pretrained is not None:
             model = with_pretrained_head(name, model, pretrained)
         super().__init__(
@@ -105,7 +98,6 @@ class SpanRecognizer(EntityPipe):
             decoding=decoding,
             on_existing_ents=on_existing_ents,
             bundle_llm=bundle_llm,
-            temperature=DEFAULT_TEMPERATURE,
             pretrained=pretrained,
         )
         for label in model.attrs.get("labels", []):  # a head that is published knows its own
@@ -191,13 +183,7 @@ class SpanRecognizer(EntityPipe):
         validate_get_examples(get_examples, "SpanRecognizer.initialize")
         self._warned.clear()
         golds = [read_gold(example, self.key) for example in get_examples()]
-        if labels is None:
-            labels = sorted({label for gold in golds for _, _, label in gold.spans})
-        for label in labels:
-            self.add_label(label)
-        self._require_labels()
-        self._require_known_labels(golds)
-        self._thresholds()  # says so if it names labels that there are not
+        self._take_labels(golds, labels)
         width = self._band_width(golds)
         self._report_lost(golds, width)
         self._report_score_weights(nlp)

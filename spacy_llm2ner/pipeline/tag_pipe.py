@@ -6,6 +6,7 @@ from spacy.errors import Errors
 
 from ..heads.tag_scheme import SCHEMES, TagSet
 from ..shims import HeadShim
+from ..tag_decoding import DECODINGS
 from .entity_pipe import EntityPipe
 from .gold import Gold
 from .tag_gold import unsayable
@@ -18,6 +19,7 @@ class TagPipe(EntityPipe):
     brings its own tags, "tags" and "load_tags".
     """
 
+    decodings = DECODINGS
     default_threshold = 0.0  # what a sequence of tags says is an entity, be it probable or not
     _main_annotation = "ents"
     _unknown_threshold_code = "L2N-W24"

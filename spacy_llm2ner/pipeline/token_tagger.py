@@ -16,10 +16,10 @@ from thinc.api import Config, Model
 
 from ..architectures.types import TagScores
 from ..decoding import Spans
-from ..tag_decoding import DECODINGS, decode_tags, temper_scores, to_tokens
+from ..tag_decoding import decode_tags, temper_scores, to_tokens
 from ..tag_losses import CompoundTagLoss, TagLoss
 from .annotate import OnExistingEnts, write_ents, write_spans
-from .entity_pipe import check_settings, no_spans
+from .entity_pipe import no_spans
 from .gold import count_unseen, read_gold
 from .llm_pipe import PREDICT_TOKENS, READ_DOCS, SAMPLE_TOKENS, ReadingLog, within_budget
 from .scorer import score_span_recognizer
@@ -74,14 +74,6 @@ class TokenTagger(TagPipe):
         loss (Optional[TagLoss]): See `spacy_llm2ner.tag_losses`; None = `CompoundTagLoss()`.
         RAISES: ValueError for a setting that is none of the accepted values.
         """
-        check_settings(
-            name,
-            annotate=annotate,
-            decoding=decoding,
-            decodings=DECODINGS,
-            on_existing_ents=on_existing_ents,
-            threshold=threshold,
-        )
         super().__init__(
             vocab,
             model,
@@ -92,7 +84,6 @@ class TokenTagger(TagPipe):
             decoding=decoding,
             on_existing_ents=on_existing_ents,
             bundle_llm=bundle_llm,
-            temperature=DEFAULT_TEMPERATURE,
         )
         self.loss = CompoundTagLoss() if loss is None else loss
         self.scorer = scorer
@@ -187,13 +178,7 @@ class TokenTagger(TagPipe):
         if self.model.has_dim("nO"):
             self.model.set_dim("nO", None, force=True)  # type: ignore[arg-type]
         self._adopt_tags()
-        if labels is None:
-            labels = sorted({label for gold in golds for _, _, label in gold.spans})
-        for label in labels:
-            self.add_label(label)
-        self._require_labels()
-        self._require_known_labels(golds)
-        self._thresholds()  # says so if it names labels that there are not
+        self._take_labels(golds, labels)
         self._report_lost(golds)
         self._report_score_weights(nlp)
         sample, unseen = self._read_corpus(get_examples)

@@ -7,10 +7,6 @@ know no other, so it is kept to the letter, also where it shows commas that the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
-
-PromptStyle = Literal["auto", "plain", "inst", "chat"]
-PROMPT_STYLES: tuple[str, ...] = get_args(PromptStyle)
 
 _INSTRUCTION = """\
 Please analyze the sentence provided, identifying the type of entity for each word on a \
@@ -60,11 +56,6 @@ def split_prompt(
     if dataset:
         lines.append(f"Dataset: {dataset}.")
     return "\n".join(lines) + "\n", f"Sentence: {' '.join(words)}"
-
-
-def wrap_inst(prompt: str) -> str:
-    """What GNER-LLaMA reads: the prompt between [INST] marks. The answer follows after a blank."""
-    return f"[INST] {prompt} [/INST]"
 
 
 def make_target(words: Sequence[str], tags: Sequence[str]) -> str:

@@ -208,7 +208,6 @@ def test_a_half_precision_base_has_float32_adapters(tiny_llm: Path):
     [
         ({"tuning": "some"}, "tuning.*lora, full"),
         ({"mixed_precision": "int8"}, "mixed_precision.*null"),
-        ({"learn_rate_scale": 0.0}, "learn_rate_scale.*FrozenLLM"),
         ({"tuning": "full", "base": {"dtype": "bfloat16"}}, "dtype.*mixed_precision"),
     ],
 )

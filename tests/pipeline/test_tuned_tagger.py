@@ -11,6 +11,7 @@ import pytest
 import spacy
 import torch
 from spacy.language import Language
+from spacy.util import registry
 from thinc.api import Adam
 
 from spacy_llm2ner.llm.tuned import TunedLLM
@@ -204,3 +205,10 @@ def test_two_components_tune_copies_of_their_own(tiny_llm: Path):
     assert not same(weights(nlp), weights(other))
     assert isinstance(shim_of(nlp).reader, TunedLLM)
     assert shim_of(nlp).reader.module is not shim_of(other).reader.module
+
+
+@pytest.mark.parametrize("architecture", ["TunedLLM", "HFTokenClassifier"])
+def test_a_learning_rate_of_nothing_is_refused(tiny_llm: Path, architecture: str):
+    build = registry.architectures.get(f"spacy_llm2ner.{architecture}.v1")
+    with pytest.raises(ValueError, match=r"learn_rate_scale.*FrozenLLM"):
+        build(str(tiny_llm), learn_rate_scale=0.0)

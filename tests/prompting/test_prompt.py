@@ -12,7 +12,6 @@ from spacy_llm2ner.prompting.prompt import (
     make_target,
     may_follow,
     split_prompt,
-    wrap_inst,
 )
 from spacy_llm2ner.prompting.spans import spans_to_tags, tags_to_spans
 
@@ -36,7 +35,6 @@ def test_prompt_is_that_of_the_published_models():
     assert make_prompt(WORDS, ["person", "location"]) == GNER_PROMPT
     with_dataset = make_prompt(WORDS, ["person", "location"], dataset="conll")
     assert with_dataset == GNER_PROMPT.replace("Sentence:", "Dataset: conll.\nSentence:")
-    assert wrap_inst("x") == "[INST] x [/INST]"
 
 
 def test_descriptions_follow_the_labels():
