@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -15,21 +16,29 @@ from .gold import count_unseen, read_gold
 from .llm_pipe import READ_DOCS, SAMPLE_TOKENS
 
 if TYPE_CHECKING:
-    from .span_recognizer import SpanRecognizer
+    from .entity_pipe import EntityPipe
 
 
-def read_corpus(
-    pipe: SpanRecognizer, get_examples: Callable[[], Iterable[Example]], n_spans: int
-) -> list[Doc]:
-    """Let the LLM read all texts, as far as they can be remembered.
+@dataclass(frozen=True)
+class CorpusReading:
+    """What came of reading a training corpus ahead.
 
-    Warns of gold spans without a state at one of their edges [L2N-W05], and of those that the model
-    gives no score to [L2N-W11].
+    sample (List[Doc]): Some of its docs, for the statistics of their states.
+    unseen (int): Gold spans without a state at one of their edges.
+    unscored (int): Gold spans that the model gives no score to.
+    """
 
-    pipe (SpanRecognizer): The component.
+    sample: list[Doc]
+    unseen: int
+    unscored: int
+
+
+def read_corpus(pipe: EntityPipe, get_examples: Callable[[], Iterable[Example]]) -> CorpusReading:
+    """Let a frozen LLM read all texts, as far as they can be remembered.
+
+    pipe (EntityPipe): The component.
     get_examples (Callable): Gives the training data.
-    n_spans (int): The number of its gold spans.
-    RETURNS (List[Doc]): A sample of docs.
+    RETURNS (CorpusReading): A sample, and what cannot be learnt.
     """
     sample: list[Doc] = []
     sampled = unseen = unscored = 0
@@ -46,23 +55,10 @@ def read_corpus(
                 sample.append(doc)
                 sampled += len(doc)
     pipe._log_summaries()
-    if unseen:
-        pipe._warn(
-            "L2N-W05",
-            f"{unseen} of {n_spans} gold spans of the training data begin or end with a token that "
-            f"no piece of the LLM's tokenizer touches, and can be neither learnt nor found.",
-        )
-    if unscored:
-        pipe._warn(
-            "L2N-W11",
-            f"{unscored} of {n_spans} gold spans of the training data have more pieces of the "
-            f"LLM's tokenizer than the head's sliding_window allows, or begin or end with a mark "
-            f"that shares a piece with a word, and can be neither learnt nor found.",
-        )
-    return sample
+    return CorpusReading(sample, unseen, unscored)
 
 
-def _count_unscored(pipe: SpanRecognizer, examples: Sequence[Example]) -> int:
+def _count_unscored(pipe: EntityPipe, examples: Sequence[Example]) -> int:
     """Gold spans without a score, if the model does not score every span of tokens."""
     count = pipe.model.attrs.get("count_unscored")
     if count is None:

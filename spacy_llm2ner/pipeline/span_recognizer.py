@@ -18,7 +18,7 @@ from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten, temper
 from ..losses import SpanBCE, SpanLoss
 from ..shims import HeadShim
 from .annotate import OnExistingEnts, write_ents, write_spans
-from .corpus_reading import read_corpus
+from .corpus_reading import CorpusReading, read_corpus
 from .entity_pipe import EntityPipe, no_spans
 from .gold import Gold, longest_span, read_gold, target_band
 from .llm_pipe import PREDICT_TOKENS, ReadingLog, within_budget
@@ -187,14 +187,15 @@ class SpanRecognizer(EntityPipe):
         width = self._band_width(golds)
         self._report_lost(golds, width)
         self._report_score_weights(nlp)
-        sample = read_corpus(self, get_examples, sum(len(gold.spans) for gold in golds))
+        reading = read_corpus(self, get_examples)
+        self._report_unread(reading, sum(len(gold.spans) for gold in golds))
         # From here on the head belongs to this LLM, whichever one it may have known before.
         for shim in self._llm_shims():
             shim.record()
         if self.cfg["pretrained"]:  # what it has learnt is where training starts from
             return
         empty = self.model.ops.alloc3f(0, width, len(self.labels))
-        self.model.initialize(X=sample, Y=[empty])
+        self.model.initialize(X=reading.sample, Y=[empty])
         self.cfg["temperature"] = DEFAULT_TEMPERATURE  # it belonged to another head
 
     @property
@@ -218,6 +219,23 @@ class SpanRecognizer(EntityPipe):
                 f"longest has {longest_span(golds)}). Raise max_span_tokens of the head.",
             )
         self._report_misaligned(golds)
+
+    def _report_unread(self, reading: CorpusReading, n_spans: int) -> None:
+        if reading.unseen:
+            self._warn(
+                "L2N-W05",
+                f"{reading.unseen} of {n_spans} gold spans of the training data begin or end with "
+                f"a token that no piece of the LLM's tokenizer touches, and can be neither learnt "
+                f"nor found.",
+            )
+        if reading.unscored:
+            self._warn(
+                "L2N-W11",
+                f"{reading.unscored} of {n_spans} gold spans of the training data have more pieces "
+                f"of the LLM's tokenizer than the head's sliding_window allows, or begin or end "
+                f"with a mark that shares a piece with a word, and can be neither learnt nor "
+                f"found.",
+            )
 
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats3d]

@@ -4,7 +4,6 @@
 # registered functions, and older versions of it need types there, not strings.
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -19,9 +18,10 @@ from ..decoding import Spans
 from ..tag_decoding import decode_tags, temper_scores, to_tokens
 from ..tag_losses import CompoundTagLoss, TagLoss
 from .annotate import OnExistingEnts, write_ents, write_spans
+from .corpus_reading import read_corpus
 from .entity_pipe import no_spans
-from .gold import count_unseen, read_gold
-from .llm_pipe import PREDICT_TOKENS, READ_DOCS, SAMPLE_TOKENS, ReadingLog, within_budget
+from .gold import read_gold
+from .llm_pipe import PREDICT_TOKENS, ReadingLog, within_budget
 from .scorer import score_span_recognizer
 from .tag_gold import allowed_tags
 from .tag_pipe import TagPipe
@@ -181,41 +181,23 @@ class TokenTagger(TagPipe):
         self._take_labels(golds, labels)
         self._report_lost(golds)
         self._report_score_weights(nlp)
-        sample, unseen = self._read_corpus(get_examples)
-        if unseen:
+        reading = read_corpus(self, get_examples)
+        if reading.unseen:
+            n_spans = sum(len(gold.spans) for gold in golds)
             self._warn(
                 "L2N-W22",
-                f"{unseen} of {sum(len(gold.spans) for gold in golds)} gold spans of the training "
-                f"data begin or end with a token that no piece of the LLM's tokenizer touches, and "
-                f"can only be learnt without it.",
+                f"{reading.unseen} of {n_spans} gold spans of the training data begin or end with "
+                f"a token that no piece of the LLM's tokenizer touches, and can only be learnt "
+                f"without it.",
             )
         # From here on the head belongs to this LLM, whichever one it may have known before.
         for shim in self._llm_shims():
             shim.record()
         if not self.model.has_dim("nO"):
             self.model.set_dim("nO", len(self.labels), force=True)
-        self.model.initialize(X=sample)
+        self.model.initialize(X=reading.sample)
         self.cfg["temperature"] = DEFAULT_TEMPERATURE  # it belonged to other weights
         self._report_untrained_crf(self.loss)
-
-    def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> tuple[list[Doc], int]:
-        """Let a frozen LLM read all texts, as far as they can be remembered.
-
-        RETURNS (Tuple[List[Doc], int]): A sample of docs; how many gold spans have no state at one
-            of their edges.
-        """
-        sample: list[Doc] = []
-        sampled = unseen = 0
-        stream = iter(get_examples())
-        while examples := list(islice(stream, READ_DOCS)):
-            states = self._read_ahead([example.predicted for example in examples])
-            unseen += count_unseen(examples, states, self.key)
-            for example in examples:
-                if sampled < SAMPLE_TOKENS:
-                    sample.append(example.predicted)
-                    sampled += len(example.predicted)
-        self._log_summaries()
-        return sample, unseen
 
     def get_loss(self, examples: Iterable[Example], scores: TagScores) -> tuple[float, TagScores]:
         """The loss of a batch and its gradient.

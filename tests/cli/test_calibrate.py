@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from spacy_llm2ner.cli import llm2ner_app
 
 from ..pipeline.sample import DATA, examples, train
-from ..pipeline.tagging import half_trained_tagger
+from ..pipeline.tagging import trained_tagger
 from ..tiny import make_nlp
 
 CONLL = (
@@ -141,7 +141,7 @@ def test_a_package_needs_an_output(folder: Path):
 
 
 def test_a_tagger(tiny_llm: Path, tmp_path: Path):
-    nlp = half_trained_tagger(tiny_llm)
+    nlp = trained_tagger(tiny_llm)
     DocBin(docs=[example.reference for example in examples(nlp)]).to_disk(tmp_path / "dev.spacy")
     nlp.to_disk(tmp_path / "model")
     arguments = ("--json", tmp_path / "all.json", "--page", tmp_path / "page", "--global")

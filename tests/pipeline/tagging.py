@@ -6,8 +6,10 @@ from pathlib import Path
 
 import spacy
 from spacy.language import Language
+from spacy.training import Example
+from spacy.util import fix_random_seed
 
-from tests.pipeline.sample import examples, train
+from tests.pipeline.sample import DATA, ents_example, examples, train
 from tests.tiny import llm_config
 
 NAME = "llm2ner_tagger"
@@ -41,13 +43,18 @@ def make_tagger(folder: Path, **settings) -> Language:
     return nlp
 
 
-def half_trained_tagger(
-    folder: Path, *, steps: int | None = None, crf: bool = True, **settings
-) -> Language:
-    """A token tagger that, by default, is right and wrong by turns on the texts of `sample`."""
-    nlp = make_tagger(folder, crf=crf, **settings)
-    steps = steps or (8 if crf else 9)
+def trained_tagger(folder: Path, *, steps: int = 15, **settings) -> Language:
+    """A token tagger that has learnt the texts of `sample`."""
+    nlp = make_tagger(folder, **settings)
     data = examples(nlp)
+    fix_random_seed(0)
     nlp.initialize(lambda: data)
     train(nlp, data, steps=steps)
     return nlp
+
+
+def other_gold(nlp: Language) -> list[Example]:
+    """The texts of `sample`; what is annotated in the first three is something else."""
+    others = [[(phrase, "ORG") for phrase, _ in phrases[1:]] for _, phrases in DATA[:3]]
+    gold = [*others, *(phrases for _, phrases in DATA[3:])]
+    return [ents_example(nlp, text, g) for (text, _), g in zip(DATA, gold, strict=True)]

@@ -21,7 +21,7 @@ from spacy_llm2ner.pipeline.calibrate import (
 from spacy_llm2ner.pipeline.callbacks import make_calibrate_callback
 from spacy_llm2ner.pipeline.dev_scores import score_dev, with_states
 from tests.pipeline.sample import DATA, examples, found
-from tests.pipeline.tagging import NAME, half_trained_tagger
+from tests.pipeline.tagging import NAME, other_gold, trained_tagger
 
 EASY = CalibrationSettings(per_label=True, min_entities=1, shrink=0, folds=0)
 
@@ -36,8 +36,8 @@ def evaluated(nlp: Language, data: list[Example]) -> tuple[float, float, float]:
 @pytest.mark.parametrize("decoding", ["viterbi", "argmax"])
 @pytest.mark.parametrize("per_label", [True, False])
 def test_figures_are_those_of_evaluate(tiny_llm: Path, crf, decoding, per_label):
-    nlp = half_trained_tagger(tiny_llm, crf=crf, decoding=decoding, threshold=0.3)
-    pipe, data = nlp.get_pipe(NAME), examples(nlp)
+    nlp = trained_tagger(tiny_llm, crf=crf, decoding=decoding, threshold=0.3)
+    pipe, data = nlp.get_pipe(NAME), other_gold(nlp)
     settings = CalibrationSettings(per_label=per_label, min_entities=1, shrink=0, folds=0)
     calibration = calibrate_pipe(pipe, data, settings)
     assert pipe.cfg["threshold"] == 0.3
@@ -49,8 +49,8 @@ def test_figures_are_those_of_evaluate(tiny_llm: Path, crf, decoding, per_label)
 
 
 def test_candidates_are_what_is_found_without_a_threshold(tiny_llm: Path):
-    nlp = half_trained_tagger(tiny_llm, threshold=0.99)
-    pipe, data = nlp.get_pipe(NAME), examples(nlp)
+    nlp = trained_tagger(tiny_llm, threshold=0.99)
+    pipe, data = nlp.get_pipe(NAME), other_gold(nlp)
     dev = score_dev(pipe, data)
     pipe.cfg["threshold"] = 0.0
     offset, expected = 0, []
@@ -65,12 +65,12 @@ def test_candidates_are_what_is_found_without_a_threshold(tiny_llm: Path):
     assert list(zip(dev.starts, dev.ends, labels, dev.gold, strict=True)) == expected
     assert 0 < sum(dev.gold) < len(dev.gold)
     assert dev.known.all()
-    assert len(dev.gold_labels) == sum(len(phrases) for _, phrases in DATA)
+    assert len(dev.gold_labels) == sum(len(example.reference.ents) for example in data)
 
 
 @pytest.mark.parametrize("temperature", [2.5, {"PER": 0.5}])
 def test_a_temperature_changes_scores_and_nothing_else(tiny_llm: Path, temperature):
-    nlp = half_trained_tagger(tiny_llm)
+    nlp = trained_tagger(tiny_llm)
     before = [ent for text, _ in DATA for ent in nlp(text).ents]
     nlp.get_pipe(NAME).cfg["temperature"] = temperature
     after = [ent for text, _ in DATA for ent in nlp(text).ents]
@@ -82,10 +82,9 @@ def test_a_temperature_changes_scores_and_nothing_else(tiny_llm: Path, temperatu
 
 
 def test_a_threshold_of_0_stays_where_nothing_is_gained(tiny_llm: Path):
-    nlp = half_trained_tagger(tiny_llm, steps=40)
+    nlp = trained_tagger(tiny_llm)
     pipe = nlp.get_pipe(NAME)
     before = [found(nlp(text)) for text, _ in DATA]
-    assert before == [phrases for _, phrases in DATA]
     calibration = calibrate_pipe(pipe, examples(nlp), CalibrationSettings(min_entities=1))
     assert calibration.way == "kept"
     assert calibration.threshold == 0.0
@@ -94,19 +93,25 @@ def test_a_threshold_of_0_stays_where_nothing_is_gained(tiny_llm: Path):
     assert [found(nlp(text)) for text, _ in DATA] == before
 
 
-def test_a_demand(tiny_llm: Path):
-    nlp = half_trained_tagger(tiny_llm)
+@pytest.mark.parametrize("objective", ["recall@0.9", "recall@1"])
+def test_a_demand(tiny_llm: Path, objective: str):
+    nlp = trained_tagger(tiny_llm)
     settings = CalibrationSettings(
-        objective=Objective.parse("recall@1"), per_label=False, temperature=False, folds=0
+        objective=Objective.parse(objective), per_label=False, temperature=False, folds=0
     )
-    data = examples(nlp)
-    apply_calibration(nlp, calibrate_pipe(nlp.get_pipe(NAME), data, settings))
+    data = other_gold(nlp)
+    calibration = calibrate_pipe(nlp.get_pipe(NAME), data, settings)
+    met, _ = settings.objective.value(calibration.after)
+    apply_calibration(nlp, calibration)
     p, r, _ = evaluated(nlp, data)
-    assert p == 1 and r > 0
+    assert prf(calibration.after)[:2] == pytest.approx((p, r))
+    assert met == (p >= settings.objective.at)
+    # No threshold gives a higher precision, if the demand is not met.
+    assert met or p >= prf(calibration.before)[0]
 
 
 def test_survives_and_is_forgotten_by_initialize(tiny_llm: Path, tmp_path: Path):
-    nlp = half_trained_tagger(tiny_llm)
+    nlp = trained_tagger(tiny_llm)
     untouched = nlp.get_pipe(NAME).to_bytes(exclude=["vocab", "model"])
     assert b"temperature" not in untouched
     apply_calibration(nlp, calibrate_pipe(nlp.get_pipe(NAME), examples(nlp), EASY))
@@ -122,8 +127,9 @@ def test_survives_and_is_forgotten_by_initialize(tiny_llm: Path, tmp_path: Path)
 
 
 def test_unannotated_tokens_are_not_judged(tiny_llm: Path):
-    nlp = half_trained_tagger(tiny_llm, steps=40)
+    nlp = trained_tagger(tiny_llm)
     text, phrases = DATA[0]
+    assert found(nlp(text)) == phrases
     partly = nlp.make_doc(text)
     # Only the first entity is annotated; about the second one nothing is said.
     partly.set_ents([Span(partly, 0, 2, label="PER")], default="missing")
@@ -134,7 +140,7 @@ def test_unannotated_tokens_are_not_judged(tiny_llm: Path):
 
 
 def test_data_without_annotation_is_an_error(tiny_llm: Path):
-    nlp = half_trained_tagger(tiny_llm, steps=1)
+    nlp = trained_tagger(tiny_llm, steps=1)
     doc = Doc(nlp.vocab, words=["x"])
     with pytest.raises(ValueError, match=f"{NAME}: the dev data has no annotated text"):
         calibrate_pipe(nlp.get_pipe(NAME), [Example(doc, doc)], EASY)
@@ -143,7 +149,7 @@ def test_data_without_annotation_is_an_error(tiny_llm: Path):
 def test_the_callback_calibrates_it(tiny_llm: Path, tmp_path: Path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("spacy"), "propagate", True)
     caplog.set_level(logging.INFO, logger="spacy")
-    nlp = half_trained_tagger(tiny_llm)
+    nlp = trained_tagger(tiny_llm)
     docs = [example.reference for example in examples(nlp)]
     DocBin(docs=docs).to_disk(tmp_path / "dev.spacy")
     view = make_calibrate_callback(str(tmp_path / "dev.spacy"), per_label=True, folds=0)(nlp)
