@@ -36,10 +36,10 @@ def test_pipe_equals_call(trained: Language):
 
 
 def test_pipe_within_a_budget_of_tokens(trained: Language, monkeypatch):
-    from spacy_llm2ner.pipeline import thresholds
+    from spacy_llm2ner.pipeline import span_recognizer
 
     expected = [found(doc) for doc in trained.pipe(TEXTS)]
-    monkeypatch.setattr(thresholds, "_PREDICT_TOKENS", 9)
+    monkeypatch.setattr(span_recognizer, "PREDICT_TOKENS", 9)
     assert [found(doc) for doc in trained.pipe(TEXTS)] == expected
 
 

@@ -24,7 +24,8 @@ import spacy
 ROOT = Path(__file__).parents[2]
 SUITE = Path(__file__).with_name("suite.json")
 PAGE = ROOT / "docs" / "spacy-suite.md"
-SPACYS_TESTS = Path(spacy.__file__).parent / "tests"
+# Resolved: pytest names tests of a linked environment otherwise.
+SPACYS_TESTS = Path(spacy.__file__).resolve().parent / "tests"
 
 # Files of spaCy's tests that make components; the others (languages, tokenizers, ...) never do.
 # Left out is test_cli_app.py: its trainings start from the quickstart template, which writes the
