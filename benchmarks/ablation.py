@@ -203,7 +203,7 @@ def main() -> None:
             f"{statistics.mean(values) - usual:+.2f}",
             f"{next(r['parameters'] for r in runs if r['name'] == name):,}",
         )
-        for name, values in scores.items()
+        for name, values in sorted(scores.items(), key=lambda item: list(CHOICES).index(item[0]))
     ]
     header = ("", "changed", "dev F1, mean", "over seeds", "against `accurate`", "parameters")
     settings = {"train": args.train, "dev": args.dev, "seeds": args.seeds, "layers": LAYERS}
