@@ -233,7 +233,7 @@ def finished_result(output: Path, setting: Corpus, data: Path) -> dict:
 def with_tuned_thresholds(result: dict, setting: Corpus, data: Path, output: Path) -> dict:
     """Add what `llm2ner calibrate` with its defaults, on the dev data, does to the test score."""
     kept = output / "calibrated.json"
-    if result["system"] not in ("spancat", "probe") and not kept.is_file():
+    if result["system"] not in ("spancat", "spancat-states", "probe") and not kept.is_file():
         nlp = spacy.load(output / "model-best")
         remembering(nlp)
         dev = examples_of(setting, data, "dev", nlp)

@@ -1,7 +1,8 @@
 """spaCy's `spancat` on the states of the frozen LLM, for benchmarks/accuracy.py.
 
 It gets the token features that our own head has, with the same projection and encoder, trained
-along with it; only what comes after differs: spaCy's default reducer (mean and max) and scorer.
+along with it; only what comes after differs: spaCy's default reducer (mean and max) and scorer. As
+"spancat-states" it has no encoder below it, only the projection of the states.
 """
 
 from collections.abc import Callable

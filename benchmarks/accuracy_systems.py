@@ -29,7 +29,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "accurate-averages": {"training.optimizer": {"use_averages": True}},
 }
 # Heads to compare with, on the states of "accurate".
-OTHERS = ("probe", "tommer", "spancat")
+OTHERS = ("probe", "tommer", "spancat", "spancat-states")
 SYSTEMS = (*PRESETS, *VARIANTS, *OTHERS)
 # A step sees about so many tokens, and at most so many docs.
 STEP_TOKENS, STEP_DOCS = 480, 32
@@ -59,6 +59,9 @@ def config_for(
     _update(config, VARIANTS.get(system, {}))
     _fit_schedule(config, train_docs)
     if system == "spancat":
+        _with_spancat(config, corpus)
+    elif system == "spancat-states":  # without our encoder below it
+        config["components"]["llm2ner"]["model"]["head"]["depth"] = 0
         _with_spancat(config, corpus)
     elif system == "probe":
         _with_probe(config)
