@@ -132,12 +132,12 @@ def train_lengths(setting: Corpus, data: Path, size: int) -> list[int]:
 
 
 def read_ahead(config: Config, setting: Corpus, data: Path, size: int) -> None:
-    """Let the LLM read what it has not read yet, so that the time of training is the head's."""
+    """Let the LLM read what it has not read yet, so that other times are the head's."""
     nlp = load_model_from_config(config, auto_fill=True)
     remembering(nlp)
     docs = [
         example.predicted
-        for split, limit in (("train", size), ("dev", 0))
+        for split, limit in (("train", size), ("dev", 0), ("test", 0))
         for example in examples_of(setting, data, split, nlp)[: limit or None]
     ]
     (reader,) = (node for node in nlp.get_pipe(nlp.pipe_names[0]).model.walk() if is_reader(node))
