@@ -67,8 +67,11 @@ class Axes:
         return parts
 
 
-def curve(axes: Axes, system: str, points: dict[int, list[float]], colour: str) -> list[str]:
-    """A line through the means; a bar at each from the worst seed to the best one."""
+def curve(axes: Axes, points: dict[int, list[float]], colour: str, *, below: bool) -> list[str]:
+    """A line through the means; a bar at each from the worst seed to the best one.
+
+    below (bool): Whether the figures stand below the line.
+    """
     sizes = sorted(points)
     means = [statistics.mean(points[size]) for size in sizes]
     places = [(axes.x(size), axes.y(mean)) for size, mean in zip(sizes, means, strict=True)]
@@ -79,12 +82,26 @@ def curve(axes: Axes, system: str, points: dict[int, list[float]], colour: str) 
         parts.append(f'<path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="{colour}"/>')
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
         parts.append(
-            f'<text x="{x:.1f}" y="{y - 10:.1f}" text-anchor="middle" fill="{colour}">{mean:.1f}'
-            f"</text>"
+            f'<text x="{x:.1f}" y="{y + (20 if below else -10):.1f}" text-anchor="middle" '
+            f'fill="{colour}">{mean:.1f}</text>'
         )
-    x, y = places[-1]
-    name = f'<text x="{x + 12:.1f}" y="{y + 4:.1f}" fill="{colour}" font-weight="bold">'
-    return [*parts, f"{name}{escape(system)}</text>"]
+    return parts
+
+
+def names(axes: Axes, curves: Curves) -> list[str]:
+    """Each system's name behind its last point, a line's height apart from the next one."""
+    ends = []
+    for (system, points), colour in zip(curves.items(), COLOURS, strict=False):
+        last = max(points)
+        ends.append((axes.y(statistics.mean(points[last])), axes.x(last), system, colour))
+    parts, lowest = [], -math.inf
+    for y, x, system, colour in sorted(ends):
+        lowest = max(y + 4, lowest + 17)
+        parts.append(
+            f'<text x="{x + 22:.1f}" y="{lowest:.1f}" fill="{colour}" font-weight="bold">'
+            f"{escape(system)}</text>"
+        )
+    return parts
 
 
 def render(curves: Curves, title: str) -> str:
@@ -92,9 +109,10 @@ def render(curves: Curves, title: str) -> str:
     parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>']
     parts.append(f'<text x="{LEFT}" y="24" font-size="15" font-weight="bold">{title}</text>')
     parts += axes.frame()
-    for (system, points), colour in zip(curves.items(), COLOURS, strict=False):
-        parts += curve(axes, system, points, colour)
-    body = "\n".join(parts)
+    pairs = zip(curves.items(), COLOURS, strict=False)
+    for number, ((_, points), colour) in enumerate(pairs):
+        parts += curve(axes, points, colour, below=number > 0)
+    body = "\n".join([*parts, *names(axes, curves)])
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
         f'font-family="system-ui, sans-serif" font-size="12.5" fill="#222222">\n{body}\n</svg>\n'
