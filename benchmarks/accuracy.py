@@ -223,7 +223,8 @@ def measure(output: Path, facts: dict, args: argparse.Namespace) -> None:
 def finished_result(output: Path, setting: Corpus, data: Path) -> dict:
     """What was measured, with the scores that `llm2ner calibrate` leads to."""
     finished = output / "result.json"
-    result = json.loads(finished.read_text(encoding="utf8"))
+    text = finished.read_text(encoding="utf8").replace(f"{CACHE.parents[1]}/", "")
+    result = json.loads(text)
     if "parameters" not in result:
         result["parameters"] = head_parameters(spacy.load(output / "model-best"))
         finished.write_text(json.dumps(result, indent=2), encoding="utf8")
