@@ -1,7 +1,7 @@
 """Heads for benchmarks/ablation.py, trained on states in memory: the package's parts, and more.
 
-What is only here (character shapes, focal loss, boundary losses, averaged weights) was tried and
-did not come into the package, or is there in another form.
+What is only here (other encoders, character shapes, focal loss, boundary losses, averaged weights)
+was tried and did not come into the package, or is there in another form.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ablation_encoders import OTHER_ENCODERS, OtherEncoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -94,15 +95,20 @@ class Head(nn.Module):
         super().__init__()
         n_layers, width = shape
         self.recipe = recipe
+        kind = recipe.head.get("encoder", "conv")
+        other = kind in OTHER_ENCODERS
         self.scorer = SpanScorer(
             n_layers=n_layers,
             width=width,
             n_labels=n_labels,
             max_span_tokens=MAX_SPAN_TOKENS,
             dropout=recipe.dropout,
-            **recipe.head,
+            **{**recipe.head, **({"encoder": "none"} if other else {})},
         )
         hidden = self.scorer.project.out_features
+        if other:
+            depth = recipe.head.get("depth", 2)
+            self.scorer.encoder = OtherEncoder(kind, hidden, depth, recipe.dropout)
         if recipe.characters:
             self.scorer.project = WithLetters(self.scorer.project, self.scorer.dropout)
         if recipe.boundaries:

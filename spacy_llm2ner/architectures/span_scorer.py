@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def build_span_scorer(
     hidden_width: int = 256,
-    encoder: Literal["none", "conv", "lstm", "attention"] = "conv",
+    encoder: Literal["none", "conv"] = "conv",
     depth: int = 2,
     rank: int = 32,
     layers_as: Literal["mean", "features"] = "mean",
@@ -29,7 +29,7 @@ def build_span_scorer(
     """The typed span head (`spacy_llm2ner.SpanScorer.v1`): see `heads.span_scorer.SpanScorer`.
 
     hidden_width (int): Size of a token's features inside the head.
-    encoder (str): The small bidirectional encoder: "none", "conv", "lstm" or "attention".
+    encoder (str): The small bidirectional encoder: "conv" (gated convolutions) or "none".
     depth (int): Its layers.
     rank (int): Rank of the bilinear part, per label.
     layers_as (str): What becomes of a token's layers: their learned weighted "mean", or "features"
@@ -48,7 +48,7 @@ def build_span_scorer(
         1, hidden_width=hidden_width, rank=rank, max_span_tokens=max_span_tokens, members=members
     )
     _check_least(0, depth=depth)
-    check_encoder(encoder, hidden_width)
+    check_encoder(encoder)
     if layers_as not in ("mean", "features"):
         raise ValueError(
             f"llm2ner: the setting 'layers_as' of the head is '{layers_as}'; "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def build_linear_tagger(
     scheme: Literal["BIO", "BILOU"] = "BIO",
     hidden_width: int | None = None,
-    encoder: Literal["none", "conv", "lstm", "attention"] = "none",
+    encoder: Literal["none", "conv"] = "none",
     depth: int = 2,
     dropout: float | None = None,
 ) -> Model[States, TagScores]:
@@ -30,7 +30,7 @@ def build_linear_tagger(
     scheme (str): "BIO" or "BILOU".
     hidden_width (Optional[int]): Size of a token's features inside the head. null: none without an
         encoder (the probe), 256 with one.
-    encoder (str): A small bidirectional encoder: "none", "conv", "lstm" or "attention".
+    encoder (str): A small bidirectional encoder: "conv" (gated convolutions) or "none".
     depth (int): Its layers.
     dropout (Optional[float]): null: the `dropout` of [training] acts; a number is used instead.
     RETURNS (Model[List[Floats3d], TagScores]): states -> logits (words, tags).
@@ -42,7 +42,7 @@ def build_linear_tagger(
 def build_crf_tagger(
     scheme: Literal["BIO", "BILOU"] = "BIO",
     hidden_width: int | None = 256,
-    encoder: Literal["none", "conv", "lstm", "attention"] = "conv",
+    encoder: Literal["none", "conv"] = "conv",
     depth: int = 2,
     dropout: float | None = None,
 ) -> Model[States, TagScores]:
@@ -50,7 +50,7 @@ def build_crf_tagger(
 
     scheme (str): "BIO" or "BILOU"; transitions that it forbids are never taken.
     hidden_width (Optional[int]): Size of a token's features inside the head.
-    encoder (str): A small bidirectional encoder: "none", "conv", "lstm" or "attention".
+    encoder (str): A small bidirectional encoder: "conv" (gated convolutions) or "none".
     depth (int): Its layers.
     dropout (Optional[float]): null: the `dropout` of [training] acts; a number is used instead.
     RETURNS (Model[List[Floats3d], TagScores]): states -> emissions (words, tags), transitions.
@@ -71,7 +71,7 @@ def _tagger(
     from ..heads.tag_scheme import check_scheme
 
     check_scheme(scheme)
-    check_encoder(encoder, hidden_width or 256)
+    check_encoder(encoder)
     for setting, value, least in (("hidden_width", hidden_width, 1), ("depth", depth, 0)):
         if value is not None and value < least:
             raise ValueError(

@@ -48,7 +48,7 @@ class SpanScorer(nn.Module):
     n_labels (int): Labels.
     max_span_tokens (int): Longest span, in tokens: the band's width.
     hidden_width (int): Size of a token's features inside the head.
-    encoder (str): "none", "conv", "lstm" or "attention".
+    encoder (str): "none" or "conv" (gated convolutions).
     depth (int): Layers of the encoder.
     rank (int): Rank of the bilinear part, per label.
     layers_as (str): What becomes of a token's layers: their learned weighted "mean", or "features"

@@ -27,7 +27,7 @@ class LinearTagger(nn.Module):
     scheme (str): "BIO" or "BILOU".
     hidden_width (Optional[int]): Size of a token's features inside the head; None without encoder:
         no projection.
-    encoder (str): "none", "conv", "lstm" or "attention".
+    encoder (str): "none" or "conv" (gated convolutions).
     depth (int): Layers of the encoder.
     dropout (float): Dropout on the states, in the encoder and on its output.
     """

@@ -135,7 +135,7 @@ def test_layers_side_by_side() -> None:
 
 
 def test_a_long_text_in_parts_has_the_scores_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    head, states = make_head("lstm"), make_states(23, 11)
+    head, states = make_head("conv"), make_states(23, 11)
     whole = head(states)
     monkeypatch.setattr(span_scorer, "_TOKENS_AT_ONCE", 5)
     assert torch.allclose(head(states), whole, atol=1e-5)

@@ -211,7 +211,7 @@ def test_two_heads_share_one_llm_and_one_pass(tmp_path: Path):
     folder = save_tiny_llama(tmp_path / "llm", seed=21)
     nlp = spacy.blank("en")
     nlp.add_pipe("llm2ner", name="one", config=pipe_config(folder))
-    head = {"encoder": "lstm", "hidden_width": 16}
+    head = {"encoder": "none", "hidden_width": 16}
     nlp.add_pipe("llm2ner", name="two", config=pipe_config(folder, head=head, spans_key="two"))
     data = examples(nlp)
     nlp.initialize(lambda: data)
