@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import spacy
@@ -18,7 +19,7 @@ TEXTS = [
 ]
 
 
-def byte_level_bpe(vocab_size: int = 400) -> PreTrainedTokenizerFast:
+def byte_level_bpe(vocab_size: int = 400, texts: Sequence[str] = TEXTS) -> PreTrainedTokenizerFast:
     """Byte-level BPE with BOS and EOS and without a pad token, as GPT-2 and Llama 3 have it."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -29,13 +30,21 @@ def byte_level_bpe(vocab_size: int = 400) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 
 
-def save_tiny_llama(folder: Path, *, seed: int = 0, n_blocks: int = 4, width: int = 32) -> Path:
-    """Write a tiny Llama and its tokenizer to `folder`."""
-    tokenizer = byte_level_bpe()
+def save_tiny_llama(
+    folder: Path,
+    *,
+    seed: int = 0,
+    n_blocks: int = 4,
+    width: int = 32,
+    positions: int = 256,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+) -> Path:
+    """Write a tiny Llama and its tokenizer, by default `byte_level_bpe`, to `folder`."""
+    tokenizer = tokenizer or byte_level_bpe()
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -44,7 +53,7 @@ def save_tiny_llama(folder: Path, *, seed: int = 0, n_blocks: int = 4, width: in
         num_hidden_layers=n_blocks,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=256,
+        max_position_embeddings=positions,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )

@@ -6,42 +6,22 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from spacy_llm2ner.prompting.prompt import make_prompt
 
-from .tiny import TEXTS
+from .tiny import TEXTS, byte_level_bpe, save_tiny_llama
 
 # Prompts and answers, so that they become few pieces.
 ANSWERS = [
     make_prompt(["Ada", "met", "Babbage"], ["PER", "LOC", "ORG"]),
     "Ada(B-PER) Lovelace(I-PER) met(O) Harbour(B-ORG) Bank(I-ORG) in(O) York(B-LOC) .(O)",
 ]
+TRAINING_TEXTS = [*TEXTS, *ANSWERS * 5]
 CHAT_TEMPLATE = (
     "{% for message in messages %}<s>{{ message['role'] }}\n{{ message['content'] }}</s>\n"
     "{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}"
 )
-
-
-def answering_bpe(vocab_size: int = 700) -> PreTrainedTokenizerFast:
-    """Byte-level BPE that knows the words of prompts and answers."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=["<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([*TEXTS, *ANSWERS * 5], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 
 
 def unigram(vocab_size: int = 500) -> PreTrainedTokenizerFast:
@@ -55,7 +35,7 @@ def unigram(vocab_size: int = 500) -> PreTrainedTokenizerFast:
         unk_token="<unk>",
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*TEXTS, *ANSWERS * 5], trainer)
+    tokenizer.train_from_iterator(TRAINING_TEXTS, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", 1)]
     )
@@ -87,22 +67,8 @@ def save_tiny_t5(folder: Path, *, seed: int = 0) -> Path:
 
 def save_tiny_chat(folder: Path, *, seed: int = 0, template: bool = True) -> Path:
     """Write a tiny Llama to `folder`, with a chat template unless told otherwise."""
-    tokenizer = answering_bpe()
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    config.initializer_range = 0.2
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    tokenizer = byte_level_bpe(700, TRAINING_TEXTS)
+    save_tiny_llama(folder, seed=seed, n_blocks=2, positions=1024, tokenizer=tokenizer)
     if template:
         (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf8")
     return folder
