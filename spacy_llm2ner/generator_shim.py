@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import srsly
 from thinc.api import PyTorchShim, get_torch_default_device
 
+from .llm.lora import Lora
 from .llm.source import describe_difference, identity, resolve
-from .llm.tuning import Tuning
-from .weights import averaged, fresh_id
+from .llm.trainable import check_choice
+from .llm.tuning import METHODS
+from .weights import averaged, fresh_id, restore, to_safetensors, trained
 
 if TYPE_CHECKING:
     from .llm.asking import Asking
@@ -35,9 +37,11 @@ class GeneratorSettings:
     batch_pieces: int = 4096
     attention: str | None = None
     trust_remote_code: bool = False
-    tuning: Tuning = field(default_factory=Tuning)
+    tuning: str = "none"
+    lora: Lora = field(default_factory=Lora)
 
     def __post_init__(self) -> None:
+        check_choice("tuning", self.tuning, METHODS)
         if self.batch_pieces < 1:
             raise ValueError(
                 f"llm2ner: the setting 'batch_pieces' of the LLM is {self.batch_pieces}; "
@@ -105,14 +109,14 @@ class GeneratorShim(PyTorchShim):
     def _load(self, *, fresh: bool) -> None:
         from .llm.generation import load_generator
         from .llm.loading import LoadSpec
-        from .llm.tuning import restore_weights, start_tuning
+        from .llm.tuning import start_tuning
 
         chosen, folder = self.settings, self.folder
         device = chosen.device or str(get_torch_default_device())
         spec = LoadSpec(
             folder.resolve(), chosen.dtype, device, chosen.attention, chosen.trust_remote_code
         )
-        tuned = chosen.tuning.method != "none" and (fresh or bool(self._stored))
+        tuned = chosen.tuning != "none" and (fresh or bool(self._stored))
         if tuned:
             found = identity(folder)
             if not fresh and found != self.expected:
@@ -126,11 +130,11 @@ class GeneratorShim(PyTorchShim):
         generator = load_generator(spec, own=tuned)
         self._generator, self._asking, self._model = generator, None, None
         if tuned:
-            start_tuning(generator, chosen.tuning)
+            start_tuning(generator, chosen.tuning, chosen.lora)
             if not fresh:
                 from safetensors.torch import load
 
-                restore_weights(generator, load(self._stored))
+                restore(generator.model, load(self._stored))
                 self._stored = b""
             self._model = generator.model
             self.id = fresh_id()
@@ -165,11 +169,7 @@ class GeneratorShim(PyTorchShim):
         """
         weights = self._stored
         if self._model is not None:
-            from safetensors.torch import save
-
-            from .llm.tuning import trained_weights
-
-            weights = save(trained_weights(self.generator))
+            weights = to_safetensors(trained(self.generator.model))
         if len(weights) > _MOST_BYTES:
             raise ValueError(
                 f"llm2ner: the trained weights of the LLM take {len(weights):,} bytes, and a "
@@ -186,7 +186,7 @@ class GeneratorShim(PyTorchShim):
         """
         message = srsly.msgpack_loads(bytes_data)
         stored = message["safetensors"]
-        if stored and self.settings.tuning.method == "none":
+        if stored and self.settings.tuning == "none":
             raise ValueError(
                 "llm2ner: the pipeline has trained weights for its LLM, but the setting 'tuning' "
                 "is 'none'. Load it with the settings that it was trained with."

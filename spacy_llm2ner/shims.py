@@ -16,7 +16,7 @@ from thinc.types import Floats3d
 
 from .llm.frozen import FrozenLLM
 from .llm.source import describe_difference, differing_parts
-from .weights import averaged, fresh_id, to_safetensors
+from .weights import averaged, check_fit, fresh_id, to_safetensors
 
 if TYPE_CHECKING:
     import torch
@@ -96,16 +96,8 @@ class HeadShim(PyTorchShim):
         # Its random weights are overwritten at once: loading leaves the random numbers alone.
         with torch.random.fork_rng(devices=[]):
             module = self.build(sizes)
-        expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-        found = {key: tuple(value.shape) for key, value in weights.items()}
-        if expected != found:
-            key = sorted(k for k in {*expected, *found} if expected.get(k) != found.get(k))[0]
-            raise ValueError(
-                f"llm2ner: the head's stored weights do not fit its config: '{key}' has shape "
-                f"{found.get(key, 'nothing')} on disk, but the config's hidden_width, encoder, "
-                f"depth and rank make it {expected.get(key, 'nothing')}. Load the pipeline with "
-                f"the settings that it was trained with."
-            )
+        settings = "hidden_width, encoder, depth, rank, scheme"
+        check_fit(weights, module.state_dict(), part="head", settings=settings)
         module.load_state_dict(weights)
         return module
 

@@ -21,7 +21,7 @@ HEAVY = ("transformers", "datasets", "lmdb", "matplotlib", "spacy_transformers",
 
 # What each room may import of the package, beside itself.
 MAY_IMPORT = {
-    "llm": set(),
+    "llm": {"weights"},
     "heads": set(),
     "log": set(),
     "losses": set(),

@@ -73,12 +73,7 @@ def build_hf_token_classifier(
         batch_pieces=batch_pieces,
         attention=attention,
         trust_remote_code=trust_remote_code,
-        lora=Lora(
-            lora_rank,
-            lora_alpha,
-            lora_dropout,
-            None if lora_targets is None else tuple(lora_targets),
-        ),
+        lora=Lora.of(lora_rank, lora_alpha, lora_dropout, lora_targets),
     )
     attrs: dict[str, Any] = {
         "tags": [],

@@ -11,7 +11,7 @@ from thinc.api import Model, torch2xp, xp2torch
 from thinc.types import Floats1d
 
 from ..generator_shim import GeneratorSettings, GeneratorShim
-from ..llm.tuning import Tuning
+from ..llm.lora import Lora
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ def build_prompted_llm(
     trust_remote_code: bool = False,
     tuning: Literal["none", "lora", "full"] = "none",
     lora_rank: int = 16,
-    lora_alpha: int = 32,
+    lora_alpha: float = 32.0,
     lora_dropout: float = 0.05,
-    lora_modules: list[str] | None = None,
+    lora_targets: list[str] | None = None,
 ) -> Model[list[Instance], list[Floats1d]]:
     """An LLM that answers prompts (`spacy_llm2ner.PromptedLLM.v1`).
 
@@ -59,13 +59,13 @@ def build_prompted_llm(
     attention (Optional[str]): `attn_implementation` of transformers, e.g. "sdpa".
     trust_remote_code (bool): Let code that comes with the model run.
     tuning (str): What `spacy train` trains: "none", "lora" (adapters; extra `lora`) or "full".
-    lora_rank, lora_alpha (int), lora_dropout (float): Settings of LoRA.
-    lora_modules (Optional[List[str]]): The linear layers with adapters. null: all in the blocks.
+    lora_rank, lora_alpha, lora_dropout: As in `peft`.
+    lora_targets (Optional[List[str]]): Names of the linear layers that get LoRA; null: all in the
+        blocks.
     RETURNS (Model[List[Instance], List[Floats1d]]): For each instance the logarithms of the
         probabilities of its answer's pieces.
     RAISES: ValueError for a setting out of range.
     """
-    modules = None if lora_modules is None else tuple(lora_modules)
     settings = GeneratorSettings(
         name=name,
         revision=revision,
@@ -75,7 +75,8 @@ def build_prompted_llm(
         batch_pieces=batch_pieces,
         attention=attention,
         trust_remote_code=trust_remote_code,
-        tuning=Tuning(tuning, lora_rank, lora_alpha, lora_dropout, modules),
+        tuning=tuning,
+        lora=Lora.of(lora_rank, lora_alpha, lora_dropout, lora_targets),
     )
     return Model("prompted_llm", _forward, shims=[GeneratorShim(settings)])
 

@@ -80,12 +80,7 @@ def build_tuned_llm(
         unmasked=reading == "unmasked",
         mixed_precision=mixed_precision,
         gradient_checkpointing=gradient_checkpointing,
-        lora=Lora(
-            lora_rank,
-            lora_alpha,
-            lora_dropout,
-            None if lora_targets is None else tuple(lora_targets),
-        ),
+        lora=Lora.of(lora_rank, lora_alpha, lora_dropout, lora_targets),
     )
     shim = TunedShim(TunedLLM(settings), learn_rate_scale)
     return Model("tuned_llm", _forward, init=_init, attrs={"trains": True}, shims=[shim])

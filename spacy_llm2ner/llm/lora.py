@@ -19,7 +19,7 @@ class Lora:
     alpha (float): Their product counts alpha / rank times.
     dropout (float): Dropout on their input, while training.
     targets (Optional[Tuple[str, ...]]): Names of the linear layers that get them, e.g. "q_proj";
-        None: all of the blocks.
+        None: all of the blocks, and not what makes an output of their states (an LM head).
     """
 
     rank: int = 16
@@ -36,6 +36,11 @@ class Lora:
         if self.rank < 1:
             raise ValueError(
                 f"llm2ner: the setting 'lora_rank' of the LLM is {self.rank}; at least 1 is needed."
+            )
+        if not self.alpha > 0:
+            raise ValueError(
+                f"llm2ner: the setting 'lora_alpha' of the LLM is {self.alpha}; a number above 0 "
+                f"is needed."
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from spacy.tokens import Doc
 
+from ..weights import restore, trained
 from .frozen import token_boundaries
 from .passes import Cut, Text, batches_of, owned, pad_rows, prepare, rows_of
 from .reading import Reading
@@ -105,7 +106,7 @@ class TrainableReader(ABC):
         if self._module is None:
             self._module = self._load()
             if self._waiting:
-                self._put(self._waiting)
+                restore(self._module, self._waiting)
                 self._waiting = {}
         return self._module
 
@@ -130,7 +131,7 @@ class TrainableReader(ABC):
         """The weights that are trained, by name; those that were given if nothing is loaded."""
         if self._module is None:
             return dict(self._waiting)
-        return {k: p for k, p in self._module.named_parameters() if p.requires_grad}
+        return trained(self._module)
 
     def give(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Set the trained weights, now or when the model is loaded.
@@ -140,26 +141,7 @@ class TrainableReader(ABC):
         if self._module is None:
             self._waiting = dict(weights)
         else:
-            self._put(weights)
-
-    def _put(self, weights: Mapping[str, torch.Tensor]) -> None:
-        import torch
-
-        assert self._module is not None
-        own = {k: p for k, p in self._module.named_parameters() if p.requires_grad}
-        expected = {key: tuple(value.shape) for key, value in own.items()}
-        found = {key: tuple(value.shape) for key, value in weights.items()}
-        if expected != found:
-            key = sorted(k for k in {*expected, *found} if expected.get(k) != found.get(k))[0]
-            raise ValueError(
-                f"llm2ner: the stored weights do not fit the model that the config describes: "
-                f"'{key}' has shape {found.get(key, 'nothing')} in the checkpoint, and "
-                f"{expected.get(key, 'nothing')} by the config. Load the pipeline with the "
-                f"settings that it was trained with."
-            )
-        with torch.no_grad():
-            for key, value in weights.items():
-                own[key].copy_(value)
+            restore(self._module, weights)
 
     def frozen_digest(self) -> str:
         """sha256 over all weights that are not trained: training must never change it."""

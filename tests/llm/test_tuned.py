@@ -219,6 +219,8 @@ def test_settings_out_of_range(tiny_llm: Path, settings: dict, match: str):
 def test_lora_settings_out_of_range(tiny_llm: Path):
     with pytest.raises(ValueError, match="lora_rank"):
         Lora(rank=0)
+    with pytest.raises(ValueError, match="lora_alpha"):
+        Lora(alpha=0)
     with pytest.raises(ValueError, match="lora_dropout"):
         Lora(dropout=1.0)
     with pytest.raises(ValueError, match=r"lora_targets.*nothing_of_that_name"):
@@ -230,5 +232,5 @@ def test_weights_of_another_rank_are_refused(tiny_llm: Path):
     _ = llm.module
     other = make(tiny_llm, lora=Lora(rank=3))
     other.give(llm.trained())
-    with pytest.raises(ValueError, match="do not fit the model"):
+    with pytest.raises(ValueError, match=r"LLM do not fit its config.*lora_rank"):
         _ = other.module
