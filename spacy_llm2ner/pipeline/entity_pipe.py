@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from spacy.language import Language
-from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 from thinc.api import Model
 
 from ..decoding import Spans
-from .annotate import ANNOTATE, ON_EXISTING_ENTS, check_choices, make_spans
+from .annotate import ANNOTATE, ON_EXISTING_ENTS, check_choices
 from .gold import Gold
 from .llm_pipe import LLMPipe
 from .scorer import score_span_recognizer, unscored_weights
@@ -75,11 +74,6 @@ class EntityPipe(LLMPipe):
             **cfg,
         )
 
-    @property
-    def key(self) -> str:
-        """The key of `doc.spans` that is written, and read in training."""
-        return str(self.cfg["spans_key"])
-
     # Thresholds and temperatures --------------------------------------------------------------
 
     def _thresholds(self) -> np.ndarray:
@@ -110,22 +104,10 @@ class EntityPipe(LLMPipe):
         check_temperature(self.name, temperature)
         self.cfg["temperature"] = temperature
 
-    # What is found ----------------------------------------------------------------------------
-
-    def _make_spans(self, doc: Doc, found: Spans) -> list[Span]:
-        labels = (self.labels[index] for index in found.labels)
-        return make_spans(doc, found.starts, found.ends, labels, found.scores)
-
     # What the training data must have ---------------------------------------------------------
 
     def _take_labels(self, golds: list[Gold], labels: list[str] | None) -> None:
-        """Add the labels that are given, or else those of the data, which must be all there."""
-        if labels is None:
-            labels = sorted({label for gold in golds for _, _, label in gold.spans})
-        for label in labels:
-            self.add_label(label)
-        self._require_labels()
-        self._require_known_labels(golds)
+        super()._take_labels(golds, labels)
         self._thresholds()  # says so if it names labels that there are not
 
     def _report_misaligned(self, golds: list[Gold]) -> None:
@@ -153,17 +135,6 @@ class EntityPipe(LLMPipe):
                 f"({', '.join(weights)}), so that every checkpoint looks as good as any other. "
                 f"With annotate = '{annotate}' and spans_key = '{self.key}', add "
                 f"{own} = 1.0 there.",
-            )
-
-    def _require_known_labels(self, golds: list[Gold]) -> None:
-        found = {label for gold in golds for _, _, label in gold.spans}
-        unknown = sorted(found.difference(self.labels))
-        if unknown:
-            raise ValueError(
-                f"{self.name}: the training data has spans labelled {', '.join(unknown)}, but the "
-                f"component's labels are {', '.join(self.labels)}. Add labels with add_label, or "
-                f"give all of them in [initialize.components.{self.name}.labels] (made by "
-                f"`spacy init labels`)."
             )
 
 

@@ -17,7 +17,8 @@ from thinc.types import Floats3d
 from ..decoding import Spans, decode
 from ..heads.prototypes import LabelScorer
 from ..log import logger
-from .annotate import ON_EXISTING_ENTS, OnExistingEnts, make_spans, write_ents, write_spans
+from .annotate import ANNOTATE, ON_EXISTING_ENTS, OnExistingEnts, check_choices
+from .entity_pipe import no_spans
 from .few_shot_examples import (
     OTHER,
     Annotated,
@@ -33,7 +34,6 @@ from .gold import Gold, read_gold
 from .label_words import default_words, is_word
 from .llm_pipe import LLMPipe, ReadingLog, within_budget
 from .pretrained_head import with_pretrained_head
-from .prompted_training import require_known_labels
 from .scorer import score_span_recognizer
 from .thresholds import DEFAULT_THRESHOLD, check_threshold
 
@@ -75,15 +75,11 @@ class FewShotRecognizer(LLMPipe):
 
         RAISES: ValueError for a setting that is none of the accepted values.
         """
-        for setting, value, accepted in (
-            ("annotate", annotate, ("spans", "ents", "both")),
-            ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
-        ):
-            if value not in accepted:
-                raise ValueError(
-                    f"{name}: the setting '{setting}' is '{value}'; "
-                    f"accepted are {', '.join(accepted)}."
-                )
+        check_choices(
+            name,
+            annotate=(annotate, ANNOTATE),
+            on_existing_ents=(on_existing_ents, ON_EXISTING_ENTS),
+        )
         check_threshold(name, threshold)
         super().__init__(
             vocab,
@@ -122,11 +118,6 @@ class FewShotRecognizer(LLMPipe):
                     f"{self.name}: the setting '{setting}' is {list(given)}; names or words are "
                     f"expected, none of them empty or with white space around it."
                 )
-
-    @property
-    def key(self) -> str:
-        """The key of `doc.spans` that is written, and read in `initialize`."""
-        return str(self.cfg["spans_key"])
 
     # Labels -----------------------------------------------------------------------------------
 
@@ -176,12 +167,7 @@ class FewShotRecognizer(LLMPipe):
         self._warned.clear()
         examples = list(get_examples())
         golds = [read_gold(example, self.key) for example in examples]
-        if labels is None:
-            labels = sorted({label for gold in golds for _, _, label in gold.spans})
-        for label in labels:
-            self.add_label(label)
-        self._require_labels()
-        require_known_labels(self.name, golds, self.labels)
+        self._take_labels(golds, labels)
         self._learn_annotated(examples, golds)
         self._scorer()
 
@@ -305,7 +291,7 @@ class FewShotRecognizer(LLMPipe):
         """
         docs = list(docs)
         if not any(len(doc) for doc in docs):
-            return [_no_spans() for _ in docs]
+            return [no_spans() for _ in docs]
         if not self.labels:
             raise ValueError(
                 f"{self.name}: there are no labels. Give them with a few names each by the setting "
@@ -316,20 +302,6 @@ class FewShotRecognizer(LLMPipe):
         scorer = self._scorer()
         with ReadingLog(self, always=False):
             return [self._label(scorer, states, band) for states, band in self._read(docs)]
-
-    def set_annotations(self, docs: Iterable[Doc], predictions: list[Spans]) -> None:
-        """Write predicted spans to docs.
-
-        docs (Iterable[Doc]): The docs.
-        predictions (List[Spans]): What `predict` gave for them.
-        """
-        for doc, found in zip(docs, predictions, strict=True):
-            labels = [self.labels[index] for index in found.labels]
-            spans = make_spans(doc, found.starts, found.ends, labels, found.scores)
-            if self.cfg["annotate"] in ("spans", "both"):
-                write_spans(doc, spans, found.scores, self.key)
-            if self.cfg["annotate"] in ("ents", "both"):
-                write_ents(doc, spans, self.cfg["on_existing_ents"])
 
     def _label(self, scorer: LabelScorer, states: np.ndarray, band: np.ndarray) -> Spans:
         found = self._mentions(band, self.cfg["threshold"])
@@ -388,8 +360,3 @@ class FewShotRecognizer(LLMPipe):
             learnt = [label for label in stored["labels"] if label not in stored["setting"]]
             stored = {"labels": list(dict.fromkeys([*self.strings, *learnt]))}
         super()._load_cfg(stored)
-
-
-def _no_spans() -> Spans:
-    whole = np.zeros(0, dtype=np.int32)
-    return Spans(whole, whole, whole, np.zeros(0, dtype=np.float32))

@@ -131,6 +131,11 @@ def count_unseen(examples: Sequence[Example], states: Sequence[np.ndarray], span
     return count
 
 
+def labels_of(golds: Sequence[Gold]) -> list[str]:
+    """The labels of gold spans, sorted."""
+    return sorted({label for gold in golds for _, _, label in gold.spans})
+
+
 def longest_span(golds: Sequence[Gold]) -> int:
     """The longest gold span, in tokens; 0 without spans."""
     return max((end - start for gold in golds for start, end, _ in gold.spans), default=0)

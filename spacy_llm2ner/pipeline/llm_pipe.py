@@ -1,4 +1,4 @@
-"""What every component with a trained head on a frozen LLM has: labels, reading ahead, storage."""
+"""What every component with a trained head on a frozen LLM has: labels, spans, reading, storage."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ import srsly
 from spacy import util
 from spacy.errors import Errors
 from spacy.pipeline import TrainablePipe
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 from thinc.api import Model
 from typing_extensions import Self
 
+from ..decoding import Spans
 from ..llm.frozen import FrozenLLM
 from ..log import logger
 from ..shims import HeadShim, LLMShim
+from .annotate import make_spans, write_ents, write_spans
+from .gold import Gold, labels_of
 
 # Tokens whose states and scores are held at once while predicting.
 PREDICT_TOKENS = 20_000
@@ -59,6 +62,11 @@ class LLMPipe(TrainablePipe):
         self.cfg = {"labels": [], **cfg}
         self._warned: set[str] = set()
 
+    @property
+    def key(self) -> str:
+        """The key of `doc.spans` that is written, and where gold annotation is looked for."""
+        return str(self.cfg["spans_key"])
+
     # Labels -----------------------------------------------------------------------------------
 
     @property
@@ -92,6 +100,23 @@ class LLMPipe(TrainablePipe):
         if self.model.has_dim("nO"):
             self.set_output(len(self.labels))
         return 1
+
+    def _take_labels(self, golds: list[Gold], labels: list[str] | None) -> None:
+        """Add the labels that are given, or else those of the data, which must be all there."""
+        for label in labels_of(golds) if labels is None else labels:
+            self.add_label(label)
+        self._require_labels()
+        self._require_known_labels(golds)
+
+    def _require_known_labels(self, golds: list[Gold]) -> None:
+        unknown = sorted({*labels_of(golds)} - {*self.labels})
+        if unknown:
+            raise ValueError(
+                f"{self.name}: the training data has spans labelled {', '.join(unknown)}, but the "
+                f"component's labels are {', '.join(self.labels)}. Add labels with add_label, or "
+                f"give all of them in [initialize.components.{self.name}.labels] (made by "
+                f"`spacy init labels`)."
+            )
 
     # The head and the LLM ---------------------------------------------------------------------
 
@@ -167,6 +192,30 @@ class LLMPipe(TrainablePipe):
         if code not in self._warned:
             self._warned.add(code)
             warnings.warn(f"[{code}] {self.name}: {sentence}", UserWarning, stacklevel=3)
+
+    # What is found ----------------------------------------------------------------------------
+
+    def set_annotations(self, docs: Iterable[Doc], predictions: list[Any]) -> None:
+        """Write predicted spans, which are disjoint, to docs.
+
+        docs (Iterable[Doc]): The docs.
+        predictions (List[Spans]): What `predict` gave for them.
+
+        DOCS: https://spacy.io/api/spancategorizer#set_annotations
+        """
+        for doc, found in zip(docs, predictions, strict=True):
+            self._write(doc, self._make_spans(doc, found), found.scores)
+
+    def _make_spans(self, doc: Doc, found: Spans) -> list[Span]:
+        labels = (self.labels[index] for index in found.labels)
+        return make_spans(doc, found.starts, found.ends, labels, found.scores)
+
+    def _write(self, doc: Doc, spans: list[Span], scores: np.ndarray) -> None:
+        """Write disjoint spans where the setting `annotate` says."""
+        if self.cfg["annotate"] in ("spans", "both"):
+            write_spans(doc, spans, scores, self.key)
+        if self.cfg["annotate"] in ("ents", "both"):
+            write_ents(doc, spans, self.cfg["on_existing_ents"])
 
     # Going to disk and back -------------------------------------------------------------------
 

@@ -27,8 +27,6 @@ from .annotate import (
     OnExistingEnts,
     check_choices,
     make_spans,
-    write_ents,
-    write_spans,
 )
 from .chunks import check_least_one, cut_chunks
 from .gold import Gold, read_gold
@@ -42,7 +40,6 @@ from .prompted_training import (
     count_labels,
     lost_gold,
     make_instance,
-    require_known_labels,
     within_pieces,
 )
 from .scorer import score_span_recognizer, unscored_weights
@@ -128,11 +125,6 @@ class PromptedRecognizer(LLMPipe):
         for label in labels or []:
             self.add_label(label)
         self._check_names()
-
-    @property
-    def key(self) -> str:
-        """The key of `doc.spans` that is written, and read in training."""
-        return str(self.cfg["spans_key"])
 
     @property
     def shim(self) -> GeneratorShim:
@@ -252,10 +244,7 @@ class PromptedRecognizer(LLMPipe):
             ends = np.array([end for _, end, _ in found.spans], dtype=np.int32)
             scores = np.array(found.scores, dtype=np.float32)
             spans = make_spans(doc, starts, ends, [label for *_, label in found.spans], scores)
-            if self.cfg["annotate"] in ("spans", "both"):
-                write_spans(doc, spans, scores, self.key)
-            if self.cfg["annotate"] in ("ents", "both"):
-                write_ents(doc, spans, self.cfg["on_existing_ents"])
+            self._write(doc, spans, scores)
             doc.user_data[self.name] = found.report.to_dict()
 
     # Training ---------------------------------------------------------------------------------
@@ -280,10 +269,7 @@ class PromptedRecognizer(LLMPipe):
         self._warned.clear()
         golds = [read_gold(example, self.key) for example in get_examples()]
         self._label_counts = count_labels(golds)
-        for label in sorted(self._label_counts) if labels is None else labels:
-            self.add_label(label)
-        self._require_labels()
-        require_known_labels(self.name, golds, self.labels)
+        self._take_labels(golds, labels)
         self._report_lost(golds)
         self._report_score_weights(nlp)
         self.shim.start_tuning()
@@ -320,7 +306,7 @@ class PromptedRecognizer(LLMPipe):
         found = []
         for example in examples:
             gold = read_gold(example, self.key)
-            require_known_labels(self.name, [gold], self.labels)
+            self._require_known_labels([gold])
             for chunk in cut_chunks(example.predicted, self.cfg["chunk_words"]):
                 for question in recognizer.ask(chunk):
                     if any(gold.known[token] for token in question.chunk.tokens):

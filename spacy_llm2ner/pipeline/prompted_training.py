@@ -164,17 +164,6 @@ def count_labels(golds: Sequence[Gold]) -> Counter[str]:
     return Counter(label for gold in golds for _, _, label in gold.spans)
 
 
-def require_known_labels(name: str, golds: Sequence[Gold], labels: Sequence[str]) -> None:
-    """RAISES: ValueError if gold spans have labels that the component `name` does not have."""
-    unknown = sorted({label for gold in golds for _, _, label in gold.spans}.difference(labels))
-    if unknown:
-        raise ValueError(
-            f"{name}: the training data has spans labelled {', '.join(unknown)}, but the "
-            f"component's labels are {', '.join(labels)}. Add labels with add_label, or give all "
-            f"of them in [initialize.components.{name}.labels] (made by `spacy init labels`)."
-        )
-
-
 def within_pieces(instances: list[Instance], batch_pieces: int) -> Iterator[list[Instance]]:
     """Instances in batches of similar length that have room for so many padded pieces."""
     from ..llm.generation import batches_by_length

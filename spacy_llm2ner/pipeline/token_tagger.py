@@ -17,7 +17,7 @@ from ..architectures.types import TagScores
 from ..decoding import Spans
 from ..tag_decoding import decode_tags, temper_scores, to_tokens
 from ..tag_losses import CompoundTagLoss, TagLoss
-from .annotate import OnExistingEnts, write_ents, write_spans
+from .annotate import OnExistingEnts
 from .corpus_reading import read_corpus
 from .entity_pipe import no_spans
 from .gold import read_gold
@@ -137,20 +137,6 @@ class TokenTagger(TagPipe):
         to_numpy: Any = self.model.ops.to_numpy
         transitions = None if scores.transitions is None else to_numpy(scores.transitions)
         return [to_numpy(text) for text in scores.logits], transitions
-
-    def set_annotations(self, docs: Iterable[Doc], predictions: list[Spans]) -> None:
-        """Write predicted entities to docs.
-
-        docs (Iterable[Doc]): The docs.
-        predictions (List[Spans]): What `predict` gave for them.
-
-        DOCS: https://spacy.io/api/entityrecognizer#set_annotations
-        """
-        for doc, found in zip(docs, predictions, strict=True):
-            if self.cfg["annotate"] in ("spans", "both"):
-                write_spans(doc, self._make_spans(doc, found), found.scores, self.key)
-            if self.cfg["annotate"] in ("ents", "both"):
-                write_ents(doc, self._make_spans(doc, found), self.cfg["on_existing_ents"])
 
     # Training ---------------------------------------------------------------------------------
 
