@@ -13,6 +13,7 @@ import numpy as np
 import srsly
 from spacy import util
 from spacy.errors import Errors
+from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
@@ -22,6 +23,7 @@ from typing_extensions import Self
 from ..llm.frozen import FrozenLLM
 from ..log import logger
 from ..shims import HeadShim, LLMShim
+from .schedule import schedule_faults
 
 # Tokens whose states and scores are held at once while predicting.
 PREDICT_TOKENS = 20_000
@@ -167,6 +169,12 @@ class LLMPipe(TrainablePipe):
         if code not in self._warned:
             self._warned.add(code)
             warnings.warn(f"[{code}] {self.name}: {sentence}", UserWarning, stacklevel=3)
+
+    def _report_schedule(self, nlp: Language | None, n_docs: int) -> None:
+        """Say so before the training if it will be too short, or its end never be evaluated."""
+        faults = [] if nlp is None else schedule_faults(nlp, n_docs)
+        if faults:
+            self._warn("L2N-W08", f"the schedule does not fit the data: {' '.join(faults)}")
 
     # Going to disk and back -------------------------------------------------------------------
 
