@@ -1,6 +1,7 @@
 """What each choice is worth: readings, states, heads and losses, one changed at a time.
 
 python benchmarks/ablation.py FOLDER [--train 1000] [--dev 1000] [--seeds 0 1] [--only NAME ...]
+    [--finished]
 
 FOLDER holds train.txt and dev.txt of CoNLL-2003; random sentences of both are taken, test is not
 touched. Short trainings in memory: differences count here, not heights. What is finished is kept
@@ -137,14 +138,18 @@ def texts_of(docs: list[Doc], found: Read, chosen: States, labels: list[str]) ->
     return heads.Texts(chosen(found), [[token.text for token in doc] for doc in docs], gold)
 
 
-def measure(name: str, seed: int, splits: dict[str, list[Doc]], key: str) -> dict:
-    """Train and score one choice with one seed, unless that is done."""
+def measure(
+    name: str, seed: int, splits: dict[str, list[Doc]], key: str, *, only_finished: bool
+) -> dict | None:
+    """Train and score one choice with one seed, unless that is done (or only that is asked for)."""
     choice = CHOICES[name]
     spec = [asdict(choice.recipe), choice.frame, choice.what, choice.decoding, choice.members]
     spec_key = hashlib.sha256(json.dumps([spec, key]).encode("utf8")).hexdigest()
     done = CACHE / f"{name}-{seed}-{spec_key[:12]}.json"
     if done.is_file():
         return json.loads(done.read_text(encoding="utf8"))
+    if only_finished:
+        return None
     labels = sorted({ent.label_ for doc in splits["train"] for ent in doc.ents})
     train, dev = (
         texts_of(
@@ -176,6 +181,23 @@ def measure(name: str, seed: int, splits: dict[str, list[Doc]], key: str) -> dic
     return result
 
 
+def row(name: str, runs: list[dict]) -> tuple[str, ...]:
+    """A row of the table; compared with the same seeds of the preset."""
+    scores = {r["seed"]: r["dev_f"] for r in runs if r["name"] == name}
+    usual = {r["seed"]: r["dev_f"] for r in runs if r["name"] == "accurate"}
+    mean = statistics.mean(scores.values())
+    spread = f" ({min(scores.values()):.2f}-{max(scores.values()):.2f})" if len(scores) > 1 else ""
+    paired = [value - usual[seed] for seed, value in scores.items() if seed in usual]
+    return (
+        CHOICES[name].group,
+        CHOICES[name].what,
+        str(len(scores)),
+        f"{mean:.2f}{spread}",
+        f"{statistics.mean(paired):+.2f}" if paired else "-",
+        f"{next(r['parameters'] for r in runs if r['name'] == name):,}",
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -183,6 +205,7 @@ def main() -> None:
     parser.add_argument("--dev", type=int, default=1000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--only", nargs="+", choices=list(CHOICES), default=list(CHOICES))
+    parser.add_argument("--finished", action="store_true", help="only show what is finished")
     args = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)
     splits = {s: sentences(args.folder / f"{s}.txt", getattr(args, s)) for s in ("train", "dev")}
@@ -191,21 +214,13 @@ def main() -> None:
         :8
     ]
     work = [(name, seed) for seed in args.seeds for name in args.only]
-    runs = [measure(name, seed, splits, key) for name, seed in tqdm(work, desc="trainings")]
-    scores = {name: [r["dev_f"] for r in runs if r["name"] == name] for name in args.only}
-    usual = statistics.mean(scores["accurate"]) if "accurate" in scores else float("nan")
-    rows = [
-        (
-            CHOICES[name].group,
-            CHOICES[name].what,
-            f"{statistics.mean(values):.2f}",
-            f"{min(values):.2f}-{max(values):.2f}",
-            f"{statistics.mean(values) - usual:+.2f}",
-            f"{next(r['parameters'] for r in runs if r['name'] == name):,}",
-        )
-        for name, values in sorted(scores.items(), key=lambda item: list(CHOICES).index(item[0]))
+    found = [
+        measure(name, seed, splits, key, only_finished=args.finished)
+        for name, seed in tqdm(work, desc="trainings")
     ]
-    header = ("", "changed", "dev F1, mean", "over seeds", "against `accurate`", "parameters")
+    runs = [result for result in found if result]
+    rows = [row(name, runs) for name in CHOICES if any(r["name"] == name for r in runs)]
+    header = ("", "changed", "seeds", "dev F1", "against `accurate`", "parameters")
     settings = {"train": args.train, "dev": args.dev, "seeds": args.seeds, "layers": LAYERS}
     torch_threads = torch.get_num_threads()
     write(

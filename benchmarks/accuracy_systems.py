@@ -88,9 +88,11 @@ def _fit_schedule(config: Config, train_docs: list[int]) -> None:
     epochs = max(training["max_epochs"], round(1000 * per_step / len(train_docs)))
     per_epoch = -(-len(train_docs) // per_step)
     total = epochs * per_epoch
-    training["max_epochs"] = epochs
-    # Once per epoch, but with a few docs an epoch is a moment and the dev data are many.
-    training["eval_frequency"] = max(per_epoch, -(-total // EVALUATIONS))
+    # Once per epoch, but with a few docs an epoch is a moment and the dev data are many. spaCy
+    # looks at steps that divide by the frequency: only by steps the training ends with one.
+    evaluations = min(epochs, EVALUATIONS)
+    training["eval_frequency"] = -(-total // evaluations)
+    training["max_epochs"], training["max_steps"] = 0, training["eval_frequency"] * evaluations
     training["batcher"]["size"] = per_step
     training["optimizer"]["learn_rate"].update(
         total_steps=total, warmup_steps=min(200, max(1, total // 10))

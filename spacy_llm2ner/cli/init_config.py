@@ -31,6 +31,9 @@ _SUFFIX = ".spacy"
 # A step of training sees about so many tokens, and at most so many docs.
 _TOKENS_PER_STEP, _DOCS_PER_STEP = 1000, 32
 _MOST_WARMUP_STEPS = 200
+# A few docs need more epochs until a head has seen enough steps.
+_LEAST_STEPS = 400
+_MOST_EVALUATIONS = 10
 _GPU: Values = {
     "system": {"gpu_allocator": "pytorch"},
     _LLM: {"dtype": "bfloat16", "batch_pieces": 32768},
@@ -118,7 +121,8 @@ def init_config(
     if train is None or not train.exists():
         msg.warn(
             "The length of the schedule does not know the training data: set total_steps in "
-            "[training.optimizer.learn_rate] and eval_frequency in [training], or give --train"
+            "[training.optimizer.learn_rate], max_steps and eval_frequency in [training], or give "
+            "--train"
         )
     msg.good(f"Wrote {out}", f"python -m spacy train {out} --output training")
 
@@ -252,12 +256,18 @@ def count_corpus(path: Path) -> CorpusSize:
 
 
 def _schedule(size: CorpusSize, epochs: int) -> Values:
+    """Steps instead of epochs: spaCy looks at the dev data at steps that divide by
+    `eval_frequency`, and only so is the end of the training one of them.
+    """
     fitting = round(_TOKENS_PER_STEP * size.docs / max(size.tokens, 1))
     per_step = max(1, min(_DOCS_PER_STEP, fitting))
     per_epoch = math.ceil(size.docs / per_step)
-    total = per_epoch * epochs
+    epochs = max(epochs, math.ceil(_LEAST_STEPS / per_epoch))
+    evaluations = min(epochs, _MOST_EVALUATIONS)
+    frequency = math.ceil(per_epoch * epochs / evaluations)
+    total = frequency * evaluations
     return {
-        "training": {"eval_frequency": per_epoch},
+        "training": {"max_epochs": 0, "max_steps": total, "eval_frequency": frequency},
         "training.batcher": {"size": per_step},
         "training.optimizer.learn_rate": {
             "total_steps": total,

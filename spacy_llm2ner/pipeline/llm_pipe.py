@@ -13,6 +13,7 @@ import numpy as np
 import srsly
 from spacy import util
 from spacy.errors import Errors
+from spacy.language import Language
 from spacy.pipeline import TrainablePipe
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
@@ -25,6 +26,8 @@ from ..log import logger
 from ..shims import HeadShim, LLMShim
 from .annotate import make_spans, write_ents, write_spans
 from .gold import Gold, labels_of
+
+from .schedule import schedule_faults
 
 # Tokens whose states and scores are held at once while predicting.
 PREDICT_TOKENS = 20_000
@@ -216,6 +219,12 @@ class LLMPipe(TrainablePipe):
             write_spans(doc, spans, scores, self.key)
         if self.cfg["annotate"] in ("ents", "both"):
             write_ents(doc, spans, self.cfg["on_existing_ents"])
+
+    def _report_schedule(self, nlp: Language | None, n_docs: int) -> None:
+        """Say so before the training if it will be too short, or its end never be evaluated."""
+        faults = [] if nlp is None else schedule_faults(nlp, n_docs)
+        if faults:
+            self._warn("L2N-W08", f"the schedule does not fit the data: {' '.join(faults)}")
 
     # Going to disk and back -------------------------------------------------------------------
 

@@ -272,6 +272,7 @@ class PromptedRecognizer(LLMPipe):
         self._take_labels(golds, labels)
         self._report_lost(golds)
         self._report_score_weights(nlp)
+        self._report_schedule(nlp, len(golds))
         self.shim.start_tuning()
 
     def _report_lost(self, golds: list[Gold]) -> None:

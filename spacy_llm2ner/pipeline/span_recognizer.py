@@ -187,6 +187,7 @@ class SpanRecognizer(EntityPipe):
         width = self._band_width(golds)
         self._report_lost(golds, width)
         self._report_score_weights(nlp)
+        self._report_schedule(nlp, len(golds))
         reading = read_corpus(self, get_examples)
         self._report_unread(reading, sum(len(gold.spans) for gold in golds))
         # From here on the head belongs to this LLM, whichever one it may have known before.

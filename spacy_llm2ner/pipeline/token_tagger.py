@@ -167,6 +167,7 @@ class TokenTagger(TagPipe):
         self._take_labels(golds, labels)
         self._report_lost(golds)
         self._report_score_weights(nlp)
+        self._report_schedule(nlp, len(golds))
         reading = read_corpus(self, get_examples)
         if reading.unseen:
             n_spans = sum(len(gold.spans) for gold in golds)

@@ -97,7 +97,7 @@ def test_train_with_it(tiny_llm: Path, corpus: Path, tmp_path: Path):
     data = ("--train", corpus, "--dev", corpus, "--llm", tiny_llm, "--calibrate")
     ok("llm2ner", "init-config", path, "--preset", "fast", *data)
     ok(
-        *("train", path, "--output", tmp_path / "out", "--training.max_epochs", 20),
+        *("train", path, "--output", tmp_path / "out", "--training.max_steps", 40),
         *("--paths.store", tmp_path / "states", "--training.optimizer.learn_rate", 0.01),
         *("--training.dropout", 0.0),
     )
@@ -111,10 +111,25 @@ def test_schedule_fits_the_data(corpus: Path):
     size = count_corpus(corpus)
     assert (size.docs, size.tokens) == (40, 4 * sum(len(spacy.blank("en")(t)) for t, _ in DATA))
     assert config["batcher"]["size"] == 32
-    assert config["eval_frequency"] == 2
+    # Two steps an epoch: as many epochs as it takes until the head has seen enough.
+    assert (config["max_epochs"], config["max_steps"], config["eval_frequency"]) == (0, 400, 40)
     rate = config["optimizer"]["learn_rate"]
-    assert rate["total_steps"] == 2 * config["max_epochs"]
-    assert rate["warmup_steps"] == 1
+    assert (rate["total_steps"], rate["warmup_steps"]) == (400, 40)
+
+
+@pytest.mark.parametrize("n_docs", [1, 33, 1000, 12345])
+@pytest.mark.parametrize("preset", ["fast", "accurate"])
+def test_the_end_of_the_training_is_evaluated(n_docs: int, preset: str, tmp_path: Path):
+    doc = spacy.blank("en")("word " * 20)
+    DocBin(docs=[doc] * n_docs).to_disk(tmp_path / "train.spacy")
+    config = parsed(make_config(preset, train=tmp_path))["training"]
+    steps, size = config["max_steps"], config["batcher"]["size"]
+    # spaCy evaluates at steps that divide by the frequency, and stops at step max_steps.
+    assert steps % config["eval_frequency"] == 0 and config["max_epochs"] == 0
+    assert config["optimizer"]["learn_rate"]["total_steps"] == steps
+    epochs = {"fast": 5, "accurate": 8}[preset]
+    assert steps >= max(400, epochs * n_docs // size)
+    assert steps <= max(400, epochs * -(-n_docs // size)) + 10 + -(-n_docs // size)
 
 
 def test_long_docs_make_small_batches(tmp_path: Path):
@@ -135,7 +150,7 @@ def test_conll_data(tmp_path: Path):
         reader = config["corpora"][name]
         assert reader["@readers"] == "spacy_llm2ner.ConllCorpus.v1"
         assert reader["path"] == str(tmp_path / "train.conll")
-    assert config["training"]["eval_frequency"] == 3  # 80 sentences
+    assert config["training"]["eval_frequency"] == 41  # 80 sentences, 3 steps an epoch
 
 
 def test_jsonl_data(tmp_path: Path):
@@ -149,7 +164,7 @@ def test_jsonl_data(tmp_path: Path):
     config, filled = (Config().from_disk(p) for p in (path, tmp_path / "filled.cfg"))
     assert config["corpora"]["dev"]["@readers"] == "spacy_llm2ner.JsonlCorpus.v1"
     assert config["corpora"] == filled["corpora"]
-    assert config["training"]["eval_frequency"] == 3
+    assert config["training"]["eval_frequency"] == 41
 
 
 def test_a_dataset_as_data(tmp_path: Path):
@@ -161,7 +176,7 @@ def test_a_dataset_as_data(tmp_path: Path):
     config, filled = (Config().from_disk(p) for p in (path, tmp_path / "filled.cfg"))
     assert config["corpora"]["dev"]["@readers"] == "spacy_llm2ner.HFDatasetCorpus.v1"
     assert config["corpora"] == filled["corpora"]
-    assert config["training"]["eval_frequency"] == 3
+    assert config["training"]["eval_frequency"] == 41
 
 
 def test_settings_of_the_command():

@@ -195,7 +195,7 @@ def config(tiny_chat, tmp_path) -> Path:
     DocBin(docs=docs).to_disk(tmp_path / "data.spacy")
     config = load_config(CONFIG, interpolate=False)
     config["vars"].update(llm=str(tiny_chat))
-    config["training"]["optimizer"]["learn_rate"]["initial_rate"] = 0.02
+    config["training"]["optimizer"]["learn_rate"].update(initial_rate=0.02, warmup_steps=2)
     config["paths"].update(train=str(tmp_path / "data.spacy"), dev=str(tmp_path / "data.spacy"))
     config["training"].update(max_epochs=0, max_steps=6, eval_frequency=3)
     config["components"][NAME]["model"]["lora_rank"] = 4

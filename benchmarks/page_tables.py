@@ -1,0 +1,184 @@
+"""Put the tables of benchmarks/results into the pages that quote them.
+
+python benchmarks/page_tables.py
+
+A page says where, by a line `<!-- table NAME -->`, and a line `<!-- end -->` behind the table. NAME
+is one of `TABLES`, or a file of results whose table is taken as it is, such as `ablation.md`. A
+test holds that the pages are what this makes of the results.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from results import RESULTS, markdown_table
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+MARKED = re.compile(r"(?<=<!-- table )(\S+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+CORPORA = {
+    "conll2003": "CoNLL-2003, single sentences",
+    "conll2003-documents": "CoNLL-2003, documents",
+    "wnut17": "WNUT17",
+    "litbank": "LitBank",
+}
+Runs = list[dict[str, Any]]
+
+
+def runs_of(name: str) -> list[Runs]:
+    """The runs of a benchmark, those that differ only in their seed together."""
+    together: dict[tuple, Runs] = {}
+    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf8"))["runs"]
+    for run in found:
+        together.setdefault((run["system"], run.get("train_size")), []).append(run)
+    return list(together.values())
+
+
+def percent(values: Sequence[float], *, spread: bool = False) -> str:
+    """The mean in percent; with `spread` also the range, if there is one."""
+    scaled = [100 * value for value in values]
+    mean = f"{statistics.mean(scaled):.2f}"
+    return (
+        mean if len(scaled) == 1 or not spread else f"{mean} ({min(scaled):.2f}-{max(scaled):.2f})"
+    )
+
+
+def system_name(runs: Runs, *, tuned: bool = False) -> str:
+    """How a page calls a system: its preset as code, and what was done to it."""
+    base, *joined = runs[0]["system"].split(", ", 1)
+    preset, *more = base.split("-from-mentions")
+    parts = [f"`{preset}`", *(["from the mention head"] if more else []), *joined]
+    return ", ".join([*parts, *(["thresholds from dev"] if tuned else [])])
+
+
+def number_of_seeds(runs: Runs) -> int:
+    seed = runs[0]["seed"]
+    return len(seed) if isinstance(seed, list) else len(runs)
+
+
+def accuracy_row(corpus: str, runs: Runs, *, tuned: bool = False) -> tuple[str, ...]:
+    tests = [run["tuned"]["test"] if tuned else run["test"] for run in runs]
+    return (
+        CORPORA[corpus],
+        system_name(runs, tuned=tuned),
+        str(number_of_seeds(runs)),
+        "" if tuned else percent([run["dev"]["f"] for run in runs], spread=True),
+        *(percent([test[key] for test in tests]) for key in "pr"),
+        percent([test["f"] for test in tests], spread=True),
+        percent([test["untyped_f"] for test in tests]),
+    )
+
+
+def accuracy() -> str:
+    """Test scores on all corpora; thresholds from dev where they change much."""
+    header = ("corpus, test", "system", "seeds", "dev F1", "P", "R", "F1", "types ignored")
+    rows = []
+    for corpus in CORPORA:
+        for runs in runs_of(f"accuracy-{corpus}"):
+            rows.append(accuracy_row(corpus, runs))
+            if corpus == "wnut17":
+                rows.append(accuracy_row(corpus, runs, tuned=True))
+    return markdown_table(header, rows)
+
+
+def in_short() -> str:
+    """For the README: one system per corpus, its heads joined, and the pipeline's size."""
+    rows = []
+    for corpus, name in CORPORA.items():
+        for runs in runs_of(f"accuracy-{corpus}"):
+            base, *joined = runs[0]["system"].split(", ", 1)
+            if base != "accurate":
+                continue
+            tuned = corpus == "wnut17"
+            _, _, seeds, _, p, r, f, _ = accuracy_row(corpus, runs, tuned=tuned)
+            what = f"{seeds} heads joined" if joined else f"mean of {seeds} seeds"
+            size = f"{runs[0]['checkpoint_bytes'] / 1e6:.1f} MB"
+            dev = percent([run["dev"]["f"] for run in runs])
+            thresholds = ", thresholds from dev" if tuned else ""
+            rows.append((f"{name}: {what}{thresholds}", p, r, f, dev, size))
+    header = ("corpus, test", "P", "R", "F1", "dev F1", "pipeline on disk")
+    return markdown_table(header, rows)
+
+
+def side_by_side(name: str) -> str:
+    """Systems on the same states: F1, size and seconds."""
+    header = (
+        "system",
+        "head parameters",
+        "seeds",
+        "dev F1",
+        "test P",
+        "R",
+        "F1",
+        "train s",
+        "predict s",
+    )
+    rows = [
+        (
+            system_name(runs),
+            f"{runs[0]['parameters']:,}",
+            str(number_of_seeds(runs)),
+            percent([run["dev"]["f"] for run in runs]),
+            *(percent([run["test"][key] for run in runs]) for key in "pr"),
+            percent([run["test"]["f"] for run in runs], spread=True),
+            f"{statistics.median(run['train_seconds'] for run in runs):.0f}",
+            f"{statistics.median(run['test']['seconds'] for run in runs):.1f}",
+        )
+        for runs in runs_of(name)
+    ]
+    return markdown_table(header, rows)
+
+
+def curve() -> str:
+    """Test F1 over the number of training sentences, a column per system."""
+    found = runs_of("accuracy-conll2003-curve")
+    systems = list(dict.fromkeys(runs[0]["system"] for runs in found))
+    sizes = sorted({runs[0]["train_size"] for runs in found})
+    cell = {
+        (runs[0]["system"], runs[0]["train_size"]): percent(
+            [run["test"]["f"] for run in runs], spread=True
+        )
+        for runs in found
+    }
+    rows = [(f"{size:,}", *(cell.get((system, size), "-") for system in systems)) for size in sizes]
+    return markdown_table(("training sentences", *(f"`{s}`" for s in systems)), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy,
+    "in-short": in_short,
+    "heads": lambda: side_by_side("accuracy-conll2003-heads"),
+    "litbank-spancat": lambda: side_by_side("accuracy-litbank-spancat"),
+    "curve": curve,
+}
+
+
+def filled(page: str) -> str:
+    """A page with its tables made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in TABLES:
+            text = TABLES[name]()
+        else:
+            text = (RESULTS / name).read_text(encoding="utf8").strip()
+        return f"{name}{match[2]}{text}\n"
+
+    return MARKED.sub(table, page)
+
+
+def main() -> None:
+    for path in PAGES:
+        page = path.read_text(encoding="utf8")
+        if (made := filled(page)) != page:
+            path.write_text(made, encoding="utf8")
+            print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
