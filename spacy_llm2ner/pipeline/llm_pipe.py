@@ -26,7 +26,6 @@ from ..log import logger
 from ..shims import HeadShim, LLMShim
 from .annotate import make_spans, write_ents, write_spans
 from .gold import Gold, labels_of
-
 from .schedule import schedule_faults
 
 # Tokens whose states and scores are held at once while predicting.
