@@ -1,6 +1,7 @@
 """Prompted recognition with a real LLM: zero-shot, then tuned by LoRA, each in every way to decode.
 
 python benchmarks/prompted.py FOLDER [--sentences 200] [--steps 50] [--batch 2] [--report]
+    [--one-pass-sentences 200] [--tuned-free-sentences 200]
 
 FOLDER holds train.txt and dev.txt of CoNLL-2003. Asked are random sentences of dev; trained is on
 random sentences of train. What is finished is kept in benchmarks/.cache, 20 sentences at a time:
@@ -210,6 +211,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sentences", type=int, default=200)
     parser.add_argument("--one-pass-sentences", type=int, default=200)
+    parser.add_argument("--tuned-free-sentences", type=int, default=200)
     parser.add_argument("--train", type=int, default=400)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--batch", type=int, default=2)
@@ -241,9 +243,13 @@ def main() -> None:
     if not args.report:
         pipelines = {"zero-shot": zero_shot(args.dtype, args.batch_pieces), "LoRA": trained}
         # Some sentences in every way before the next: what there is can be compared at any time.
+        limits = {
+            **{(model, "one_pass"): args.one_pass_sentences for model in keys},
+            ("LoRA", "free"): args.tuned_free_sentences,
+        }
         for start in tqdm(range(0, len(examples), GROUP), desc="prompted"):
             for (model, decoding), folder in folders.items():
-                if decoding != "one_pass" or start < args.one_pass_sentences:
+                if start < limits.get((model, decoding), args.sentences):
                     some = examples[start : start + GROUP]
                     ask(pipelines[model], some, decoding, folder / f"{start}.json")
             report(results, folders)
