@@ -69,10 +69,10 @@ def test_workflow_on_tiny_data(tiny_llm, tmp_path, capfd):
         (corpus / f"{split}.conll").write_text("\n".join(lines[:600]) + "\n", encoding="utf8")
     config = tmp_path / "configs" / "sample.cfg"
     text = config.read_text(encoding="utf8")
-    text = text.replace("max_epochs = 20", "max_epochs = 2").replace(
+    text = text.replace("max_steps = 400", "max_steps = 10").replace(
         "hidden_width = 256", "hidden_width = 32"
     )
-    config.write_text(text.replace("eval_frequency = 40", "eval_frequency = 1"), encoding="utf8")
+    config.write_text(text.replace("eval_frequency = 40", "eval_frequency = 5"), encoding="utf8")
     overrides = {"vars.llm": str(tiny_llm), "vars.layers": "[1,3]", "vars.corpus": "assets/tiny"}
     for step in ("llm", *STEPS, "summary"):
         project_run(tmp_path, step, overrides=overrides)

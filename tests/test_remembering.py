@@ -29,6 +29,7 @@ def overrides(tiny_llm, tmp_path):
         "vars.store": str(tmp_path / "states"),
         "training.max_epochs": 1,
         "training.eval_frequency": 1,
+        "training.optimizer.learn_rate.warmup_steps": 0,
         "components.llm2ner.model.head.hidden_width": 32,
     }
 
