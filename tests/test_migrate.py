@@ -20,6 +20,9 @@ import spacy
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Sequence as Column
 from seqeval.metrics.sequence_labeling import get_entities
+from spacy.cli.init_config import fill_config
+from spacy.cli.train import train
+from spacy.tokens import DocBin, Span
 from typer.testing import CliRunner
 
 from spacy_llm2ner.cli import llm2ner_app
@@ -101,10 +104,29 @@ def test_transformers_pipeline(names: dict[str, str]):
 
 
 def test_training_further(names: dict[str, str]):
-    arguments = [names["dslim/bert-base-NER"], "my_ner_tokens", "--words", "tokens"]
-    assert CliRunner().invoke(llm2ner_app, ["import-hf", *arguments]).exit_code == 0
+    run("hf-import-tokens", names)
     assert run("hf-train", names)["losses"]["llm2ner_tagger"] > 0
     assert spacy.load("my_better_ner").get_pipe("llm2ner_tagger").labels
+
+
+def test_training_further_by_a_config(names: dict[str, str]):
+    """`spacy train` starts from the imported weights, and changes them."""
+    run("hf-import-tokens", names)
+    _, config = SNIPPETS["hf-train-config"]
+    Path("base.cfg").write_text(config, encoding="utf8")
+    fill_config(Path("config.cfg"), Path("base.cfg"))
+    doc = spacy.blank("en")("Ada Lovelace met Charles Babbage.")
+    doc.ents = [Span(doc, 0, 2, "PER"), Span(doc, 3, 5, "PER")]
+    DocBin(docs=[doc]).to_disk("train.spacy")
+    paths = dict.fromkeys(("paths.train", "paths.dev"), "train.spacy")
+    steps = {"training.max_steps": 2, "training.eval_frequency": 1}
+    train(Path("config.cfg"), Path("out"), overrides={**paths, **steps})
+    before, after = (spacy.load(path) for path in ("my_ner_tokens", "out/model-last"))
+    assert after.get_pipe("llm2ner_tagger").labels == before.get_pipe("llm2ner_tagger").labels
+    first, then = (
+        nlp.get_pipe("llm2ner_tagger").model.predict([doc]).logits[0] for nlp in (before, after)
+    )
+    assert 0 < abs(first - then).max() < 0.1
 
 
 def test_tner(names: dict[str, str], tner: ModuleType):
