@@ -1,0 +1,88 @@
+"""README.md and docs: links lead somewhere, and blocks for configs fit the configs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spacy.util import load_model_from_config, registry
+from thinc.api import Config
+
+from spacy_llm2ner.cli.init_config import make_config
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+BLOCKS = {
+    name: block
+    for page in PAGES
+    for name, block in re.findall(
+        r"<!-- run: ([\w-]+) -->\n```ini\n(.*?)```", page.read_text("utf8"), flags=re.S
+    )
+}
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of a page's headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf8"), flags=re.S)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf8"), flags=re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        other = (page.parent / path).resolve() if path else page
+        assert other.exists(), f"{page.name}: {target}"
+        assert not anchor or anchor in anchors(other), f"{page.name}: {target}"
+
+
+def without(text: str, *sections: str) -> str:
+    """A config without these sections, comments in front of the next one included."""
+    for section in sections:
+        before, after = text.split(f"[{section}]\n", 1)
+        text = before + after[after.index("\n[") + 1 :]
+    return text
+
+
+def model_of(text: str, component: str) -> Any:
+    nlp = load_model_from_config(Config().from_str(text), auto_fill=True)
+    return nlp.get_pipe(component).model  # type: ignore[attr-defined]
+
+
+def test_the_tuned_llm_of_taggers_md() -> None:
+    text = (ROOT / "configs" / "conll2003_tagger.cfg").read_text(encoding="utf8")
+    llm = "components.llm2ner_tagger.model.llm"
+    before, after = without(text, f"{llm}.store").split(f"[{llm}]\n", 1)
+    rest = after[after.index("\n[") + 1 :]
+    model = model_of(f"{before}{BLOCKS['tuned-llm']}\n{rest}", "llm2ner_tagger")
+    assert [layer.name for layer in model.layers] == ["tuned_llm", "crf_tagger"]
+
+
+def test_the_head_of_tommer_md() -> None:
+    text = make_config("balanced").replace("layers = [8, 12, 16, 20]", "layers = null")
+    model = "components.llm2ner.model"
+    text = without(text, "components.llm2ner.loss", model, f"{model}.head")
+    before, after = text.split(f"[{model}.llm]\n", 1)
+    found = model_of(f"{before}{BLOCKS['tommer']}\n[{model}.llm]\n{after}", "llm2ner")
+    assert found.name == "tommer"
+
+
+def test_the_callback_of_tommer_md() -> None:
+    text = make_config("balanced").replace("before_update = null\n", "")
+    config = Config().from_str(text + BLOCKS["self-distillation"])["training"]
+    assert registry.resolve({"it": config["before_update"]})["it"].epoch == 8
+
+
+def test_the_config_of_few_shot_md(tiny_llm: Path) -> None:
+    text = BLOCKS["few-shot"].replace("assets/llm/SmolLM2-135M-Instruct", str(tiny_llm))
+    assert model_of(text, "llm2ner_fewshot").name == "span_recognizer"
