@@ -178,15 +178,24 @@ def _usage(head: HeadFacts, repo_id: str | None) -> str:
         load = _FROM_FOLDER
     key = head.settings.get("spans_key", "sc")
     return (
-        f"```bash\npip install spacy-llm2ner\n```\n\n```python\n{load}\n"
+        f"```bash\npip install .  # in a checkout of spacy-llm2ner\n```\n\n```python\n{load}\n"
         f'doc = nlp("Ada Lovelace met Charles Babbage in London.")\n'
         f"for ent in doc.ents:\n    print(ent.text, ent.label_, ent._.score)\n"
         f'print(doc.spans["{key}"])\n```\n\n'
         f"The LLM `{head.base_model}` is loaded when the first text comes; only its blocks up to "
-        f"the highest layer named above are. Another copy of it is given by the setting "
-        f"`components.{head.name}.model.llm.name`; another LLM is refused, because the head's "
-        f"scores would mean nothing."
+        f"the highest layer named above are. Where it lies elsewhere, say so by the setting "
+        f"`components.{head.name}.model.llm.name`; {_other_llms(head)}, because the head's scores "
+        f"would mean nothing."
     )
+
+
+def _other_llms(head: HeadFacts) -> str:
+    if head.takes_copies:
+        return (
+            "the same LLM with other weights (not quantised, or otherwise) runs with a warning "
+            "[L2N-W03], and scores may move; another LLM is refused"
+        )
+    return "an LLM with other weights is refused"
 
 
 def _training(nlp: Language, head: HeadFacts) -> str:
@@ -262,8 +271,8 @@ def _percent(value: float | None) -> str:
 
 def _limitations(heads: Sequence[HeadFacts]) -> str:
     points = [
-        "The head only means something with the very LLM named above, read in the same way; the "
-        "plugin checks that.",
+        "The head only means something with the LLM named above, read in the same way; the plugin "
+        f"checks that: {'; '.join(dict.fromkeys(map(_other_llms, heads)))}.",
         "It finds what resembles its training data; on texts of other kinds, languages or years "
         "precision and recall fall, and scores are no longer what they say they are.",
         "What the LLM has learnt, biases included, shows in what is found: names of some regions "

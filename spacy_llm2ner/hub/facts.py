@@ -29,6 +29,8 @@ class HeadFacts:
     settings (Dict[str, Any]): Plain settings of the component: threshold, decoding and so on.
     loss (Dict[str, Any]): The loss it is trained with.
     shipped (Dict[str, Any]): The meta data of a pretrained head that comes with the package.
+    takes_copies (bool): Whether it runs, with a warning, on the same LLM with other weights (those of
+        the hub in the place of 4-bit ones); else only on the very LLM that it was trained with.
     """
 
     name: str
@@ -45,6 +47,7 @@ class HeadFacts:
     settings: Mapping[str, Any]
     loss: Mapping[str, Any] = field(default_factory=dict)
     shipped: Mapping[str, Any] = field(default_factory=dict)
+    takes_copies: bool = False
 
     @property
     def is_tommer(self) -> bool:
@@ -111,6 +114,7 @@ def _facts(nlp: Language, name: str, pipe: Any, llm_shim: Any) -> HeadFacts:
         settings=plain,
         loss=config.get("loss") or {},
         shipped=shipped,
+        takes_copies=bool(getattr(llm_shim, "architecture", None)),
     )
 
 

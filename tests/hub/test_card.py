@@ -99,6 +99,19 @@ def test_the_usage_of_the_card_runs(trained, tmp_path, capsys, monkeypatch):
     ]
 
 
+def test_the_card_says_which_llms_the_head_takes(trained, tiny_llm):
+    """As the check at the first text decides: the very weights; for a shipped head, copies too."""
+    _, body = parse(make_card(trained))
+    assert body.count("an LLM with other weights is refused") == 2
+    assert "L2N-W03" not in body
+    nlp = spacy.blank("en")
+    config = {"pretrained": "mentions", "model": {"llm": {"name": str(tiny_llm)}}}
+    nlp.add_pipe("llm2ner", config=config)
+    _, body = parse(make_card(nlp))
+    assert body.count("runs with a warning [L2N-W03]") == 2
+    assert "an LLM with other weights is refused" not in body
+
+
 def test_a_tommer_head_is_called_one(published, tiny_llm):
     meta, body = parse(make_card(make(tiny_llm, source=str(published))))
     assert "tommer" in meta["tags"]
