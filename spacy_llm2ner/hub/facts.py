@@ -29,8 +29,8 @@ class HeadFacts:
     settings (Dict[str, Any]): Plain settings of the component: threshold, decoding and so on.
     loss (Dict[str, Any]): The loss it is trained with.
     shipped (Dict[str, Any]): The meta data of a pretrained head that comes with the package.
-    takes_copies (bool): Whether it runs, with a warning, on the same LLM with other weights (those of
-        the hub in the place of 4-bit ones); else only on the very LLM that it was trained with.
+    takes_copies (bool): Whether it runs, with a warning, on the same LLM with other weights (those
+        of the hub in the place of 4-bit ones); else only on the very LLM of its training.
     """
 
     name: str
