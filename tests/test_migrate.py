@@ -20,12 +20,10 @@ import spacy
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Sequence as Column
 from seqeval.metrics.sequence_labeling import get_entities
-from spacy.cli.init_config import fill_config
-from spacy.cli.train import train
 from spacy.tokens import DocBin, Span
 from typer.testing import CliRunner
 
-from spacy_llm2ner.cli import llm2ner_app
+from spacy_llm2ner.cli import app  # spaCy's, with our commands
 from tests.interop import tner_stand_in
 from tests.interop.checkpoints import TEXTS, save, teach
 
@@ -83,11 +81,15 @@ def run(name: str, names: dict[str, str], variables: dict[str, Any] | None = Non
     language, code = SNIPPETS[name]
     for there, here in names.items():
         code = code.replace(f'"{there}"', repr(here)).replace(f" {there} ", f" {here} ")
+    if language == "ini":
+        return code
     if language == "bash":
-        words = shlex.split(code)
-        assert words[:4] == ["python", "-m", "spacy", "llm2ner"]
-        result = CliRunner().invoke(llm2ner_app, words[4:])
-        assert result.exit_code == 0, result.output
+        for line in code.splitlines():
+            words = shlex.split(line)
+            assert words[:3] == ["python", "-m", "spacy"]
+            more = [f"--{key}={value}" for key, value in (variables or {}).items()]
+            result = CliRunner().invoke(app, words[3:] + (more if words[3] == "train" else []))
+            assert result.exit_code == 0, result.output
         return None
     scope: dict[str, Any] = dict(variables or {})
     exec(compile(code, name, "exec"), scope)
@@ -112,16 +114,15 @@ def test_training_further(names: dict[str, str]):
 def test_training_further_by_a_config(names: dict[str, str]):
     """`spacy train` starts from the imported weights, and changes them."""
     run("hf-import-tokens", names)
-    _, config = SNIPPETS["hf-train-config"]
-    Path("base.cfg").write_text(config, encoding="utf8")
-    fill_config(Path("config.cfg"), Path("base.cfg"))
+    Path("base.cfg").write_text(run("hf-train-config", names), encoding="utf8")
     doc = spacy.blank("en")("Ada Lovelace met Charles Babbage.")
     doc.ents = [Span(doc, 0, 2, "PER"), Span(doc, 3, 5, "PER")]
-    DocBin(docs=[doc]).to_disk("train.spacy")
-    paths = dict.fromkeys(("paths.train", "paths.dev"), "train.spacy")
+    Path("corpus").mkdir()
+    for part in ("train", "dev"):
+        DocBin(docs=[doc]).to_disk(f"corpus/{part}.spacy")
     steps = {"training.max_steps": 2, "training.eval_frequency": 1}
-    train(Path("config.cfg"), Path("out"), overrides={**paths, **steps})
-    before, after = (spacy.load(path) for path in ("my_ner_tokens", "out/model-last"))
+    run("hf-train-commands", names, steps)
+    before, after = (spacy.load(path) for path in ("my_ner_tokens", "training/model-last"))
     assert after.get_pipe("llm2ner_tagger").labels == before.get_pipe("llm2ner_tagger").labels
     first, then = (
         nlp.get_pipe("llm2ner_tagger").model.predict([doc]).logits[0] for nlp in (before, after)
@@ -318,5 +319,5 @@ def test_every_snippet_is_run():
     source = Path(__file__).read_text("utf8")
     assert len(SNIPPETS) > 10
     assert [name for name in SNIPPETS if f'run("{name}"' not in source] == []
-    plain = re.findall(r"```(?:python|bash)\n", PAGE.read_text("utf8"))
+    plain = re.findall(r"```(?:python|bash|ini)\n", PAGE.read_text("utf8"))
     assert len(plain) == len(SNIPPETS)
