@@ -32,10 +32,10 @@ def test_pages_have_the_tables_of_the_results(page_tables: ModuleType) -> None:
 
 
 def test_a_table_of_another_result_is_put_in_its_place(page_tables: ModuleType) -> None:
-    page = "Before\n<!-- table in-short -->\n| old |\n<!-- end -->\nafter\n"
+    page = "Before\n<!-- table in-short -->\n| stale |\n<!-- end -->\nafter\n"
     made = page_tables.filled(page)
     assert made.startswith("Before\n<!-- table in-short -->\n| corpus, test |")
-    assert made.endswith("|\n<!-- end -->\nafter\n") and "old" not in made
+    assert made.endswith("|\n<!-- end -->\nafter\n") and "stale" not in made
     assert page_tables.filled(made) == made
 
 

@@ -180,6 +180,11 @@ def _reader_of(path: Path) -> dict[str, Any] | None:
         return _DATASET
     if path.suffix == _SUFFIX or path.is_dir():
         return None
+    if not path.exists() and not path.suffix:
+        raise ValueError(
+            f"data path {path}: there is no such file or folder. A dataset on the hub is read by "
+            f"a block with spacy_llm2ner.HFDatasetCorpus.v1, to be written by hand"
+        )
     return _JSONL if path.suffix == ".jsonl" else _CONLL
 
 
@@ -239,6 +244,11 @@ def count_corpus(path: Path) -> CorpusSize:
         size = CorpusSize(report.sentences, report.tokens)
     elif path.is_dir() or path.suffix == _SUFFIX:
         files = sorted(path.rglob(f"*{_SUFFIX}")) if path.is_dir() else [path]
+        if not files:
+            raise ValueError(
+                f"data path {path}: there are no {_SUFFIX} files in this folder. Make them of a "
+                f"dataset's files by `python -m spacy llm2ner convert`"
+            )
         try:
             bins = [DocBin().from_disk(file) for file in files]
         except Exception as error:  # zlib, msgpack and srsly each have their own

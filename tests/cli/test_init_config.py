@@ -179,6 +179,14 @@ def test_a_dataset_as_data(tmp_path: Path):
     assert config["training"]["eval_frequency"] == 41
 
 
+def test_data_that_it_cannot_read_is_not_taken_for_conll(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"HFDatasetCorpus\.v1"):
+        make_config("fast", train=Path("org/a-dataset"))
+    (tmp_path / "data.parquet").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"no \.spacy files in this folder.*llm2ner convert"):
+        make_config("fast", train=tmp_path)
+
+
 def test_settings_of_the_command():
     config = parsed(make_config("balanced", lang="de", gpu=True, calibrate=True))
     llm = config["components"]["llm2ner"]["model"]["llm"]
@@ -220,7 +228,7 @@ def test_what_is_wrong_is_said(tmp_path: Path):
     (tmp_path / "bad.spacy").write_bytes(b"no")
     with pytest.raises(ValueError, match=r"bad.spacy: no .spacy data"):
         make_config("fast", train=tmp_path / "bad.spacy")
-    with pytest.raises(ValueError, match="there are no texts"):
+    with pytest.raises(ValueError, match=r"there are no .spacy files"):
         (tmp_path / "empty").mkdir()
         make_config("fast", train=tmp_path / "empty")
     with pytest.raises(ValueError, match=r"no setting \[nlp\] tongue"):
