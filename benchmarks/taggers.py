@@ -55,6 +55,7 @@ TUNED = {
     },
 }
 FULL = {f"{PIPE}.model.llm.tuning": "full", f"{PIPE}.model.llm.learn_rate_scale": 0.025}
+EPOCHS = 8
 TWO, FOUR = {"training.max_epochs": 2}, {"training.max_epochs": 4}
 # LoRA for an hour on a CPU whose bfloat16 is twice as fast as its float32.
 HOUR = {
@@ -91,19 +92,15 @@ RUNS: dict[str, Run] = {
     "crf-twice": Run(f"{LLM} twice: linear + CRF, likelihood", BARE_CRF),
     "crf-recipe": Run(f"{LLM} twice: linear + CRF, CE .5 CRF .3 LS .2", {**BARE_CRF, **RECIPE}),
     "conv-crf": Run(f"{LLM} twice: convolutions + CRF, likelihood", {}),
-    "conv-ce": Run(f"{LLM} twice: convolutions, cross-entropy", LINEAR),
-    "conv-recipe": Run(f"{LLM} twice: convolutions + CRF, CE .5 CRF .3 LS .2", RECIPE),
     # Once beside twice: fewer sentences, the same ones in each of these runs.
     "mini-probe-once": mini(f"{LLM} once: linear probe", PROBE, ONCE),
     "mini-probe-twice": mini(f"{LLM} twice: linear probe", PROBE),
     "mini-crf-once": mini(f"{LLM} once: linear + CRF", BARE_CRF, ONCE),
     "mini-crf-twice": mini(f"{LLM} twice: linear + CRF", BARE_CRF),
-    "mini-conv-once": mini(f"{LLM} once: convolutions + CRF", ONCE),
     "mini-conv-twice": mini(f"{LLM} twice: convolutions + CRF"),
     "mini-lora-twice": mini(f"{LLM} twice, LoRA, 4 epochs: linear + CRF", TUNED, BARE_CRF, HOUR),
     # Tuned beside frozen: fewer still.
     "tiny-crf-once": tiny(f"{LLM} once, frozen: linear + CRF", BARE_CRF, ONCE),
-    "tiny-conv-once": tiny(f"{LLM} once, frozen: convolutions + CRF", ONCE),
     "tiny-lora-once": tiny(f"{LLM} once, LoRA, 2 epochs: linear + CRF", TUNED, BARE_CRF, ONCE, TWO),
     "minilm-crf": tiny("MiniLM-L6, frozen: linear + CRF", ENCODER, BARE_CRF),
     "minilm-conv": tiny("MiniLM-L6, frozen: convolutions + CRF", ENCODER),
@@ -111,9 +108,6 @@ RUNS: dict[str, Run] = {
     "minilm-full": tiny(
         "MiniLM-L6, full, 4 epochs: linear + CRF", ENCODER, TUNED, FULL, BARE_CRF, FOUR
     ),
-    # All sentences.
-    "probe-full": Run(f"{LLM} twice: linear probe, cross-entropy", PROBE, 0, 0),
-    "conv-crf-full": Run(f"{LLM} twice: convolutions + CRF, likelihood", {}, 0, 0),
 }
 
 
@@ -121,6 +115,7 @@ def prepared(run: Run, args: argparse.Namespace) -> Config:
     """The config of a run."""
     config = spacy.util.load_config(CONFIG, interpolate=False)
     once = run.changes.get("vars.reading") == "once"
+    config["training"].update(max_steps=0, max_epochs=EPOCHS)
     changes = {
         "paths.conll": str(args.folder),
         "system.seed": args.seed,
