@@ -37,7 +37,7 @@ class Axes:
     def __init__(self, curves: Curves) -> None:
         self.sizes = sorted({size for points in curves.values() for size in points})
         values = [f for points in curves.values() for fs in points.values() for f in fs]
-        self.low = 10 * math.floor(min(values) / 10)
+        self.low = 10 * math.floor((min(values) - 3) / 10)  # room for a label below a point
         self.high = min(100, 10 * math.ceil(max(values) / 10))
 
     def x(self, size: float) -> float:
@@ -83,6 +83,7 @@ def curve(axes: Axes, points: dict[int, list[float]], colour: str, *, below: boo
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
         parts.append(
             f'<text x="{x:.1f}" y="{y + (20 if below else -10):.1f}" text-anchor="middle" '
+            'paint-order="stroke" stroke="#fff" stroke-width="4" '
             f'fill="{colour}">{mean:.1f}</text>'
         )
     return parts
