@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spacy_llm2ner.heads.layers import MASKED, Dropout
+from spacy_llm2ner.heads.layers import MASKED, Dropout, Encoder
 
 _ATTENTION_HEADS = 4
 
@@ -94,20 +94,13 @@ def _with_neighbours(blocks: Tensor) -> Tensor:
     return torch.cat([left, blocks, right], dim=3)
 
 
-class OtherEncoder(nn.Module):
-    """A stack of one kind ("lstm" or "attention"), in the place of the package's `Encoder`."""
+class OtherEncoder(Encoder):
+    """The package's `Encoder`, as a stack of one of the layers here: "lstm" or "attention"."""
 
     def __init__(self, kind: str, width: int, depth: int, dropout: float) -> None:
-        super().__init__()
+        super().__init__("none", width, 0, dropout)
         layer = OTHER_ENCODERS[kind]
         self.layers = nn.ModuleList([layer(width, dropout) for _ in range(depth)])
-
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
-        """x: (B, S, width); real: bool (B, S) -> (B, S, width), zeros where not real."""
-        x = x * real[..., None]
-        for layer in self.layers:
-            x = layer(x, real)
-        return x
 
 
 OTHER_ENCODERS: dict[str, type[nn.Module]] = {"lstm": BiLSTM, "attention": LocalAttention}

@@ -136,6 +136,10 @@ def report(results: dict[str, Any], folders: dict[tuple[str, str], Path]) -> Non
         if groups:
             for read in ("robust", "gner") if decoding == "free" else ("robust",):
                 runs.append(summary(model, decoding, read, groups))
+            fewer = len(list(folders[model, "free"].glob("*.json")))
+            if decoding == "constrained" and 0 < fewer < len(groups):
+                same = f"{decoding}, the sentences of free"
+                runs.append(summary(model, same, "robust", groups[:fewer]))
     write("prompted", {**results, "runs": runs}, markdown_table(HEADER, list(map(row, runs))))
 
 
