@@ -66,7 +66,7 @@ def teach(folder: Path, steps: int = 60) -> None:
     loader: Any = AutoModelForSeq2SeqLM if is_pair else AutoModelForCausalLM
     model = loader.from_pretrained(folder)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for step in range(steps):
+    for _ in range(steps):
         optimizer.zero_grad()
         total = 0.0
         for instance in instances:
@@ -79,7 +79,7 @@ def teach(folder: Path, steps: int = 60) -> None:
             (loss / len(instances)).backward()
             total += float(loss) / len(instances)
         optimizer.step()
-    print(f"{folder}: loss {total:.3f} after {step + 1} steps")
+    print(f"{folder}: loss {total:.3f} after {steps} steps")
     model.save_pretrained(folder)
 
 
@@ -147,12 +147,13 @@ def save(name: str, kind: Kind) -> None:
         (folder / "pipeline" / "tokenizer").unlink()
     with tempfile.TemporaryDirectory() as where:
         nlp = kinds.load(name, Path(where))
+        record: dict[str, Any] = {"bytes": kinds.stored_bytes(nlp)}
         fix_random_seed(0)
         found, outputs = kinds.predict(nlp, kind)
         write_json(folder / "predictions.json", found)
         if outputs:
             np.savez_compressed(folder / "outputs.npz", **outputs)
-        record: dict[str, Any] = {"bytes": kinds.stored_bytes(nlp)}
+        record["bytes_after_use"] = kinds.stored_bytes(nlp)
         if kind.trains:
             record["training"] = kinds.learnt(
                 kinds.load(name, Path(where)), kind, kinds.fresh(name)
