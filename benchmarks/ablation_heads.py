@@ -17,7 +17,7 @@ from ablation_encoders import OTHER_ENCODERS, OtherEncoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spacy_llm2ner.decoding import decode
+from spacy_llm2ner.decoding.spans import decode
 from spacy_llm2ner.heads.layers import MASKED, real_tokens
 from spacy_llm2ner.heads.span_scorer import SpanScorer
 from spacy_llm2ner.losses import SpanBCE

@@ -29,15 +29,15 @@ from spacy.training import Example
 from spacy.util import load_config, load_model_from_config
 from thinc.api import Config, Model
 
-from spacy_llm2ner.corpora import spans_to_tags
-from spacy_llm2ner.llm.frozen import FrozenLLM
-from spacy_llm2ner.pipeline.calibrate import (
+from spacy_llm2ner.architectures.shims import HeadShim
+from spacy_llm2ner.calibration.calibrate import (
     CalibrationSettings,
     apply_calibration,
     calibrate_pipe,
 )
+from spacy_llm2ner.corpora import spans_to_tags
+from spacy_llm2ner.llm.frozen import FrozenLLM
 from spacy_llm2ner.pipeline.ensemble import join_heads
-from spacy_llm2ner.shims import HeadShim
 
 CACHE = Path(__file__).parent / ".cache"
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from spacy_llm2ner.architectures.torch_head import torch_head
 from spacy_llm2ner.heads.layers import LayerMix, Standardize, real_tokens
-from spacy_llm2ner.heads.token_matching import PaddedTokenMatching
+from spacy_llm2ner.tommer.token_matching import PaddedTokenMatching
 
 
 class MatchingOnTokens(nn.Module):

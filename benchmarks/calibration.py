@@ -16,16 +16,16 @@ import spacy
 from results import markdown_table, write
 from wasabi import Printer
 
-from spacy_llm2ner.cli.debug_data import find_component
-from spacy_llm2ner.corpora.reader import open_corpus
-from spacy_llm2ner.evaluation.tuning import Objective, prf
-from spacy_llm2ner.pipeline.calibrate import (
+from spacy_llm2ner.calibration.calibrate import (
     CalibrationSettings,
     calibrate_scored,
     decodings_of,
     shown_reliability,
 )
-from spacy_llm2ner.pipeline.dev_scores import ScoredDev, score_dev
+from spacy_llm2ner.calibration.dev_scores import ScoredDev, score_dev
+from spacy_llm2ner.calibration.tuning import Objective, prf
+from spacy_llm2ner.cli.debug_data import find_component
+from spacy_llm2ner.corpora.reader import open_corpus
 
 OBJECTIVES = ("f1", "recall@0.97", "precision@0.97")
 WAYS = {"global": False, "per label": True, "chosen": None}

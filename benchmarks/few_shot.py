@@ -30,8 +30,8 @@ from spacy.training import Example
 from thinc.api import Config
 
 from spacy_llm2ner.cli.init_config import make_config
-from spacy_llm2ner.heads.prototypes import COSINE_SCALE, STRENGTH
-from spacy_llm2ner.pipeline.few_shot import FewShotRecognizer
+from spacy_llm2ner.few_shot.component import FewShotRecognizer
+from spacy_llm2ner.few_shot.prototypes import COSINE_SCALE, STRENGTH
 
 ROOT = Path(__file__).parents[1]
 CACHE = Path(__file__).parent / ".cache"

@@ -15,8 +15,8 @@ from accuracy import mean_and_range
 from few_shot import CACHE, ROOT, Bench, draw_texts, score
 from results import markdown_table, write
 
-from spacy_llm2ner.heads.prototypes import LabelScorer, fit_cosine, fit_logistic
-from spacy_llm2ner.pipeline.few_shot_examples import OTHER, Annotated
+from spacy_llm2ner.few_shot.examples import OTHER, Annotated
+from spacy_llm2ner.few_shot.prototypes import LabelScorer, fit_cosine, fit_logistic
 
 SHOTS = (5, 20)
 BACKGROUND_TEXTS = 1_000

@@ -17,7 +17,7 @@ import spacy
 from results import markdown_table, write
 
 from spacy_llm2ner.corpora import ConllCorpus
-from spacy_llm2ner.decoding import decode
+from spacy_llm2ner.decoding.spans import decode
 from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META, WEIGHTS
 
 ROOT = Path(__file__).parents[1]

@@ -30,9 +30,9 @@ from tqdm import tqdm
 
 from spacy_llm2ner.corpora import ConllCorpus, read_conll
 from spacy_llm2ner.llm.source import identity
-from spacy_llm2ner.prompting.aligning import read_answer
-from spacy_llm2ner.prompting.metric import Score, score_positions, score_strings
-from spacy_llm2ner.prompting.spans import tags_to_spans
+from spacy_llm2ner.prompted.aligning import read_answer
+from spacy_llm2ner.prompted.metric import Score, score_positions, score_strings
+from spacy_llm2ner.prompted.spans import tags_to_spans
 
 ROOT = Path(__file__).parents[1]
 CACHE = Path(__file__).parent / ".cache" / "prompted"

@@ -25,7 +25,7 @@ from spacy.training import Example
 from thinc.api import Adam, fix_random_seed, warmup_linear
 from tqdm import tqdm
 
-from spacy_llm2ner.decoding import decode
+from spacy_llm2ner.decoding.spans import decode
 from spacy_llm2ner.llm.store import StateStore
 from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META, save_pretrained_head
 

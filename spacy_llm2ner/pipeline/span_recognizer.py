@@ -14,17 +14,17 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats3d
 
-from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten, temper
+from ..architectures.shims import HeadShim
+from ..decoding.spans import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten, temper
+from ..distillation.self_distillation import Teacher
 from ..losses import SpanBCE, SpanLoss
-from ..shims import HeadShim
 from .annotate import OnExistingEnts, write_ents, write_spans
+from .base import PREDICT_TOKENS, ReadingLog, within_budget
 from .corpus_reading import CorpusReading, read_corpus
 from .entity_pipe import EntityPipe, no_spans
 from .gold import Gold, longest_span, read_gold, target_band
-from .llm_pipe import PREDICT_TOKENS, ReadingLog, within_budget
 from .pretrained_head import with_pretrained_head
 from .scorer import score_span_recognizer
-from .self_distillation import Teacher
 from .thresholds import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD
 
 DEFAULT_CONFIG = """
