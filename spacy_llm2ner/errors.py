@@ -9,6 +9,7 @@ and what the user reads begins with the code: "[L2N-E101] ...". A text names the
 setting, the value that was given and the values that are accepted. Codes are never reused; codes of
 errors go by folder:
 
+    E0xx settings of any kind
     E1xx llm                 E4xx tommer, hf            E7xx corpora
     E2xx heads, decoding,    E5xx few_shot, prompted    E8xx reports, hub
          losses, tags        E6xx calibration,          E9xx cli
@@ -33,6 +34,10 @@ class _WithCodes(type):
 
 class Errors(metaclass=_WithCodes):
     """Texts of errors."""
+
+    # E0xx settings of any kind
+    E001 = "{component}: the setting {setting} is {value}; accepted are {accepted}."
+    E002 = "{component}: the setting {setting} is {value}; it must be a number {bounds}."
 
     # E1xx llm
 
