@@ -11,8 +11,8 @@ from tests.architectures.test_architectures import make_head, make_states
 
 def test_the_heap_is_trimmed_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(memory, "_malloc_trim", lambda: calls.append)
-    monkeypatch.setattr(memory, "TOKENS_BETWEEN", 100)
+    monkeypatch.setattr(compat, "_malloc_trim", lambda: calls.append)
+    monkeypatch.setattr(compat, "TOKENS_BETWEEN", 100)
     trimmer = compat.Trimmer()
     for tokens in (60, 39, 1, 99, 500):
         trimmer.worked_on(tokens)

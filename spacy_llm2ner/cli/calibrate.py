@@ -22,11 +22,11 @@ from ..calibration.calibrate import (
     calibrate_pipe,
 )
 from ..calibration.dev_scores import with_states
-from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
 from ..calibration.reliability import Reliability
 from ..calibration.tuning import FOLDS, Objective, prf
 from ..corpora.reader import open_corpus
 from ..pipeline.entity_pipe import EntityPipe
+from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
 from .debug_data import find_component
 
 PAGE, FIGURES = "index.html", "calibration.json"

@@ -27,20 +27,20 @@ class Teacher:
     model: Model[list[Doc], list[Floats3d]]
     threshold: float
 
-    def add_to(self, docs: list[Doc], targets: list[Floats3d]) -> tuple[list[Floats3d], int]:
-        """Targets with the teacher's sure spans set to 1, and how many those are.
+    def __call__(self, docs: list[Doc], targets: list[Floats3d]) -> list[Floats3d]:
+        """Set the targets of the spans that the teacher is sure of to 1.
 
         docs (List[Doc]): The batch.
         targets (List[Floats3d]): Its gold, float32 (tokens, width, labels).
+        RETURNS (List[Floats3d]): New targets of the same shapes.
         """
-        together, added = [], 0
+        together = []
         for band, target in zip(self.model.predict(docs), targets, strict=True):
             xp = self.model.ops.xp
             probability = 1.0 / (1.0 + xp.exp(-xp.clip(band, -60, 60)))
             sure = (probability > self.threshold).astype(target.dtype)
-            added += int((sure * (target < 1)).sum())
             together.append(xp.maximum(target, sure))
-        return together, added
+        return together
 
 
 def make_self_distillation(
@@ -87,13 +87,13 @@ class SelfDistillation:
         if self.done or state["epoch"] < self.epoch:
             return
         pipe: Any = nlp.get_pipe(self.component) if self.component in nlp.pipe_names else None
-        if not hasattr(pipe, "teacher"):
+        if not hasattr(pipe, "target_hooks"):
             raise ValueError(
                 f"llm2ner: SelfDistillation.v1 names the component '{self.component}', which is "
                 f"no 'llm2ner' component of the pipeline ({', '.join(nlp.pipe_names)})."
             )
         self.done = True
-        pipe.teacher = Teacher(pipe.model.copy(), self.threshold)
+        pipe.target_hooks = [Teacher(pipe.model.copy(), self.threshold)]
         for node in pipe.model.walk():
             for shim in node.shims:
                 if isinstance(shim, HeadShim):

@@ -9,8 +9,8 @@ from html import escape
 
 import numpy as np
 
-from .html_frame import html_page
 from ..calibration.reliability import PRCurve, Reliability
+from .html_frame import html_page
 
 # The pictures' own units; the page scales them.
 _WIDTH, _HEIGHT = 460, 400

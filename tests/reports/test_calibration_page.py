@@ -7,12 +7,12 @@ import re
 import numpy as np
 import pytest
 
+from spacy_llm2ner.calibration.reliability import pr_curve, reliability
 from spacy_llm2ner.reports.calibration_page import (
     CalibrationPage,
     LabelRow,
     render_calibration_page,
 )
-from spacy_llm2ner.calibration.reliability import pr_curve, reliability
 from tests.reports.test_page import Page
 
 P = np.array([0.05, 0.15, 0.55, 0.95, 0.97])
