@@ -36,6 +36,7 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/lint_sources.py
 
 format: env
 	$(BIN)/ruff check --fix .

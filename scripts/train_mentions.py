@@ -4,7 +4,7 @@ python scripts/train_mentions.py CORPORA [--llm FOLDER] [--cache FOLDER] [--out 
 
 CORPORA holds wnut17/ and litbank/ (train and dev). What each corpus gives is said in
 mentions_corpora.py. Epoch and threshold are chosen on the dev parts of the same corpora;
-CoNLL-2003, on which the head is measured (benchmarks/mentions.py), plays no part. The LLM reads
+CoNLL-2003, on which the head is measured (benchmarks/mentions/), plays no part. The LLM reads
 each text once; what it read is kept in the cache.
 """
 
@@ -25,7 +25,7 @@ from spacy.training import Example
 from thinc.api import Adam, fix_random_seed, warmup_linear
 from tqdm import tqdm
 
-from spacy_llm2ner.decoding import decode
+from spacy_llm2ner.decoding.spans import decode
 from spacy_llm2ner.llm.store import StateStore
 from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META, save_pretrained_head
 

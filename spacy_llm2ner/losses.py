@@ -1,15 +1,18 @@
-"""Losses over bands of span scores, registered in spaCy's `misc` registry."""
+"""Training losses, registered in spaCy's `misc` registry: over span bands, and over word tags."""
 
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from thinc.api import get_array_module
-from thinc.types import Floats3d
+from thinc.api import get_array_module, torch2xp, xp2torch
+from thinc.types import Floats2d, Floats3d
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SpanLoss = Callable[
     [Sequence[Floats3d], Sequence[Floats3d], Sequence[Floats3d]], tuple[float, list[Floats3d]]
@@ -123,3 +126,147 @@ def _balance(targets: Sequence[Floats3d], weights: Sequence[Floats3d]) -> tuple[
     negative = total - positive
     ratio = negative / positive if positive > 0 and negative > 0 else 1.0
     return (1.0 / total if total else 0.0), ratio
+
+
+# Tags -------------------------------------------------------------------------------------
+
+# (loss, gradient of each text's logits, gradient of the transitions)
+TagGradients = tuple[float, list[Floats2d], Floats2d | None]
+TagLoss = Callable[..., TagGradients]
+
+
+@dataclass(frozen=True)
+class CompoundTagLoss:
+    """Cross-entropy, CRF likelihood and label smoothing (`spacy_llm2ner.CompoundTagLoss.v1`).
+
+        L = cross_entropy * CE + crf * NLL + label_smoothing * LS
+
+        CE  = sum over words of c(y) * -log p(y) / sum over words of c(y)
+        NLL = sum over texts of -log P(y_1 .. y_n) / number of words
+        LS  = sum over words of KL(uniform || p) / number of words
+
+    p is the softmax over a word's logits, P the CRF's probability of a text's tags. All three are
+    means per real word, over the same words of the whole batch: those whose tag is known. (A CRF
+    sums over all tags of the others.) The class weights c are those of labels, and change neither
+    the terms' weights nor NLL and LS.
+
+    cross_entropy (Optional[float]): Weight of CE. null: 0 for a head with a CRF whose weight is not
+        0, else 1.
+    crf (Optional[float]): Weight of NLL. null: 1 for a head with a CRF, 0 without.
+    label_smoothing (float): Weight of LS.
+    class_weights (Optional[Dict[str, float]]): Weights of labels in CE, and of "O"; 1 for those
+        that are not named.
+    RAISES: ValueError for weights out of range.
+    """
+
+    cross_entropy: float | None = None
+    crf: float | None = None
+    label_smoothing: float = 0.0
+    class_weights: dict[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        terms = {
+            "cross_entropy": self.cross_entropy,
+            "crf": self.crf,
+            "label_smoothing": self.label_smoothing,
+        }
+        named = {f"class_weights.{k}": v for k, v in (self.class_weights or {}).items()}
+        for setting, value in {**terms, **named}.items():
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(
+                    f"llm2ner: the setting '{setting}' of the loss is {value}; a number of at "
+                    f"least 0 is expected."
+                )
+        if self.cross_entropy == 0 and self.crf == 0:
+            raise ValueError(
+                "llm2ner: the settings 'cross_entropy' and 'crf' of the loss are both 0, so that "
+                "nothing could be learnt. Give at least one of them a weight."
+            )
+
+    def terms(self, has_crf: bool) -> tuple[float, float, float]:
+        """The weights of CE, NLL and LS for a head with or without a CRF.
+
+        RAISES: ValueError if the CRF has a weight and the head has no CRF.
+        """
+        if self.crf and not has_crf:
+            raise ValueError(
+                f"llm2ner: the setting 'crf' of the loss is {self.crf}, but the head has no CRF. "
+                f"Set it to 0 or null, or take the head spacy_llm2ner.CRFTagger.v1."
+            )
+        crf = (1.0 if has_crf else 0.0) if self.crf is None else self.crf
+        cross_entropy = (0.0 if crf else 1.0) if self.cross_entropy is None else self.cross_entropy
+        return cross_entropy, crf, self.label_smoothing
+
+    def __call__(
+        self,
+        logits: Sequence[Floats2d],
+        allowed: Sequence[np.ndarray],
+        transitions: Floats2d | None = None,
+        tag_labels: Sequence[str] = (),
+    ) -> TagGradients:
+        """The loss of a batch and its gradients.
+
+        logits (Sequence[Floats2d]): For each text (words, tags).
+        allowed (Sequence[ndarray]): For each text bool (words, tags): the one tag of a word whose
+            tag is known, all tags of another.
+        transitions (Optional[Floats2d]): (tags + 2, tags), see `heads.crf`; None without a CRF.
+        tag_labels (Sequence[str]): The label of each tag, "O" for the tag outside; only needed for
+            class weights.
+        RETURNS (TagGradients): The loss; its gradient for the logits of each text, and for the
+            transitions.
+        """
+        import torch
+
+        weights = self.terms(transitions is not None)
+        lengths = [len(text) for text in logits]
+        nothing = None if transitions is None else transitions * 0
+        if not any(lengths):
+            return 0.0, [text * 0 for text in logits], nothing
+        rows: Any = [xp2torch(text).detach() for text in logits]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).requires_grad_()
+        may_be = [torch.from_numpy(np.ascontiguousarray(text)) for text in allowed]
+        mask = torch.nn.utils.rnn.pad_sequence(may_be, batch_first=True).to(padded.device)
+        table = None if transitions is None else xp2torch(transitions).detach().requires_grad_()
+        loss = self._loss(weights, padded, mask, torch.tensor(lengths), table, tag_labels)
+        if not loss.requires_grad:  # no word whose tag is known
+            return 0.0, [text * 0 for text in logits], nothing
+        loss.backward()
+        gradient: Any = torch2xp(padded.grad)  # type: ignore[arg-type]
+        d_table: Any = nothing
+        if table is not None and table.grad is not None:
+            d_table = torch2xp(table.grad)
+        return float(loss.detach()), [gradient[i, :n] for i, n in enumerate(lengths)], d_table
+
+    def _loss(
+        self,
+        weights: tuple[float, float, float],
+        logits: "Tensor",
+        allowed: "Tensor",
+        lengths: "Tensor",
+        transitions: "Tensor | None",
+        tag_labels: Sequence[str],
+    ) -> "Tensor":
+        from .heads.crf import log_likelihood
+
+        cross_entropy, crf, smoothing = weights
+        known = allowed.sum(dim=2) == 1
+        n_known = int(known.sum())
+        loss = logits.new_zeros(())
+        if not n_known:
+            return loss
+        log_p = logits[known].log_softmax(dim=1)
+        gold = allowed[known].long().argmax(dim=1)
+        if cross_entropy:
+            named = self.class_weights or {}
+            by_tag = [named.get(label, 1.0) for label in tag_labels] or [1.0] * logits.shape[2]
+            classes = logits.new_tensor(by_tag)[gold]
+            picked = log_p.gather(1, gold[:, None])[:, 0]
+            loss = loss - cross_entropy * (classes * picked).sum() / classes.sum().clamp_min(1e-12)
+        if crf and transitions is not None:
+            likelihood = log_likelihood(logits, lengths.to(logits.device), transitions, allowed)
+            loss = loss - crf * likelihood.sum() / n_known
+        if smoothing:
+            # KL(uniform || p) = -log(tags) - mean of log p
+            divergence = -log_p.mean(dim=1) - float(np.log(logits.shape[2]))
+            loss = loss + smoothing * divergence.sum() / n_known
+        return loss

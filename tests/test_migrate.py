@@ -24,8 +24,8 @@ from spacy.tokens import DocBin, Span
 from typer.testing import CliRunner
 
 from spacy_llm2ner.cli import app  # spaCy's, with our commands
-from tests.interop import tner_stand_in
-from tests.interop.checkpoints import TEXTS, save, teach
+from tests.hf import tner_stand_in
+from tests.hf.checkpoints import TEXTS, save, teach
 
 PAGE = Path(__file__).parents[1] / "docs" / "migrate.md"
 SNIPPETS = {

@@ -17,7 +17,7 @@ from typer.main import get_command
 
 import spacy_llm2ner
 from spacy_llm2ner.cli import llm2ner_app
-from spacy_llm2ner.interop.tommer import load_tommer, save_tommer
+from spacy_llm2ner.tommer.transfer import load_tommer, save_tommer
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "spacy_llm2ner"
@@ -25,8 +25,8 @@ PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf8")
 FUNCTIONS = {
     "spacy_llm2ner.from_pretrained": spacy_llm2ner.from_pretrained,
     "spacy_llm2ner.push_to_hub": spacy_llm2ner.push_to_hub,
-    "spacy_llm2ner.interop.tommer.load_tommer": load_tommer,
-    "spacy_llm2ner.interop.tommer.save_tommer": save_tommer,
+    "spacy_llm2ner.tommer.transfer.load_tommer": load_tommer,
+    "spacy_llm2ner.tommer.transfer.save_tommer": save_tommer,
 }
 SECTIONS = {
     match[1]: match[2]

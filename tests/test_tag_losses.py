@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spacy_llm2ner.heads.tag_scheme import TagSet
-from spacy_llm2ner.tag_losses import CompoundTagLoss
+from spacy_llm2ner.losses import CompoundTagLoss
 
 TAGS = TagSet.of_labels("XY", "BIO")
 LENGTHS = (4, 1, 3)

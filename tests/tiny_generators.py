@@ -8,9 +8,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from spacy_llm2ner.prompting.prompt import make_prompt
-
-from .tiny import TEXTS, byte_level_bpe, save_tiny_llama
+from spacy_llm2ner.prompted.prompt import make_prompt
+from tests.tiny import TEXTS, byte_level_bpe, save_tiny_llama
 
 # Prompts and answers, so that they become few pieces.
 ANSWERS = [

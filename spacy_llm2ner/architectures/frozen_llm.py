@@ -12,7 +12,7 @@ from thinc.api import Model
 from ..llm.frozen import FrozenLLM
 from ..llm.frozen_settings import FrozenLLMSettings
 from ..llm.store import StateStore
-from ..shims import LLMShim
+from .shims import LLMShim
 from .types import States
 
 

@@ -8,8 +8,8 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 
-from ..memory import Trimmer
-from ..shims import HeadShim, to_padded
+from ..compat import Trimmer
+from .shims import HeadShim, to_padded
 from .types import Bands, States
 
 if TYPE_CHECKING:

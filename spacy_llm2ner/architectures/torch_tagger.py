@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 
-from ..shims import HeadShim, to_padded
+from .shims import HeadShim, to_padded
 from .torch_head import head_shim, resize_head, set_dropout
 from .types import States, TagScores
 

@@ -10,7 +10,7 @@ import numpy as np
 from spacy.tokens import Doc
 from thinc.api import Model
 
-from ..interop.transformer_alignment import own_pieces
+from .transformer_alignment import own_pieces
 from .types import States
 
 

@@ -15,18 +15,18 @@ from spacy.language import Language
 from spacy.training import Example
 from wasabi import Printer
 
-from ..corpora.reader import open_corpus
-from ..evaluation.calibration import Reliability
-from ..evaluation.calibration_page import CalibrationPage, LabelRow, render_calibration_page
-from ..evaluation.tuning import FOLDS, Objective, prf
-from ..pipeline.calibrate import (
+from ..calibration.calibrate import (
     Calibration,
     CalibrationSettings,
     apply_calibration,
     calibrate_pipe,
 )
-from ..pipeline.dev_scores import with_states
+from ..calibration.dev_scores import with_states
+from ..calibration.reliability import Reliability
+from ..calibration.tuning import FOLDS, Objective, prf
+from ..corpora.reader import open_corpus
 from ..pipeline.entity_pipe import EntityPipe
+from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
 from .debug_data import find_component
 
 PAGE, FIGURES = "index.html", "calibration.json"

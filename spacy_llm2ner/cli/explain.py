@@ -9,9 +9,9 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from wasabi import Printer
 
-from ..architectures.explaining import explain as take_apart
-from ..evaluation.errors import make_mark
-from ..evaluation.explain_page import ScoredText, choose_spans, render_explanation
+from ..reports.errors import make_mark
+from ..reports.explain_page import ScoredText, choose_spans, render_explanation
+from ..reports.explaining import explain as take_apart
 
 _PAGE = "explain.html"
 # A page of more cells than this would be slow to open.

@@ -17,10 +17,10 @@ from thinc.api import Model
 from tqdm import tqdm
 from wasabi import Printer
 
-from ..evaluation.errors import Finding, Mark, Tally, judge, make_mark
-from ..evaluation.page import Report, render_page
-from ..evaluation.page_text import JudgedText
 from ..pipeline.gold import annotated_ents, annotated_spans
+from ..reports.errors import Finding, Mark, Tally, judge, make_mark
+from ..reports.page import Report, render_page
+from ..reports.page_text import JudgedText
 
 FACTORY = "llm2ner"
 PAGE = "index.html"

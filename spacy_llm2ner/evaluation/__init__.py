@@ -1,1 +1,1 @@
-"""Predicted against gold: classes of errors, and the page that shows them."""
+"""Former home of `spacy_llm2ner.calibration`; kept because its import is documented."""

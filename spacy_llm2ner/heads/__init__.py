@@ -2,24 +2,23 @@
 
     from spacy_llm2ner.heads import MASKED, TokenMatching
 
-Names are looked up when they are asked for: importing this package does not import torch.
+Names are looked up on first access: importing this package does not import torch.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .layers import MASKED
-    from .token_matching import TokenMatching
+from importlib import import_module
+from typing import Any
 
 __all__ = ["MASKED", "TokenMatching"]
-_HOMES = {"MASKED": "layers", "TokenMatching": "token_matching"}
+# TokenMatching lives in the ToMMeR wing; this import is documented, so it stays.
+_HOMES = {
+    "MASKED": "spacy_llm2ner.heads.layers",
+    "TokenMatching": "spacy_llm2ner.tommer.token_matching",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(_HOMES[name]), name)

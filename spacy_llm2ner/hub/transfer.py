@@ -10,7 +10,7 @@ from typing import Any
 from spacy import util
 from spacy.language import Language
 
-from ..interop.tommer import load_tommer
+from ..tommer.transfer import load_tommer
 from .card import make_card
 
 _CARD = "README.md"

@@ -1,1 +1,1 @@
-"""What others have trained: read into pipelines, and written back in their layouts."""
+"""Former home of `spacy_llm2ner.tommer.transfer`; kept because its import is documented."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from spacy.tokens import Doc
 
-from ..weights import restore, trained
 from .frozen import token_boundaries
 from .passes import Cut, Text, batches_of, owned, pad_rows, prepare, rows_of
 from .reading import Reading
+from .weights import restore, trained
 
 if TYPE_CHECKING:
     import torch

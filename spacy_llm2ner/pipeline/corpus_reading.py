@@ -12,8 +12,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..llm.pieces import by_token
+from .base import READ_DOCS, SAMPLE_TOKENS
 from .gold import count_unseen, read_gold
-from .llm_pipe import READ_DOCS, SAMPLE_TOKENS
 
 if TYPE_CHECKING:
     from .entity_pipe import EntityPipe

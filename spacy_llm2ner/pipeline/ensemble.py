@@ -9,8 +9,8 @@ import srsly
 from spacy.language import Language
 from spacy.util import registry
 
+from ..architectures.shims import HeadShim, LLMShim
 from ..architectures.span_recognizer import build_span_recognizer
-from ..shims import HeadShim, LLMShim
 from .pretrained_head import head_config
 from .span_recognizer import SpanRecognizer
 from .thresholds import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD

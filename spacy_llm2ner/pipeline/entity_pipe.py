@@ -10,10 +10,10 @@ from spacy.language import Language
 from spacy.vocab import Vocab
 from thinc.api import Model
 
-from ..decoding import Spans
+from ..decoding.spans import Spans
 from .annotate import ANNOTATE, ON_EXISTING_ENTS, check_choices
+from .base import LLMPipe
 from .gold import Gold
-from .llm_pipe import LLMPipe
 from .scorer import score_span_recognizer, unscored_weights
 from .thresholds import (
     DEFAULT_TEMPERATURE,

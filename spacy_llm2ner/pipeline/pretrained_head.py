@@ -10,8 +10,8 @@ from spacy.tokens import Doc
 from spacy.util import registry
 from thinc.api import Model
 
+from ..architectures.shims import HeadShim, LLMShim, architecture_of
 from ..architectures.span_recognizer import build_span_recognizer
-from ..shims import HeadShim, LLMShim, architecture_of
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 META, WEIGHTS = "meta.json", "head.safetensors"

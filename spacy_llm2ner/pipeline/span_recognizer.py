@@ -14,17 +14,16 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 from thinc.types import Floats3d
 
-from ..decoding import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten, temper
+from ..architectures.shims import HeadShim
+from ..decoding.spans import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten, temper
 from ..losses import SpanBCE, SpanLoss
-from ..shims import HeadShim
 from .annotate import OnExistingEnts, write_ents, write_spans
+from .base import PREDICT_TOKENS, ReadingLog, within_budget
 from .corpus_reading import CorpusReading, read_corpus
 from .entity_pipe import EntityPipe, no_spans
 from .gold import Gold, longest_span, read_gold, target_band
-from .llm_pipe import PREDICT_TOKENS, ReadingLog, within_budget
 from .pretrained_head import with_pretrained_head
 from .scorer import score_span_recognizer
-from .self_distillation import Teacher
 from .thresholds import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD
 
 DEFAULT_CONFIG = """
@@ -39,6 +38,9 @@ DEFAULT_CONFIG = """
 """
 DEFAULT_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
 DEFAULT_SPANS_KEY = "sc"
+
+# Changes the targets of a batch, float32 (tokens, width, labels) per doc, before the loss.
+TargetHook = Callable[[list[Doc], list[Floats3d]], list[Floats3d]]
 
 # The band covers the longest gold span of the training data, but never more than this.
 MAX_SPAN_TOKENS_CAP = 30
@@ -105,7 +107,7 @@ class SpanRecognizer(EntityPipe):
             vocab.strings.add(label)
         self.loss = SpanBCE() if loss is None else loss
         self.scorer = scorer
-        self.teacher: Teacher | None = None  # while a student learns; see self_distillation
+        self.target_hooks: list[TargetHook] = []
 
     # Predicting -------------------------------------------------------------------------------
 
@@ -182,6 +184,7 @@ class SpanRecognizer(EntityPipe):
         """
         validate_get_examples(get_examples, "SpanRecognizer.initialize")
         self._warned.clear()
+        self.target_hooks.clear()
         golds = [read_gold(example, self.key) for example in get_examples()]
         self._take_labels(golds, labels)
         width = self._band_width(golds)
@@ -265,8 +268,8 @@ class SpanRecognizer(EntityPipe):
             targets.append(asarray(target))
             # Spans that begin or end at a token without a state are no candidates.
             weights.append(asarray(weight) * (logits > ILLEGAL_LOGIT))
-        if self.teacher is not None:
-            targets, _ = self.teacher.add_to([eg.predicted for eg in examples], targets)
+        for hook in self.target_hooks:
+            targets = hook([eg.predicted for eg in examples], targets)
         return self.loss(scores, targets, weights)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from spacy.errors import Errors
 
+from ..architectures.shims import HeadShim
+from ..decoding.tags import DECODINGS
 from ..heads.tag_scheme import SCHEMES, TagSet
-from ..shims import HeadShim
-from ..tag_decoding import DECODINGS
 from .entity_pipe import EntityPipe
 from .gold import Gold
 from .tag_gold import unsayable

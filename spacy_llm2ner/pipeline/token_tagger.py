@@ -14,14 +14,14 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..architectures.types import TagScores
-from ..decoding import Spans
-from ..tag_decoding import decode_tags, temper_scores, to_tokens
-from ..tag_losses import CompoundTagLoss, TagLoss
+from ..decoding.spans import Spans
+from ..decoding.tags import decode_tags, temper_scores, to_tokens
+from ..losses import CompoundTagLoss, TagLoss
 from .annotate import OnExistingEnts
+from .base import PREDICT_TOKENS, ReadingLog, within_budget
 from .corpus_reading import read_corpus
 from .entity_pipe import no_spans
 from .gold import read_gold
-from .llm_pipe import PREDICT_TOKENS, ReadingLog, within_budget
 from .scorer import score_span_recognizer
 from .tag_gold import allowed_tags
 from .tag_pipe import TagPipe
@@ -71,7 +71,7 @@ class TokenTagger(TagPipe):
         vocab (Vocab): The shared vocabulary.
         model (Model[List[Doc], TagScores]): docs -> logits (words, tags).
         name (str): The component instance's name, also in the losses.
-        loss (Optional[TagLoss]): See `spacy_llm2ner.tag_losses`; None = `CompoundTagLoss()`.
+        loss (Optional[TagLoss]): See `spacy_llm2ner.losses`; None = `CompoundTagLoss()`.
         RAISES: ValueError for a setting that is none of the accepted values.
         """
         super().__init__(

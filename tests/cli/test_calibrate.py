@@ -13,10 +13,9 @@ from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
 from spacy_llm2ner.cli import llm2ner_app
-
-from ..pipeline.sample import DATA, examples, train
-from ..pipeline.tagging import trained_tagger
-from ..tiny import make_nlp
+from tests.pipeline.sample import DATA, examples, train
+from tests.pipeline.tagging import trained_tagger
+from tests.tiny import make_nlp
 
 CONLL = (
     "Ada B-PER\nLovelace I-PER\nmet O\nCharles B-PER\nBabbage I-PER\n. O\n\nNobody O\nsaid O\n\n"

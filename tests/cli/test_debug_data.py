@@ -14,10 +14,9 @@ from typer.testing import CliRunner
 from spacy_llm2ner.cli import llm2ner_app
 from spacy_llm2ner.cli.debug_data import report_examples
 from spacy_llm2ner.heads.tag_scheme import TagSet
-
-from ..interop.checkpoints import save
-from ..pipeline.tagging import tagger_config
-from ..tiny import pipe_config
+from tests.hf.checkpoints import save
+from tests.pipeline.tagging import tagger_config
+from tests.tiny import pipe_config
 
 TEXT = "The University of New Zealand in Wellington hired Ada Lovelace."
 SPANS = [(1, 5, "ORG"), (3, 5, "LOC"), (6, 7, "LOC"), (8, 10, "PER")]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import spacy
 
-from spacy_llm2ner.architectures.explaining import explain
 from spacy_llm2ner.cli.explain import explain_text
-from tests.architectures.test_tommer import make
-from tests.architectures.test_tommer import published as published  # a fixture
+from spacy_llm2ner.reports.explaining import explain
 from tests.tiny import TEXTS, make_nlp
+from tests.tommer.test_architecture import make
+from tests.tommer.test_architecture import published as published  # a fixture
 
 TEXT = "Ada Lovelace met Charles Babbage in London."
 

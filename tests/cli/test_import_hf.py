@@ -10,8 +10,8 @@ import spacy
 from typer.testing import CliRunner
 
 from spacy_llm2ner.cli import llm2ner_app as app
-from tests.interop.checkpoints import TEXTS, save
-from tests.interop.test_hf_token_classification import on_tokens, theirs
+from tests.hf.checkpoints import TEXTS, save
+from tests.hf.test_token_classification import on_tokens, theirs
 
 
 @pytest.mark.filterwarnings("ignore:.*L2N-W27")

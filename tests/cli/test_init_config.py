@@ -21,9 +21,8 @@ from spacy_llm2ner.cli.init_config import (
     read_preset,
     set_values,
 )
-
-from ..pipeline.sample import DATA, examples, found
-from ..tiny import save_tiny_llama
+from tests.pipeline.sample import DATA, examples, found
+from tests.tiny import save_tiny_llama
 
 PRESETS = [preset.value for preset in Preset]
 CONLL = "".join(f"{word} O\n" for word in ["so", "it", "was", "said"]) + "\nAda B-PER\n\n"

@@ -11,9 +11,8 @@ from spacy.training import Corpus
 from typer.testing import CliRunner
 
 from spacy_llm2ner.cli.visualize import InputError, make_report, visualize, visualize_file
-
-from ..evaluation.test_page import Page
-from ..tiny import make_nlp
+from tests.reports.test_page import Page
+from tests.tiny import make_nlp
 
 PATTERNS = [
     {"label": "PER", "pattern": "Ada Lovelace"},

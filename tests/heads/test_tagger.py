@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spacy_llm2ner.architectures.shims import HeadShim
 from spacy_llm2ner.heads.layers import ENCODERS, MASKED
 from spacy_llm2ner.heads.tagger import CRFTagger, LinearTagger
-from spacy_llm2ner.shims import HeadShim
 
 LAYERS, WIDTH, LABELS = 3, 6, 2
 SIZES = {"n_layers": LAYERS, "width": WIDTH, "n_labels": LABELS}

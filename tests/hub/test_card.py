@@ -11,9 +11,9 @@ import yaml
 
 from spacy_llm2ner.hub.card import make_card
 from spacy_llm2ner.hub.facts import base_model
-from tests.architectures.test_tommer import make
-from tests.architectures.test_tommer import published as published  # a fixture
 from tests.pipeline.sample import examples
+from tests.tommer.test_architecture import make
+from tests.tommer.test_architecture import published as published  # a fixture
 
 # What templates of cards leave behind.
 PLACEHOLDER = re.compile(

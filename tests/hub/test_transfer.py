@@ -9,7 +9,7 @@ import pytest
 import spacy
 
 import spacy_llm2ner
-from tests.architectures.test_tommer import published as published  # a fixture
+from tests.tommer.test_architecture import published as published  # a fixture
 
 TEXT = "Ada Lovelace met Charles Babbage."
 

@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
-from .family_tokenizers import (
+from tests.llm.family_tokenizers import (
     bert_tokenizer,
     gemma_tokenizer,
     gpt2_tokenizer,

@@ -17,7 +17,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from ..tiny import TEXTS
+from tests.tiny import TEXTS
 
 TRAINING_TEXTS = [
     *TEXTS,

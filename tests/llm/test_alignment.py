@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from spacy_llm2ner.llm.alignment import Alignment, align, plan_pooling, trim_offsets
-
-from .family_tokenizers import bert_tokenizer, gemma_tokenizer, gpt2_tokenizer, t5_tokenizer
-from .oracle import make_doc, naive_touching, unhurried
+from tests.llm.family_tokenizers import (
+    bert_tokenizer,
+    gemma_tokenizer,
+    gpt2_tokenizer,
+    t5_tokenizer,
+)
+from tests.llm.oracle import make_doc, naive_touching, unhurried
 
 TOKENIZERS = {
     "byte_level": gpt2_tokenizer,

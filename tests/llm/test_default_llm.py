@@ -10,8 +10,7 @@ import transformers
 
 from spacy_llm2ner.llm.frozen import FrozenLLM
 from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
-
-from .oracle import expected_states, make_doc, whole_model_states
+from tests.llm.oracle import expected_states, make_doc, whole_model_states
 
 pytestmark = pytest.mark.llm
 

@@ -14,9 +14,8 @@ from packaging.version import Version
 
 from spacy_llm2ner.llm.frozen import FrozenLLM
 from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
-
-from .families import BLOCKS, FAMILIES, WIDTH
-from .oracle import expected_states, make_doc, whole_model_states
+from tests.llm.families import BLOCKS, FAMILIES, WIDTH
+from tests.llm.oracle import expected_states, make_doc, whole_model_states
 
 TEXTS = [
     "Ada Lovelace met Charles Babbage in London in 1833.",

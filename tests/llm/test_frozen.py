@@ -18,10 +18,9 @@ from spacy_llm2ner.llm import frozen, passes
 from spacy_llm2ner.llm.frozen import FrozenLLM
 from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 from spacy_llm2ner.llm.store import StateStore
-
-from ..tiny import save_tiny_llama
-from .families import FAMILIES
-from .oracle import make_doc
+from tests.llm.families import FAMILIES
+from tests.llm.oracle import make_doc
+from tests.tiny import save_tiny_llama
 
 TEXTS = [
     "Ada Lovelace met Charles Babbage in London in 1833.",

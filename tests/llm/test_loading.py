@@ -18,10 +18,9 @@ from spacy_llm2ner.llm.cutting import cut_config, find_blocks, is_cuttable
 from spacy_llm2ner.llm.frozen import FrozenLLM
 from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 from spacy_llm2ner.llm.loading import LoadedLLM, load, load_config, load_tokenizer
-
-from .families import BLOCKS, FAMILIES
-from .family_tokenizers import bert_tokenizer, gemma_tokenizer, gpt2_tokenizer
-from .oracle import make_doc
+from tests.llm.families import BLOCKS, FAMILIES
+from tests.llm.family_tokenizers import bert_tokenizer, gemma_tokenizer, gpt2_tokenizer
+from tests.llm.oracle import make_doc
 
 DOC = make_doc("Ada Lovelace met Charles Babbage in London in 1833.")
 

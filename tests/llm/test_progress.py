@@ -12,8 +12,7 @@ from tqdm import tqdm
 from spacy_llm2ner.llm import passes
 from spacy_llm2ner.llm.frozen import FrozenLLM
 from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
-
-from ..tiny import TEXTS
+from tests.tiny import TEXTS
 
 
 class Terminal(io.StringIO):

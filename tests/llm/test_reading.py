@@ -11,10 +11,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from spacy_llm2ner.llm.reading import Reading, make_reading
-
-from .families import FAMILIES
-from .family_tokenizers import llama3_tokenizer, t5_tokenizer
-from .oracle import unhurried
+from tests.llm.families import FAMILIES
+from tests.llm.family_tokenizers import llama3_tokenizer, t5_tokenizer
+from tests.llm.oracle import unhurried
 
 ids = st.lists(st.integers(0, 99), max_size=4)
 

@@ -14,9 +14,8 @@ from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 from spacy_llm2ner.llm.loading import LoadedLLM
 from spacy_llm2ner.llm.lora import Lora
 from spacy_llm2ner.llm.tuned import TunedLLM, TunedLLMSettings
+from tests.llm.families import FAMILIES
 from tests.tiny import TEXTS
-
-from .families import FAMILIES
 
 NLP = English()
 DOCS = [NLP(text) for text in [*TEXTS, "", "  ", "One."]]

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spacy_llm2ner.llm.windows import Windows, check_window, cut_windows
-
-from .oracle import unhurried
+from tests.llm.oracle import unhurried
 
 
 @st.composite

@@ -8,7 +8,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span, SpanGroup
 
-from spacy_llm2ner.decoding import Spans
+from spacy_llm2ner.decoding.spans import Spans
 from tests.pipeline.sample import (
     DATA,
     NESTED,

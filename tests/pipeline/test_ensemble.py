@@ -10,9 +10,8 @@ import spacy
 from spacy.language import Language
 
 from spacy_llm2ner.pipeline.ensemble import join_heads
-
-from ..tiny import make_nlp
-from .sample import DATA, examples, found, train
+from tests.pipeline.sample import DATA, examples, found, train
+from tests.tiny import make_nlp
 
 
 def logits(nlp: Language, text: str) -> np.ndarray:

@@ -121,7 +121,7 @@ def test_a_name_that_is_not_there_is_a_clear_error(shelf, tiny_llm):
 
 
 def test_another_model_than_the_heads_is_a_clear_error(shelf, tiny_llm):
-    from tests.architectures.test_tommer import tommer_config
+    from tests.tommer.test_architecture import tommer_config
 
     nlp = spacy.blank("en")
     with pytest.raises(ValueError, match=r"must be spacy_llm2ner.SpanRecognizer.v1, not 'tommer'"):

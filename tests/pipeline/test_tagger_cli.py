@@ -12,7 +12,7 @@ from spacy.tokens import DocBin
 from thinc.api import Config
 
 from spacy_llm2ner.cli.import_hf import import_checkpoint
-from tests.interop.checkpoints import save
+from tests.hf.checkpoints import save
 from tests.pipeline.sample import DATA, examples, found
 from tests.pipeline.tagging import NAME, make_tagger
 from tests.pipeline.test_cli import ok

@@ -14,8 +14,8 @@ from spacy.language import Language
 from spacy.util import registry
 from thinc.api import Adam
 
+from spacy_llm2ner.architectures.tuned_shim import TunedShim
 from spacy_llm2ner.llm.tuned import TunedLLM
-from spacy_llm2ner.tuned_shim import TunedShim
 from tests.pipeline.sample import DATA, examples, found, train
 from tests.pipeline.tagging import NAME, make_tagger
 from tests.tiny import pipe_config, save_tiny_llama

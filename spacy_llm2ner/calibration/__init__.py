@@ -1,0 +1,1 @@
+"""Calibration on dev data: temperatures, thresholds, and the page that shows them."""

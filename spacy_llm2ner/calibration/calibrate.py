@@ -1,0 +1,302 @@
+"""Calibrating a component on dev data: temperatures, then thresholds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from spacy.language import Language
+from spacy.training import Example
+from thinc.api import Config
+
+from ..pipeline.entity_pipe import EntityPipe
+from ..pipeline.thresholds import PerLabel
+from ..pipeline.token_tagger import TokenTagger
+from .dev_scores import ScoredDev, score_dev
+from .reliability import (
+    PRCurve,
+    Reliability,
+    fit_temperature,
+    nll,
+    pr_curve,
+    reliability,
+    sigmoid,
+)
+from .tuning import (
+    FOLDS,
+    MIN_ENTITIES,
+    SHRINK,
+    Choice,
+    Counts,
+    DevSpans,
+    Objective,
+    choose,
+    sweep,
+)
+
+# The reliability diagram shows cells from this probability on: below it nearly all are negative.
+_SHOWN_PROBABILITY = 0.01
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """How a component is calibrated.
+
+    objective (Objective): What thresholds are tuned for.
+    per_label (Optional[bool]): Thresholds per label, or one for all; None: what does best on
+        held-out folds of the dev data, be it the thresholds as they are.
+    temperature (bool): Whether temperatures are fitted: one for all labels or, with `per_label` set
+        to True, one for each label with enough entities. One for all leaves what is found as it is.
+    min_entities (int): Labels with fewer dev entities share threshold and temperature.
+    shrink (float): See `tune_per_label`.
+    folds (int): Of the cross-validation; 0 for none.
+    """
+
+    objective: Objective = field(default_factory=Objective)
+    per_label: bool | None = None
+    temperature: bool = True
+    min_entities: int = MIN_ENTITIES
+    shrink: float = SHRINK
+    folds: int = FOLDS
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What came of calibrating one component; thresholds and temperatures are float (labels,).
+
+    before, after (Counts): True and false positives and gold spans, (3, labels), on the dev data.
+    held_out (Dict[str, Counts]): The same on texts not tuned on, by way of tuning.
+    reliability_before, reliability_after (Reliability): Of the candidates.
+    nll_before, nll_after (float): Per gold span, over all candidates.
+    curve (List[Tuple[float, float, float]]): (threshold, precision, recall) as decoded.
+    label_curves (List[PRCurve]): Per label, of its candidates by themselves.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    settings: CalibrationSettings
+    n_texts: int
+    way: str
+    thresholds_before: np.ndarray
+    thresholds: np.ndarray
+    temperatures_before: np.ndarray
+    temperatures: np.ndarray
+    before: Counts
+    after: Counts
+    held_out: dict[str, Counts]
+    reliability_before: Reliability
+    reliability_after: Reliability
+    nll_before: float
+    nll_after: float
+    curve: list[tuple[float, float, float]]
+    label_curves: list[PRCurve]
+
+    @property
+    def threshold(self) -> PerLabel:
+        """The setting `threshold`."""
+        return _one_or_each(self.labels, self.thresholds)
+
+    @property
+    def temperature(self) -> PerLabel:
+        """The temperature as the component stores it."""
+        return _one_or_each(self.labels, self.temperatures)
+
+
+def _one_or_each(labels: Sequence[str], values: np.ndarray) -> PerLabel:
+    rounded = [round(float(value), _DIGITS) for value in values]
+    if len(set(rounded)) == 1:
+        return rounded[0]
+    return dict(zip(labels, rounded, strict=True))
+
+
+def calibrate_pipe(
+    pipe: EntityPipe, examples: Iterable[Example], settings: CalibrationSettings
+) -> Calibration:
+    """Fit temperatures and tune thresholds of a component, which is not changed.
+
+    pipe (EntityPipe): The component.
+    examples (Iterable[Example]): Dev data; the predicted docs are not changed.
+    settings (CalibrationSettings): How.
+    RAISES: ValueError if the data has no annotated text.
+    """
+    return calibrate_scored(pipe, score_dev(pipe, examples), settings)
+
+
+def calibrate_scored(
+    pipe: EntityPipe, dev: ScoredDev, settings: CalibrationSettings
+) -> Calibration:
+    """As `calibrate_pipe`, on a corpus that was scored before; for several settings in a row."""
+    _report_unknown(pipe, dev)
+    decodings = decodings_of(pipe)
+    old_t, old = pipe._temperatures(), pipe._thresholds()
+    temperatures = fit_temperatures(dev, settings) if settings.temperature else old_t
+    spans_before = dev.dev_spans(old_t, decodings)
+    spans = dev.dev_spans(temperatures, decodings)
+    # The same cut on the raw logits as before.
+    current = _rounded(sigmoid(_log_odds(old) * old_t / temperatures))
+    current = np.where((old > 0) & (old < 1), current, old).astype(np.float32)
+    choice = _choose(spans, current, dev.n_texts, settings)
+    thresholds = _rounded(choice.thresholds)
+    n_gold = spans.n_gold
+    return Calibration(
+        name=pipe.name,
+        labels=pipe.labels,
+        settings=settings,
+        n_texts=dev.n_texts,
+        way=choice.way,
+        thresholds_before=old,
+        thresholds=thresholds,
+        temperatures_before=old_t,
+        temperatures=temperatures,
+        before=spans_before.count(old),
+        after=spans.count(thresholds),
+        held_out=choice.held_out,
+        reliability_before=shown_reliability(dev, old_t),
+        reliability_after=shown_reliability(dev, temperatures),
+        nll_before=_nll(dev, old_t),
+        nll_after=_nll(dev, temperatures),
+        curve=sweep(spans),
+        label_curves=[_label_curve(spans, i, int(n)) for i, n in enumerate(n_gold)],
+    )
+
+
+def _choose(
+    spans: DevSpans, current: np.ndarray, n_texts: int, settings: CalibrationSettings
+) -> Choice:
+    ways = {None: None, True: "per label", False: "global"}
+    return choose(
+        spans,
+        current,
+        settings.objective,
+        way=ways[settings.per_label],
+        n_texts=n_texts,
+        folds=settings.folds,
+        min_entities=settings.min_entities,
+        shrink=settings.shrink,
+    )
+
+
+def decodings_of(pipe: EntityPipe) -> tuple[str, ...]:
+    """What `predict` and `set_annotations` do for what is tuned: the spans, or else the ents."""
+    decoding = pipe.cfg["decoding"]
+    if isinstance(pipe, TokenTagger):
+        return ()  # its entities are disjoint, whatever the threshold
+    if pipe.cfg["annotate"] == "ents" and decoding in ("all", "nested"):
+        return (decoding, "flat")
+    return (decoding,)
+
+
+def _report_unknown(pipe: EntityPipe, dev: ScoredDev) -> None:
+    if dev.unknown_labels:
+        counts = ", ".join(f"{label} ({n})" for label, n in sorted(dev.unknown_labels.items()))
+        pipe._warn(
+            "L2N-W07",
+            f"the dev data has spans with labels that the component does not have: {counts}. They "
+            f"are not counted.",
+        )
+
+
+def _log_odds(thresholds: np.ndarray) -> np.ndarray:
+    p = np.clip(thresholds.astype(np.float64), 1e-6, 1 - 1e-6)
+    return np.log(p / (1 - p))
+
+
+def _rounded(thresholds: np.ndarray) -> np.ndarray:
+    return np.round(np.asarray(thresholds, dtype=np.float64), _DIGITS).astype(np.float32)
+
+
+def fit_temperatures(dev: ScoredDev, settings: CalibrationSettings) -> np.ndarray:
+    """Temperatures with the highest likelihood of all annotated cells: float64 (labels,)."""
+    common = fit_temperature(*dev.cells(None))
+    temperatures = np.full(len(dev.low), common)
+    if settings.per_label:
+        n_gold = np.bincount(dev.gold_labels, minlength=len(dev.low))
+        for label in np.flatnonzero(n_gold >= settings.min_entities).tolist():
+            temperatures[label] = fit_temperature(*dev.cells(label))
+    return np.round(temperatures, _DIGITS)
+
+
+def shown_reliability(dev: ScoredDev, temperatures: np.ndarray) -> Reliability:
+    """The reliability of the cells that had at least 1% before any temperature."""
+    shown = dev.known & (dev.logits >= np.log(_SHOWN_PROBABILITY / (1 - _SHOWN_PROBABILITY)))
+    p = sigmoid(dev.logits[shown].astype(np.float64) / temperatures[dev.labels[shown]])
+    return reliability(p, dev.gold[shown])
+
+
+def _nll(dev: ScoredDev, temperatures: np.ndarray) -> float:
+    total = 0.0
+    for label, temperature in enumerate(temperatures.tolist()):
+        logits, targets, weights = dev.cells(label)
+        total += nll(logits, targets, temperature=temperature, weights=weights)
+    return total / max(len(dev.gold_labels), 1)
+
+
+def _label_curve(spans: DevSpans, label: int, n_gold: int) -> PRCurve:
+    at = spans.judged & (spans.spans.labels == label)
+    return pr_curve(spans.spans.scores[at], spans.gold[at], n_gold=n_gold)
+
+
+# Putting it into the pipeline ---------------------------------------------------------------
+
+
+def check_config_can_hold(name: str, threshold: PerLabel) -> None:
+    """RAISES: ValueError if a label cannot be a key of a config file, so that nothing is lost."""
+    if not isinstance(threshold, dict):
+        return
+    try:
+        text = Config({"component": {"threshold": threshold}}).to_str()
+        same = Config().from_str(text)["component"]["threshold"] == threshold
+    except Exception:  # the parser's own kinds
+        same = False
+    if not same:
+        raise ValueError(
+            f"{name}: a config file cannot hold thresholds for labels named like "
+            f"{', '.join(map(repr, threshold))} (with '=', ':' or a '#' at the start); calibrate "
+            f"with one threshold for all labels (--global)."
+        )
+
+
+def apply_calibration(nlp: Language, calibration: Calibration) -> None:
+    """Put thresholds into a pipeline's component and config, temperatures into the component.
+
+    nlp (Language): The pipeline, which is changed.
+    calibration (Calibration): Of its component `calibration.name`.
+    RAISES: ValueError if the config cannot hold the labels.
+    """
+    name = calibration.name
+    check_config_can_hold(name, calibration.threshold)
+    pipe = nlp.get_pipe(name)
+    assert isinstance(pipe, EntityPipe)
+    pipe.cfg.update(threshold=calibration.threshold, temperature=calibration.temperature)
+    config = nlp.get_pipe_config(name).copy()
+    config["threshold"] = calibration.threshold
+    nlp._pipe_configs[name] = config
+
+
+def calibrated_view(nlp: Language, calibrations: Sequence[Calibration]) -> Language:
+    """A pipeline to be stored: `nlp`, sharing all it has, with calibrated components.
+
+    nlp (Language): The pipeline, which stays as it is.
+    calibrations (Sequence[Calibration]): Of its components.
+    RETURNS (Language): Of the same class.
+    """
+    view = copy.copy(nlp)
+    view._config, view._meta = nlp._config.copy(), dict(nlp._meta)
+    view._pipe_configs = dict(nlp._pipe_configs)
+    wanted = {calibration.name for calibration in calibrations}
+    view._components = [
+        (name, _with_own_cfg(pipe) if name in wanted else pipe) for name, pipe in nlp._components
+    ]
+    for calibration in calibrations:
+        apply_calibration(view, calibration)
+    return view
+
+
+def _with_own_cfg(pipe: Any) -> Any:
+    twin = copy.copy(pipe)
+    twin.cfg = dict(pipe.cfg)
+    return twin

@@ -1,0 +1,100 @@
+"""Callbacks for [training] of a config."""
+
+# No `from __future__ import annotations`: spaCy checks configs against the annotations of
+# registered functions, and older versions of it need types there, not strings.
+
+from collections.abc import Callable, Iterable
+
+from spacy.language import Language
+from spacy.training import Example
+from spacy.util import resolve_dot_names
+
+from ..corpora.reader import open_corpus
+from ..log import logger
+from ..pipeline.entity_pipe import EntityPipe
+from .calibrate import Calibration, CalibrationSettings, calibrate_pipe, calibrated_view
+from .dev_scores import with_states
+from .tuning import FOLDS, Objective, prf
+
+DevData = Callable[[Language], Iterable[Example]]
+
+
+def make_calibrate_callback(
+    dev: DevData | str | None = None,
+    component: str | None = None,
+    objective: str = "f1",
+    per_label: bool | None = None,
+    temperature: bool = True,
+    folds: int = FOLDS,
+) -> Callable[[Language], Language]:
+    """Calibrate what is stored (`spacy_llm2ner.calibrate.v1`), for [training.before_to_disk].
+
+    Every checkpoint is stored with temperatures and thresholds of its own. The training itself, and
+    the choice of the best checkpoint, go on with the thresholds of the config. States of dev texts
+    are remembered from the evaluation before, so that the LLM does not read them again.
+
+    dev (Optional[Union[Callable, str]]): A corpus reader, such as ${corpora.dev}, or a path to a
+        .spacy file, a folder of them, a .jsonl or a CoNLL-style file. null: the `dev_corpus` of
+        [training].
+    component (Optional[str]): The component. null: all of llm2ner and llm2ner_tagger that are not
+        frozen.
+    objective (str): "f1", "recall@P" or "precision@R".
+    per_label (Optional[bool]): Thresholds per label (true) or one for all (false). null: what does
+        best on held-out texts, be it the thresholds as they are.
+    temperature (bool): Whether probabilities are calibrated too.
+    folds (int): Of the cross-validation that finds that out; 0 for none, and then per label.
+    RETURNS (Callable[[Language], Language]): nlp -> a pipeline to store, which shares all with it.
+    RAISES: ValueError for an objective that there is not; FileNotFoundError for missing data.
+    """
+    settings = CalibrationSettings(
+        objective=Objective.parse(objective),
+        per_label=per_label,
+        temperature=temperature,
+        folds=folds,
+    )
+    reader = open_corpus(dev) if isinstance(dev, str) else dev
+    opened: list[DevData] = [] if reader is None else [reader]
+
+    def calibrate_before_to_disk(nlp: Language) -> Language:
+        if not opened:
+            opened.append(_dev_corpus_of(nlp))
+        found = [
+            calibrate_pipe(pipe, with_states(nlp, pipe, opened[0](nlp)), settings)
+            for pipe in _components(nlp, component)
+        ]
+        for calibration in found:
+            logger.info("%s", one_line(calibration))
+        return calibrated_view(nlp, found)
+
+    return calibrate_before_to_disk
+
+
+def _dev_corpus_of(nlp: Language) -> DevData:
+    config = nlp.config.interpolate()
+    (corpus,) = resolve_dot_names(config, [config["training"]["dev_corpus"]])
+    return corpus
+
+
+def _components(nlp: Language, name: str | None) -> list[EntityPipe]:
+    frozen = nlp.config["training"].get("frozen_components", [])
+    found = {n: pipe for n, pipe in nlp.components if isinstance(pipe, EntityPipe)}
+    if name is None:
+        return [pipe for n, pipe in found.items() if n not in frozen]
+    if name not in found:
+        raise ValueError(
+            f"spacy_llm2ner.calibrate.v1: the setting 'component' is '{name}'; the components of "
+            f"the pipeline that can be calibrated are {', '.join(found) or 'none'}."
+        )
+    return [found[name]]
+
+
+def one_line(calibration: Calibration) -> str:
+    """A calibration in one line for the log."""
+    before, after = prf(calibration.before), prf(calibration.after)
+    return (
+        f"{calibration.name}: calibrated for {calibration.settings.objective} on "
+        f"{calibration.n_texts} dev texts, threshold {calibration.threshold}, temperature "
+        f"{calibration.temperature}: F {100 * before[2]:.2f} -> {100 * after[2]:.2f}, calibration "
+        f"error {100 * calibration.reliability_before.error:.2f} -> "
+        f"{100 * calibration.reliability_after.error:.2f}"
+    )

@@ -1,0 +1,326 @@
+"""Thresholds tuned on dev data, under the decoding that will act.
+
+Spans compete: with a lower threshold for one label, its spans push out those of others. So every
+trial decodes again, but only from candidates (the spans above a low floor), which are scored once.
+Candidates that overlap no other are merely counted; and in the search for one label's threshold,
+only texts' parts where that label competes are decoded. numpy only.
+
+Against fitting noise: a label with few dev entities keeps the threshold of all labels, the
+thresholds of others are drawn towards it, and `choose` takes what does best on held-out texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..decoding.spans import Spans, resolve
+
+Counts = NDArray[np.int64]  # (3, labels): true positives, false positives, gold spans
+Thresholds = NDArray[np.float32]
+
+# Labels with fewer dev entities keep the threshold of all labels.
+MIN_ENTITIES = 50
+# A label's own threshold counts n / (n + SHRINK), with n dev entities, in log odds.
+SHRINK = 50.0
+FOLDS = 5
+LOWEST_THRESHOLD = 0.02
+_COARSE = (0.02, *(round(0.05 * i, 2) for i in range(1, 20)), 0.97, 0.98, 0.99, 0.995, 0.999)
+_FINE_STEP, _FINE_STEPS = 0.01, 4
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What thresholds are tuned for.
+
+    kind (str): "f1"; "recall": the highest recall with a precision of at least `at`; "precision":
+        the highest precision with a recall of at least `at`.
+    at (float): The demand, in [0, 1].
+    """
+
+    kind: str = "f1"
+    at: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> Objective:
+        """Read "f1", "recall@0.95" (or "recall@95") or "precision@0.8".
+
+        RAISES: ValueError if it is none of them.
+        """
+        kind, _, demand = text.strip().lower().partition("@")
+        try:
+            at = float(demand.removeprefix("p").removeprefix("r") or "nan")
+        except ValueError:
+            at = float("nan")
+        at = at / 100 if at > 1 else at
+        if text.strip().lower() == "f1":
+            return cls()
+        if kind in ("recall", "precision") and 0 < at <= 1:
+            return cls(kind, at)
+        raise ValueError(
+            f"objective '{text}': accepted are f1, recall@P (the highest recall with precision P) "
+            f"and precision@R, with P and R above 0 and up to 1, such as recall@0.95."
+        )
+
+    def __str__(self) -> str:
+        return "f1" if self.kind == "f1" else f"{self.kind}@{self.at:g}"
+
+    def value(self, counts: Counts) -> tuple[bool, float]:
+        """How good counts are, summed over labels: whether the demand is met; the figure."""
+        p, r, f = prf(counts)
+        if self.kind == "f1":
+            return True, f
+        demanded, wanted = (p, r) if self.kind == "recall" else (r, p)
+        return (True, wanted) if demanded >= self.at else (False, demanded)
+
+
+def prf(counts: Counts) -> tuple[float, float, float]:
+    """Return precision, recall and F1 of counts summed over labels; 0 where undefined."""
+    tp, fp, gold = (float(row.sum()) for row in np.atleast_2d(counts))
+    p, r = tp / (tp + fp) if tp else 0.0, tp / gold if tp else 0.0
+    return p, r, 2 * p * r / (p + r) if tp else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class DevSpans:
+    """The candidates of a dev corpus, its texts set end to end, as columns (candidates,).
+
+    spans: sorted, with the scores that thresholds act on. gold: whether it is a gold span. judged:
+    whether the annotation says anything about its tokens. texts: which text it is from. gold_texts,
+    gold_labels: (gold spans,) where every gold span is from, also those that are no candidate.
+    n_labels: labels. decodings: what acts on the spans above threshold, one after the other.
+    """
+
+    spans: Spans
+    gold: NDArray[np.bool_]
+    judged: NDArray[np.bool_]
+    texts: NDArray[np.int64]
+    gold_texts: NDArray[np.int64]
+    gold_labels: NDArray[np.int64]
+    n_labels: int
+    decodings: tuple[str, ...]
+
+    @property
+    def n_gold(self) -> Counts:
+        """Gold spans per label: (labels,)."""
+        return np.bincount(self.gold_labels, minlength=self.n_labels)
+
+    def of_texts(self, wanted: NDArray[np.bool_]) -> DevSpans:
+        """Return the part in the texts where `wanted` (texts,) holds."""
+        part, gold = self._at(wanted[self.texts]), wanted[self.gold_texts]
+        return part._with_gold(self.gold_texts[gold], self.gold_labels[gold])
+
+    def _with_gold(self, texts: NDArray[np.int64], labels: NDArray[np.int64]) -> DevSpans:
+        return DevSpans(
+            self.spans, self.gold, self.judged, self.texts, texts, labels, self.n_labels,
+            self.decodings,
+        )  # fmt: skip
+
+    def _at(self, mask: NDArray[np.bool_]) -> DevSpans:
+        return DevSpans(
+            self.spans.select(mask), self.gold[mask], self.judged[mask], self.texts[mask],
+            self.gold_texts, self.gold_labels, self.n_labels, self.decodings,
+        )  # fmt: skip
+
+    def clusters(self) -> NDArray[np.int64]:
+        """Return a number per candidate; those that overlap, also through others, share one."""
+        if not len(self.spans):
+            return np.zeros(0, dtype=np.int64)
+        reach = np.maximum.accumulate(self.spans.ends)
+        return np.cumsum(np.append(False, self.spans.starts[1:] >= reach[:-1]))
+
+    def found(self, thresholds: Thresholds) -> NDArray[np.bool_]:
+        """Return the mask of the candidates that are found with thresholds (labels,)."""
+        keep = self.spans.scores >= thresholds[self.spans.labels]
+        for decoding in self.decodings:
+            here = np.flatnonzero(keep)
+            keep[here] = resolve(self.spans.select(here), thresholds, decoding)
+        return keep
+
+    def count(self, thresholds: Thresholds) -> Counts:
+        """Return true positives, false positives and gold spans per label, int (3, labels)."""
+        found = self.found(thresholds) & self.judged
+        right, wrong = (
+            np.bincount(self.spans.labels[found & which], minlength=self.n_labels)
+            for which in (self.gold, ~self.gold)
+        )
+        return np.stack([right, wrong, self.n_gold])
+
+
+class _Trials:
+    """Counts for many thresholds of some labels, all others staying as they are."""
+
+    def __init__(self, dev: DevSpans, thresholds: Thresholds, varied: Sequence[int]) -> None:
+        self.thresholds, self.varied = thresholds, list(varied)
+        clusters = dev.clusters()
+        size = np.bincount(clusters)
+        touched = np.zeros(len(size), dtype=bool)
+        touched[clusters[np.isin(dev.spans.labels, self.varied)]] = True
+        # A candidate by itself needs no decoding; one in a crowd does.
+        alone = size[clusters] == 1
+        self.crowd = dev._at(~alone & touched[clusters])
+        self.alone = dev._at(alone & touched[clusters] & dev.judged)
+        rest = dev._at(~touched[clusters])
+        self.rest = rest.count(thresholds)
+
+    def count(self, threshold: float) -> Counts:
+        thresholds = self.thresholds.copy()
+        thresholds[self.varied] = threshold
+        counts = self.rest + self.crowd.count(thresholds)
+        keep = self.alone.spans.scores >= thresholds[self.alone.spans.labels]
+        for row, which in enumerate((self.alone.gold, ~self.alone.gold)):
+            labels = self.alone.spans.labels[keep & which]
+            counts[row] += np.bincount(labels, minlength=counts.shape[1])
+        counts[2] = self.rest[2]
+        return counts
+
+
+def tune_global(dev: DevSpans, objective: Objective) -> Thresholds:
+    """Return the best threshold for all labels together, float32 (labels,), all equal."""
+    labels = range(dev.n_labels)
+    trials = _Trials(dev, np.full(dev.n_labels, 0.5, dtype=np.float32), labels)
+    best = _best(trials, objective, None)
+    return np.full(dev.n_labels, best, dtype=np.float32)
+
+
+def tune_per_label(
+    dev: DevSpans,
+    objective: Objective,
+    *,
+    min_entities: int = MIN_ENTITIES,
+    shrink: float = SHRINK,
+) -> Thresholds:
+    """Return a threshold per label, float32 (labels,), by search along one label after the other.
+
+    It starts from `tune_global`. With "f1" the figure is that of all labels together; a demand on
+    precision or recall is made of each label. Labels with fewer than `min_entities` gold spans keep
+    the threshold of all. With "f1" others are drawn towards it (a demand would no longer hold), and
+    nothing is changed unless the figure gets better.
+    """
+    common = tune_global(dev, objective)
+    thresholds, n_gold = common.copy(), dev.n_gold
+    labels = [int(i) for i in np.argsort(-n_gold, kind="stable") if n_gold[i] >= min_entities]
+    for _ in range(_ROUNDS):
+        before = thresholds.copy()
+        for label in labels:
+            trials = _Trials(dev, thresholds, [label])
+            own = None if objective.kind == "f1" else label
+            thresholds[label] = _best(trials, objective, own, float(thresholds[label]))
+        if (before == thresholds).all():
+            break
+    if objective.kind != "f1":
+        return thresholds
+    weight = n_gold[labels] / (n_gold[labels] + shrink)
+    thresholds[labels] = _mixed(thresholds[labels], common[labels], weight)
+    better = objective.value(dev.count(thresholds)) > objective.value(dev.count(common))
+    return thresholds if better else common
+
+
+def _mixed(own: Thresholds, common: Thresholds, weight: NDArray[np.float64]) -> Thresholds:
+    """Between two thresholds, in log odds; on the same grid of hundredths as they are."""
+    odds = [np.log(t / (1 - t)) for t in (own.astype(np.float64), common.astype(np.float64))]
+    mixed = 1 / (1 + np.exp(-(weight * odds[0] + (1 - weight) * odds[1])))
+    return np.clip(np.round(mixed, 3), LOWEST_THRESHOLD, 0.999).astype(np.float32)
+
+
+def _best(
+    trials: _Trials, objective: Objective, label: int | None, stay: float | None = None
+) -> float:
+    """The best threshold, looked for in two steps; among equals the middle one, or `stay`."""
+
+    def value(threshold: float) -> tuple[bool, float]:
+        counts = trials.count(threshold)
+        return objective.value(counts if label is None else counts[:, [label]])
+
+    values = {threshold: value(threshold) for threshold in _COARSE}
+    around = _middle(values)
+    for step in range(-_FINE_STEPS, _FINE_STEPS + 1):
+        threshold = round(around + step * _FINE_STEP, 3)
+        if LOWEST_THRESHOLD <= threshold <= _COARSE[-1] and threshold not in values:
+            values[threshold] = value(threshold)
+    if stay is not None and value(stay) >= max(values.values()):
+        return stay
+    return _middle(values)
+
+
+def _middle(values: dict[float, tuple[bool, float]]) -> float:
+    """The middle of the longest unbroken run of equally good thresholds."""
+    runs: list[list[float]] = []
+    top, unbroken = max(values.values()), False
+    for threshold in sorted(values):
+        if values[threshold] == top:
+            if not unbroken:
+                runs.append([])
+            runs[-1].append(threshold)
+        unbroken = values[threshold] == top
+    longest = max(runs, key=lambda run: (run[-1] - run[0], len(run)))
+    return min(longest, key=lambda t: abs(t - (longest[0] + longest[-1]) / 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Tuned thresholds, and how the ways of tuning did on texts that they were not tuned on.
+
+    way (str): "kept", "global" or "per label". thresholds: float32 (labels,). held_out: counts
+    (3, labels) by way, summed over the folds; empty without folds.
+    """
+
+    way: str
+    thresholds: Thresholds
+    held_out: dict[str, Counts]
+
+
+def choose(
+    dev: DevSpans,
+    current: Thresholds,
+    objective: Objective,
+    *,
+    way: str | None = None,
+    n_texts: int = 0,
+    folds: int = FOLDS,
+    min_entities: int = MIN_ENTITIES,
+    shrink: float = SHRINK,
+) -> Choice:
+    """Tune thresholds, and find out by cross-validation over texts which way of tuning pays.
+
+    current: the thresholds so far, (labels,). way: "global" or "per label"; None for the one that
+    does best on held-out texts, be it to keep the current ones (with equal figures, the simpler
+    one). n_texts: the number of dev texts. folds: 0 or 1 for no cross-validation, and then None
+    means "per label".
+    """
+    held_out: dict[str, Counts] = {}
+    folds = min(folds, n_texts)
+    # What no threshold reaches that will be tried takes no part.
+    dev = dev._at(dev.spans.scores >= min(LOWEST_THRESHOLD, *current.tolist()))
+    per_label = {"min_entities": min_entities, "shrink": shrink}
+    if folds > 1 and len(dev.spans):
+        ways: dict[str, list[Counts]] = {"kept": [], "global": [], "per label": []}
+        fold_of = np.arange(n_texts) % folds
+        for fold in range(folds):
+            seen, unseen = dev.of_texts(fold_of != fold), dev.of_texts(fold_of == fold)
+            ways["kept"].append(unseen.count(current))
+            ways["global"].append(unseen.count(tune_global(seen, objective)))
+            tuned = tune_per_label(seen, objective, **per_label)  # type: ignore[arg-type]
+            ways["per label"].append(unseen.count(tuned))
+        held_out = {name: np.sum(counts, axis=0) for name, counts in ways.items()}
+    if not len(dev.spans):
+        return Choice("kept", current, held_out)
+    if way is None:
+        # max takes the first of equals, and the simpler ways come first.
+        way = max(held_out, key=lambda w: objective.value(held_out[w]), default="per label")
+    if way == "kept":
+        return Choice(way, current, held_out)
+    if way == "global":
+        return Choice(way, tune_global(dev, objective), held_out)
+    tuned = tune_per_label(dev, objective, **per_label)  # type: ignore[arg-type]
+    return Choice(way, tuned, held_out)
+
+
+def sweep(dev: DevSpans, grid: Sequence[float] = _COARSE) -> list[tuple[float, float, float]]:
+    """Return (threshold, precision, recall) for thresholds that all labels share."""
+    trials = _Trials(dev, np.full(dev.n_labels, 0.5, dtype=np.float32), range(dev.n_labels))
+    return [(threshold, *prf(trials.count(threshold))[:2]) for threshold in grid]

@@ -1,0 +1,187 @@
+"""Tag scores -> spans with probabilities.
+
+viterbi   the best sequence of tags that the scheme allows: with a CRF by its score, without one by
+          the product of the words' probabilities
+argmax    each word's most probable tag by itself (with a CRF: by its marginals), read as conlleval
+          reads tags, whatever the scheme allows
+
+An entity's score. With a CRF: the probability that an entity of this label stands exactly there,
+summed over all tag sequences that contain it (by the forward-backward algorithm). Without one: the
+mean of its words' probabilities for the tags that they got, which is what `transformers` reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..heads.tag_scheme import TagSet
+from .spans import Spans, probabilities
+
+DECODINGS = ("viterbi", "argmax")
+# Words that are decoded at once, padding included.
+_WORDS_AT_ONCE = 20_000
+# The log-odds of a score stay finite: float32 has nothing between the second one and 1.
+_SURE = (1e-9, 1 - 2.0**-24)
+
+# Start, end (exclusive), label and score, counted in words.
+Entity = tuple[int, int, str, float]
+
+
+def decode_tags(
+    logits: Sequence[np.ndarray],
+    transitions: np.ndarray | None,
+    tag_set: TagSet,
+    decoding: str = "viterbi",
+) -> list[list[Entity]]:
+    """Find the entities of texts.
+
+    logits (Sequence[ndarray]): For each text (words, tags).
+    transitions (Optional[ndarray]): (tags + 2, tags), see `heads.crf`; None without a CRF.
+    tag_set (TagSet): The tags.
+    decoding (str): "viterbi" or "argmax".
+    RETURNS (List[List[Entity]]): For each text its entities, in order, disjoint.
+    RAISES: ValueError for NaN among the logits.
+    """
+    if any(np.isnan(text).any() for text in logits):
+        raise ValueError("The logits contain NaN; the head that computed them has diverged.")
+    found: list[list[Entity]] = [[] for _ in logits]
+    for batch in _batches([len(text) for text in logits]):
+        texts = [logits[i] for i in batch]
+        entities = (
+            _decode_linear(texts, tag_set, decoding)
+            if transitions is None
+            else _decode_crf(texts, transitions, tag_set, decoding)
+        )
+        for i, of_text in zip(batch, entities, strict=True):
+            found[i] = of_text
+    return found
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Texts with words, in batches of similar length."""
+    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
+    while order:
+        count = max(1, _WORDS_AT_ONCE // lengths[order[0]])
+        yield order[:count]
+        order = order[count:]
+
+
+def _padded(texts: Sequence[np.ndarray]) -> np.ndarray:
+    padded = np.zeros((len(texts), max(map(len, texts)), texts[0].shape[1]), dtype=np.float32)
+    for row, text in zip(padded, texts, strict=True):
+        row[: len(text)] = text
+    return padded
+
+
+def _decode_linear(
+    texts: Sequence[np.ndarray], tag_set: TagSet, decoding: str
+) -> list[list[Entity]]:
+    logs = [_log_softmax(text) for text in texts]
+    if decoding == "argmax":
+        paths = [text.argmax(axis=1).tolist() for text in texts]
+    else:
+        import torch
+
+        from ..heads.crf import legal_only, viterbi
+
+        lengths = torch.tensor([len(text) for text in texts])
+        paths = viterbi(torch.from_numpy(_padded(logs)), lengths, legal_only(tag_set.legal()))
+    entities = []
+    for log_p, path in zip(logs, paths, strict=True):
+        p = np.exp(log_p[np.arange(len(path)), path])
+        entities.append([(a, b, x, float(p[a:b].mean())) for a, b, x in tag_set.read(path)])
+    return entities
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def _decode_crf(
+    texts: Sequence[np.ndarray], transitions: np.ndarray, tag_set: TagSet, decoding: str
+) -> list[list[Entity]]:
+    import torch
+
+    from ..heads.crf import forward_backward, span_probability, viterbi
+
+    emissions = torch.from_numpy(_padded(texts)).double()
+    lengths = torch.tensor([len(text) for text in texts])
+    table = torch.from_numpy(np.ascontiguousarray(transitions)).double()
+    alphas, betas, log_z = (x.numpy() for x in forward_backward(emissions, lengths, table))
+    if decoding == "argmax":
+        paths = [
+            (a + b)[: len(text)].argmax(axis=1).tolist()
+            for a, b, text in zip(alphas, betas, texts, strict=True)
+        ]
+    else:
+        paths = viterbi(emissions, lengths, table)
+    entities: list[list[Entity]] = []
+    for i, path in enumerate(paths):
+        n = len(path)
+        spans = tag_set.read(path)
+        inner = [tag_set.path(end - start, label) for start, end, label in spans]
+        args = (alphas[i, :n], betas[i, :n], log_z[i], emissions[i, :n].numpy(), table.numpy())
+        entities.append(
+            [
+                (a, b, x, span_probability(*args, a, tags, tag_set.followers(tags[-1])))
+                for (a, b, x), tags in zip(spans, inner, strict=True)
+                if tags is not None  # a CRF's tags can say every entity
+            ]
+        )
+    return entities
+
+
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    """Probabilities (entities,) -> log(p / (1 - p)), finite, float32 (entities,)."""
+    p = np.clip(scores.astype(np.float64), *_SURE)
+    return (np.log(p) - np.log1p(-p)).astype(np.float32)
+
+
+def temper_scores(spans: Spans, temperatures: np.ndarray) -> Spans:
+    """Entities whose scores' log-odds are divided by the temperature of their label.
+
+    spans (Spans): Entities.
+    temperatures (ndarray): (labels,), above 0. Where every one is 1 the spans themselves come back.
+    """
+    if (temperatures == 1).all():
+        return spans
+    scores = probabilities((log_odds(spans.scores) / temperatures[spans.labels]).astype(np.float32))
+    return Spans(spans.starts, spans.ends, spans.labels, scores)
+
+
+def to_tokens(
+    entities: Sequence[Entity], words: np.ndarray, labels: Sequence[str]
+) -> tuple[Spans, int]:
+    """Entities counted in words -> spans counted in tokens.
+
+    entities (Sequence[Entity]): Entities of one text.
+    words (ndarray): int (words, 2): the tokens of each word. Words may share a token.
+    labels (Sequence[str]): The labels whose indices the spans get; others are left out.
+    RETURNS (Tuple[Spans, int]): The spans; and how many entities were left out because a better
+        one has a token of theirs, or because they have no token (white space).
+    """
+    index = {label: i for i, label in enumerate(labels)}
+    kept: list[Entity] = []
+    dropped = 0
+    for start, end, label, score in entities:
+        entity = (int(words[start, 0]), int(words[end - 1, 1]), label, score)
+        if label not in index:
+            continue
+        if entity[0] == entity[1]:  # a word of nothing but white space
+            dropped += 1
+        elif kept and entity[0] < kept[-1][1]:
+            dropped += 1
+            if score > kept[-1][3]:
+                kept[-1] = entity
+        else:
+            kept.append(entity)
+    spans = Spans(
+        np.array([e[0] for e in kept], dtype=np.int32),
+        np.array([e[1] for e in kept], dtype=np.int32),
+        np.array([index[e[2]] for e in kept], dtype=np.int32),
+        np.array([e[3] for e in kept], dtype=np.float32),
+    )
+    return spans, dropped

@@ -1,0 +1,1 @@
+"""Few-shot recognition: labels from a few names, words or annotated mentions."""

@@ -1,0 +1,1 @@
+"""Ready token-classification checkpoints from Hugging Face as Thinc models."""

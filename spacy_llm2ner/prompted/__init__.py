@@ -1,0 +1,5 @@
+"""Prompted recognition: an LLM writes every word with its tag (GNER).
+
+The method: Ding et al., "Rethinking Negative Instances for Generative Named Entity Recognition"
+(arXiv 2402.16602).
+"""

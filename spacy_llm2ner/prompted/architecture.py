@@ -1,0 +1,111 @@
+"""Answers to be scored -> how probable an LLM finds them, piece by piece."""
+
+# No `from __future__ import annotations`: spaCy checks configs against the annotations of
+# registered functions, and older versions of it need types there, not strings.
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from thinc.api import Model, torch2xp, xp2torch
+from thinc.types import Floats1d
+
+from ..llm.lora import Lora
+from .shim import GeneratorSettings, GeneratorShim
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A prompt with the answer that is wanted.
+
+    prompt (List[int]): Its pieces.
+    target (List[int]): The answer's pieces, with the end piece.
+    weights (List[float]): What each of these counts in training.
+    """
+
+    prompt: list[int]
+    target: list[int]
+    weights: list[float] = field(default_factory=list)
+
+
+def build_prompted_llm(
+    name: str = "HuggingFaceTB/SmolLM2-135M-Instruct",
+    revision: str | None = None,
+    prompt_style: Literal["auto", "plain", "inst", "chat"] = "auto",
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+    device: str | None = None,
+    batch_pieces: int = 4096,
+    attention: str | None = None,
+    trust_remote_code: bool = False,
+    tuning: Literal["none", "lora", "full"] = "none",
+    lora_rank: int = 16,
+    lora_alpha: float = 32.0,
+    lora_dropout: float = 0.05,
+    lora_targets: list[str] | None = None,
+) -> Model[list[Instance], list[Floats1d]]:
+    """An LLM that answers prompts (`spacy_llm2ner.PromptedLLM.v1`).
+
+    Loaded when it is first needed. While nothing of it is trained it is shared with every other
+    component that names it, and never part of a checkpoint; of LoRA, only the adapters are.
+
+    name (str): Hub id, model folder or GGUF file, of a decoder (Llama) or an encoder-decoder (T5).
+    revision (Optional[str]): Branch, tag or commit of a hub id.
+    prompt_style (str): What stands around a prompt: "plain" nothing (GNER-T5), "inst" [INST] marks
+        (GNER-LLaMA), "chat" the tokenizer's chat template. "auto": plain for encoder-decoders, chat
+        if there is a template, else inst.
+    dtype (str): Precision of the LLM's weights and computation.
+    device (Optional[str]): A torch device such as "cuda:0". null: spaCy's choice.
+    batch_pieces (int): Padded pieces, prompts and answers, in one batch: the memory budget.
+    attention (Optional[str]): `attn_implementation` of transformers, e.g. "sdpa".
+    trust_remote_code (bool): Let code that comes with the model run.
+    tuning (str): What `spacy train` trains: "none", "lora" (adapters; extra `lora`) or "full".
+    lora_rank, lora_alpha, lora_dropout: As in `peft`.
+    lora_targets (Optional[List[str]]): Names of the linear layers that get LoRA; null: all in the
+        blocks.
+    RETURNS (Model[List[Instance], List[Floats1d]]): For each instance the logarithms of the
+        probabilities of its answer's pieces.
+    RAISES: ValueError for a setting out of range.
+    """
+    settings = GeneratorSettings(
+        name=name,
+        revision=revision,
+        prompt_style=prompt_style,
+        dtype=dtype,
+        device=device,
+        batch_pieces=batch_pieces,
+        attention=attention,
+        trust_remote_code=trust_remote_code,
+        tuning=tuning,
+        lora=Lora.of(lora_rank, lora_alpha, lora_dropout, lora_targets),
+    )
+    return Model("prompted_llm", _forward, shims=[GeneratorShim(settings)])
+
+
+def _forward(
+    model: Model, instances: Sequence[Instance], is_train: bool
+) -> tuple[list[Any], Callable[[list[Any]], list[Instance]]]:
+    import torch
+
+    shim = model.shims[0]
+    assert isinstance(shim, GeneratorShim)
+    # `debug model` shows docs to every model: an answer needs a prompt, so these have no output.
+    wanted = [instance for instance in instances if isinstance(instance, Instance)]
+    if not wanted:
+        return [], lambda _: []
+    generator = shim.generator
+    generator.model.train(is_train and shim.is_tuned)
+    with torch.set_grad_enabled(is_train and shim.is_tuned):
+        rows = generator.log_probs(
+            [instance.prompt for instance in wanted], [instance.target for instance in wanted]
+        )
+    generator.model.eval()
+
+    def backprop(d_rows: list[Any]) -> list[Instance]:
+        if rows[0].requires_grad:
+            gradients = [
+                xp2torch(d, device=row.device) for d, row in zip(d_rows, rows, strict=True)
+            ]
+            torch.autograd.backward(rows, gradients)
+        return []
+
+    return [torch2xp(row.detach()) for row in rows], backprop

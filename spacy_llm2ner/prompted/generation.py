@@ -1,0 +1,302 @@
+"""A language model with its LM head: it answers prompts, and says how probable an answer is.
+
+Where `loading.py` reads a cut, frozen base model, this reads the whole model, causal or
+encoder-decoder. It comes from the same places: a hub id, a folder or a GGUF file.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from ..llm.loading import (
+    LoadSpec,
+    _check_device,
+    _dtype_argument,
+    load_tokenizer,
+    not_loadable,
+    one_thread_after_fork,
+    quiet_transformers,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+_loaded: WeakValueDictionary[LoadSpec, LoadedGenerator] = WeakValueDictionary()
+_loading = threading.Lock()
+# Weights that may be absent from a folder: they are those of the embeddings, or buffers.
+_TIED = ("lm_head.weight", "embed_tokens.weight", "wte.weight", "shared.weight", "embed_out.weight")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote.
+
+    pieces (List[int]): Without the end piece.
+    text (str): The same as text.
+    complete (bool): Whether the model ended it; False if it ran out of room.
+    """
+
+    pieces: list[int]
+    text: str
+    complete: bool
+
+
+class LoadedGenerator:
+    """A model with LM head and its tokenizer in memory, in evaluation mode.
+
+    spec (LoadSpec): What to load.
+    RAISES: ValueError if it cannot be loaded, has only a slow tokenizer, or is no language model
+        that generates.
+    """
+
+    def __init__(self, spec: LoadSpec) -> None:
+        self.spec = spec
+        self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(
+            spec.folder, trust_remote_code=spec.trust_remote_code
+        )
+        self.model: Any = _read(spec)
+        self.config: PretrainedConfig = self.model.config
+        self.is_seq2seq = bool(self.config.is_encoder_decoder)
+        self.end = _end_piece(self.model, self.tokenizer, spec)
+        self.branches: bool | None = None  # whether it reads trees: tried out when first needed
+        self._arguments = {*inspect.signature(self.model.forward).parameters}
+        if not self.is_seq2seq:
+            self._require_causal()
+        self._set_generation()
+        one_thread_after_fork()
+
+    def _set_generation(self) -> None:
+        from transformers import GenerationConfig
+
+        pad = self.tokenizer.pad_token_id
+        # Greedy, whatever the model's folder says: its own settings are those of a chat.
+        self.model.generation_config = GenerationConfig(
+            do_sample=False,
+            eos_token_id=self.end,
+            pad_token_id=self.end if pad is None else pad,
+            decoder_start_token_id=self.start if self.is_seq2seq else None,
+        )
+
+    @property
+    def start(self) -> int:
+        """The piece that a decoder behind an encoder begins with."""
+        for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
+            piece = getattr(self.config, name, None)
+            if piece is not None:
+                return int(piece)
+        return self.end
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    @property
+    def max_pieces(self) -> int | None:
+        """The most pieces of prompt and answer together (of each, behind an encoder); or None."""
+        config = self.config if self.is_seq2seq else self.config.get_text_config()
+        limits = [
+            getattr(config, name, None)
+            for name in ("max_position_embeddings", "n_positions")
+            # T5 has relative positions; what its config calls n_positions limits nothing.
+            if not self.config.model_type.endswith("t5")
+        ]
+        return min((limit for limit in limits if limit and limit > 0), default=None)
+
+    def accepts(self, argument: str) -> bool:
+        """Whether the model's forward pass has an argument of that name."""
+        return argument in self._arguments
+
+    def _require_causal(self) -> None:
+        """An encoder loads as a causal model without complaint, and answers nonsense."""
+        import torch
+
+        size = int(self.config.get_text_config().vocab_size)
+        a, b, c = size // 2, size // 3, size // 5
+        with torch.inference_mode():
+            first, same, other = (
+                self.model(input_ids=torch.tensor([row], device=self.device)).logits[:, :-1].float()
+                for row in ([a, b, a, a], [a, b, a, a], [a, b, a, c])
+            )
+        noise = float((first - same).abs().max())
+        if float((first - other).abs().max()) > 4 * noise + 1e-4:
+            raise ValueError(
+                f"llm2ner: the LLM in {self.spec.folder} ({type(self.model).__name__}) is an "
+                f"encoder: its pieces see what follows them, so that it cannot write an answer. "
+                f"Give a decoder (such as Llama) or an encoder-decoder (such as T5)."
+            )
+
+    # Pieces -----------------------------------------------------------------------------------
+
+    def text(self, pieces: Sequence[int]) -> str:
+        """Pieces as text, without special ones."""
+        return self.tokenizer.decode(
+            list(pieces), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+
+    def padded(
+        self, rows: Sequence[Sequence[int]], *, left: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of pieces as (ids, mask), LongTensors (rows, longest)."""
+        import torch
+
+        longest = max(len(row) for row in rows)
+        ids = torch.full((len(rows), longest), self.model.generation_config.pad_token_id)
+        mask = torch.zeros((len(rows), longest), dtype=torch.long)
+        for index, row in enumerate(rows):
+            where = slice(longest - len(row), longest) if left else slice(0, len(row))
+            ids[index, where] = torch.tensor(list(row), dtype=torch.long)
+            mask[index, where] = 1
+        return ids.to(self.device), mask.to(self.device)
+
+    # Answers ----------------------------------------------------------------------------------
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], most: Sequence[int], *, beams: int = 1
+    ) -> list[Answer]:
+        """Answer prompts, greedily or by beam search.
+
+        prompts (Sequence[Sequence[int]]): The pieces of each.
+        most (Sequence[int]): The most pieces of each answer.
+        beams (int): 1 = greedy.
+        """
+        import torch
+
+        ids, mask = self.padded(prompts, left=not self.is_seq2seq)
+        self.model.eval()
+        with torch.inference_mode():
+            written = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=max(most),
+                num_beams=beams,
+            )
+        written = written[:, 1 if self.is_seq2seq else ids.shape[1] :].cpu().tolist()
+        answers = []
+        for row, room in zip(written, most, strict=True):
+            # A row may write on while its neighbours are not done; its own room counts.
+            complete = self.end in row[: room + 1]
+            pieces = row[: row.index(self.end)] if complete else row[:room]
+            answers.append(Answer(pieces, self.text(pieces), complete))
+        return answers
+
+    def log_probs(
+        self, prompts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+    ) -> list[torch.Tensor]:
+        """How probable given answers are, piece by piece; differentiable outside of no_grad.
+
+        RETURNS (List[FloatTensor]): For each, float32 (pieces of the target,).
+        """
+        import torch
+
+        longest = max(len(target) for target in targets)
+        if self.is_seq2seq:
+            ids, mask = self.padded(prompts, left=False)
+            shifted = [[self.start, *target[:-1]] for target in targets]
+            decoder_ids, _ = self.padded(shifted, left=False)
+            output = self.model(
+                input_ids=ids, attention_mask=mask, decoder_input_ids=decoder_ids, use_cache=False
+            )
+            rows = [output.logits[i, : len(target)] for i, target in enumerate(targets)]
+        else:
+            both = [[*prompt, *target] for prompt, target in zip(prompts, targets, strict=True)]
+            ids, mask = self.padded(both, left=True)
+            extra: dict[str, Any] = {}
+            if self.accepts("position_ids"):
+                extra["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+            if self.accepts("logits_to_keep"):
+                extra["logits_to_keep"] = longest + 1
+            output = self.model(input_ids=ids, attention_mask=mask, use_cache=False, **extra)
+            # The last piece predicts nothing that is wanted.
+            rows = [output.logits[i, -len(t) - 1 : -1] for i, t in enumerate(targets)]
+        return [
+            torch.log_softmax(row.float(), dim=-1)
+            .gather(1, torch.tensor(list(target), device=row.device)[:, None])
+            .squeeze(1)
+            for row, target in zip(rows, targets, strict=True)
+        ]
+
+
+def load_generator(spec: LoadSpec, *, own: bool = False) -> LoadedGenerator:
+    """The model of `spec`, shared with whoever else uses it; an own copy for tuning.
+
+    RAISES: ValueError, see `LoadedGenerator`.
+    """
+    if own:
+        return LoadedGenerator(spec)
+    with _loading:
+        known = _loaded.get(spec)
+        if known is None:
+            known = _loaded[spec] = LoadedGenerator(spec)
+        return known
+
+
+def batches_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Group rows of similar length so that rows x longest stays within a budget.
+
+    lengths (Sequence[int]): The length of each row.
+    budget (int): Padded pieces per batch; a longer row comes alone.
+    YIELDS (List[int]): Indices of rows, the longest rows first; equal lengths in order.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    while order:
+        count = max(1, budget // max(1, lengths[order[0]]))
+        yield order[:count]
+        order = order[count:]
+
+
+def _read(spec: LoadSpec) -> PreTrainedModel:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    _check_device(spec.device)
+    options: dict[str, Any] = {_dtype_argument(): getattr(torch, spec.dtype)}
+    if spec.attention is not None:
+        options["attn_implementation"] = spec.attention
+    where: dict[str, Any] = {
+        "trust_remote_code": spec.trust_remote_code,
+        "local_files_only": True,
+    }
+    with quiet_transformers():
+        try:
+            config = AutoConfig.from_pretrained(str(spec.folder), **where)
+            auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+            model, info = auto.from_pretrained(
+                str(spec.folder), config=config, output_loading_info=True, **options, **where
+            )
+        except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
+            raise not_loadable("model with LM head", spec.folder, error) from error
+    missing = _really_missing(model, info["missing_keys"])
+    if missing:
+        raise ValueError(
+            f"llm2ner: the LLM's folder {spec.folder} lacks weights that are needed to write "
+            f"answers: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''} "
+            f"({len(missing)} in all). Give a model that was saved with its LM head."
+        )
+    model.requires_grad_(False)
+    return model.eval().to(spec.device)
+
+
+def _really_missing(model: Any, missing: Sequence[str]) -> list[str]:
+    tied = bool(getattr(model.config, "tie_word_embeddings", False))
+    return sorted(key for key in missing if not (tied and key.endswith(_TIED)))
+
+
+def _end_piece(model: Any, tokenizer: Any, spec: LoadSpec) -> int:
+    end = tokenizer.eos_token_id
+    if end is None:
+        end = model.config.eos_token_id
+    if isinstance(end, list):
+        end = end[0]
+    if end is None:
+        raise ValueError(
+            f"llm2ner: neither the tokenizer nor the config of the LLM in {spec.folder} names an "
+            f"end piece (EOS), so that an answer would never end."
+        )
+    return int(end)

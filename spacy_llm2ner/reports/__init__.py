@@ -1,0 +1,1 @@
+"""Reports: error classes, explanations of scores, and HTML pages that show them."""
