@@ -10,7 +10,6 @@ the folders of the kinds whose behaviour was changed, and no others.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import shutil
@@ -31,6 +30,7 @@ from thinc.api import fix_random_seed
 
 from tests.gate import kinds
 from tests.gate.kinds import BERT, CHAT, KINDS, LLAMA, SAVED, SHELF, T5, TOMMER, Kind
+from tests.hf import checkpoints
 from tests.tiny import save_tiny_llama
 from tests.tiny_generators import save_tiny_chat, save_tiny_t5
 
@@ -40,10 +40,6 @@ ROOT = Path(__file__).parents[2]
 def make_llms() -> None:
     """The LLMs, random but for those that write, which learn to answer."""
     save_tiny_llama(Path(LLAMA))
-    try:
-        checkpoints = importlib.import_module("tests.hf.checkpoints")
-    except ModuleNotFoundError:
-        checkpoints = importlib.import_module("tests.interop.checkpoints")
     tags = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
     checkpoints.save(Path(BERT), "wordpiece", tags)
     teach(save_tiny_chat(Path(CHAT)))
