@@ -54,7 +54,7 @@ def _environment() -> Environment:
 
 def _source(name: str) -> str:
     """The text of a style sheet or script in the folder of templates."""
-    return resources.files(__package__).joinpath(_FOLDER, name).read_text(encoding="utf8")
+    return (resources.files(__package__) / _FOLDER / name).read_text(encoding="utf8")
 
 
 def _digest(name: str) -> str:
