@@ -54,6 +54,22 @@ class Errors(metaclass=_WithCodes):
     # E7xx corpora
 
     # E8xx reports, hub
+    E801 = (
+        "llm2ner: a model card describes components with a head on an LLM, and the pipeline has "
+        "none. Its components are: {components}."
+    )
+    E802 = (
+        "llm2ner: '{source}' is a published ToMMeR head, not a pipeline: 'config' and 'exclude' do "
+        "not apply to it. Set the head's options with tommer.transfer.load_tommer."
+    )
+    E803 = (
+        "llm2ner: '{name}' is neither a folder with a pipeline, nor an installed pipeline package, "
+        "nor a hub id ('org/name')."
+    )
+    E804 = (
+        "llm2ner: the pipeline '{name}' is not a local folder and cannot be fetched from the hub "
+        "({error})."
+    )
 
     # E9xx cli
 
