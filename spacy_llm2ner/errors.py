@@ -42,6 +42,21 @@ class Errors(metaclass=_WithCodes):
     # E1xx llm
 
     # E2xx heads, decoding, losses, tags
+    E201 = "'{tag}' is not a tag: expected O, or B-, I-, E-, S-, L- or U- before a label."
+    E202 = "({start}, {end}, '{label}') is not a labelled span of a sentence of {words} words."
+    E203 = (
+        "({start}, {end}, '{label}') overlaps the span before it, which ends at word {before}: "
+        "tags can only express disjoint spans."
+    )
+    E204 = (
+        "Two '{label}' spans touch at word {start}: IO tags cannot tell them apart. Use the "
+        "scheme BIO2."
+    )
+    E205 = "'{scheme}' is not a tag scheme; accepted are {accepted}."
+    E206 = (
+        "llm2ner: the tags {tags} lack 'O' for words outside entities; such tags cannot be "
+        "trained on entities."
+    )
 
     # E3xx architectures, pipeline
 
