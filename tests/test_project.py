@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import srsly
-from spacy.cli import project_document, project_run
+from spacy.cli import project_run
 from spacy.util import load_config
+
+from scripts import workflow_page
 
 ROOT = Path(__file__).parents[1]
 # `package` builds in an environment of its own, which needs a network: see tests/pipeline/test_cli.
@@ -43,17 +45,10 @@ def test_shipped_configs_are_complete(name):
     assert config["training"]["logger"]["@loggers"] == "spacy.ConsoleLogger.v3"
 
 
-def test_readme_documents_the_project_as_it_is(tmp_path):
-    readme = tmp_path / "README.md"
-    shutil.copy(ROOT / "README.md", readme)
-    project_document(ROOT, readme, no_emoji=True)
-    assert readme.read_text(encoding="utf8") == (ROOT / "README.md").read_text(encoding="utf8")
-
-
-def test_readme_has_no_placeholder_left():
-    text = (ROOT / "README.md").read_text(encoding="utf8")
-    assert "RESULTS_TABLE" not in text
-    assert "TODO" not in text
+def test_the_page_documents_the_project_as_it_is():
+    page = workflow_page.PAGE.read_text(encoding="utf8")
+    assert workflow_page.filled(page) == page, "run python scripts/workflow_page.py"
+    assert "| `all` | `llm`, `convert`" in page
 
 
 @pytest.mark.filterwarnings("ignore")  # of spaCy's project commands, in this process

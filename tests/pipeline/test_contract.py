@@ -1,4 +1,4 @@
-"""docs/contract.md names tests; they must exist."""
+"""docs/developers/contract.md names tests; they must exist."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-PAGE = TESTS.parent / "docs" / "contract.md"
+PAGE = TESTS.parent / "docs" / "developers" / "contract.md"
 
 
 def test_every_named_test_exists():

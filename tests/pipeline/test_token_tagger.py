@@ -1,4 +1,4 @@
-"""The token tagger keeps the contract that `llm2ner` keeps: see docs/contract.md."""
+"""The token tagger keeps the contract that `llm2ner` keeps: see docs/developers/contract.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run spaCy's own tests on our component, and write docs/spacy-suite.md.
+"""Run spaCy's own tests on our component, and write docs/developers/spacy-suite.md.
 
     python tests/spacy_suite/report.py             run them and write the page
     python tests/spacy_suite/report.py --discover  after a new spaCy: find out anew which of spaCy's
@@ -23,7 +23,7 @@ import spacy
 
 ROOT = Path(__file__).parents[2]
 SUITE = Path(__file__).with_name("suite.json")
-PAGE = ROOT / "docs" / "spacy-suite.md"
+PAGE = ROOT / "docs" / "developers" / "spacy-suite.md"
 # Resolved: pytest names tests of a linked environment otherwise.
 SPACYS_TESTS = Path(spacy.__file__).resolve().parent / "tests"
 
@@ -131,7 +131,7 @@ def discover() -> None:
 
 
 def write_page(result: dict[str, Any]) -> str:
-    """The page docs/spacy-suite.md."""
+    """The page docs/developers/spacy-suite.md."""
     suite = read_suite()
     outcomes = {test: result["outcomes"].get(test, {"outcome": "lost"}) for test in suite["tests"]}
     counts = Counter(outcome["outcome"] for outcome in outcomes.values())
