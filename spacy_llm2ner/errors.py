@@ -86,6 +86,12 @@ class Errors(metaclass=_WithCodes):
     # E4xx tommer, hf
 
     # E5xx few_shot, prompted
+    E500 = (
+        "llm2ner_prompted: the setting 'model.name' is not set, and there is no default. Give the "
+        "hub id, the folder or the GGUF file of an LLM that was trained to follow instructions, "
+        "e.g. nlp.add_pipe('llm2ner_prompted', config={{'model': {{'name': "
+        "'dyyyyyyyy/GNER-T5-large'}}, 'labels': ['person', 'city']}})."
+    )
 
     # E6xx calibration, distillation
 
