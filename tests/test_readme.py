@@ -25,6 +25,10 @@ SHORT = [
 ]
 
 
+def entities(printed: str) -> list[tuple[str, str, float]]:
+    return [ast.literal_eval(line) for line in printed.splitlines() if line]
+
+
 def test_it_is_short() -> None:
     assert len(README.split()) <= 900
 
@@ -35,8 +39,7 @@ def test_mentions_prints_what_it_says(
 ) -> None:
     monkeypatch.chdir(ROOT)
     exec(compile(SNIPPETS["mentions"], "mentions", "exec"), {})
-    found = ast.literal_eval(capsys.readouterr().out)
-    said = ast.literal_eval(PRINTED["mentions"])
+    found, said = entities(capsys.readouterr().out), entities(PRINTED["mentions"])
     assert [entity[:2] for entity in found] == [entity[:2] for entity in said]
     assert [e[2] for e in found] == pytest.approx([e[2] for e in said], abs=0.01)
 
@@ -59,4 +62,5 @@ def test_train_on_your_own_data(
         assert result.exit_code == 0, result.output
     capsys.readouterr()
     exec(compile(SNIPPETS["sample"], "sample", "exec"), {})
-    assert isinstance(ast.literal_eval(capsys.readouterr().out), list)
+    assert all(len(entity) == 3 for entity in entities(capsys.readouterr().out))
+    assert len(entities(PRINTED["sample"])) == 4
