@@ -1,10 +1,10 @@
-"""Put the tables of benchmarks/results into the pages that quote them.
+"""Tables of README.md and docs, made of benchmarks/results.
 
-python benchmarks/page_tables.py
+python -m benchmarks.page_tables
 
-A page says where, by a line `<!-- table NAME -->`, and a line `<!-- end -->` behind the table. NAME
-is one of `TABLES`, or a file of results whose table is taken as it is, such as `ablation.md`. A
-test holds that the pages are what this makes of the results.
+A page marks the place of a table by a line `<!-- table NAME -->` before it and a line
+`<!-- end -->` after it. NAME is one of `TABLES`, or a file of results that is inserted as it is,
+such as `ablation.md`. A test checks that the pages are up to date.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import json
 import re
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from results import RESULTS, markdown_table
+from benchmarks.command import command_line
+from benchmarks.paths import RESULTS, ROOT
+from benchmarks.results import markdown_table, mean_and_range
 
-ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 MARKED = re.compile(r"(?<=<!-- table )(\S+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 CORPORA = {
     "conll2003": "CoNLL-2003, single sentences",
@@ -31,7 +31,7 @@ Runs = list[dict[str, Any]]
 
 
 def runs_of(name: str) -> list[Runs]:
-    """The runs of a benchmark, those that differ only in their seed together."""
+    """The runs of a benchmark, grouped by system and training size."""
     together: dict[tuple, Runs] = {}
     found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf8"))["runs"]
     for run in found:
@@ -41,15 +41,13 @@ def runs_of(name: str) -> list[Runs]:
 
 def percent(values: Sequence[float], *, spread: bool = False) -> str:
     """The mean in percent; with `spread` also the range, if there is one."""
-    scaled = [100 * value for value in values]
-    mean = f"{statistics.mean(scaled):.2f}"
-    return (
-        mean if len(scaled) == 1 or not spread else f"{mean} ({min(scaled):.2f}-{max(scaled):.2f})"
-    )
+    if spread:
+        return mean_and_range(values)
+    return f"{statistics.mean(100 * value for value in values):.2f}"
 
 
 def system_name(runs: Runs, *, tuned: bool = False) -> str:
-    """How a page calls a system: its preset as code, and what was done to it."""
+    """The name of a system in a page: its preset as code, and how it was changed."""
     base, *joined = runs[0]["system"].split(", ", 1)
     preset, *more = base.split("-from-mentions")
     parts = [f"`{preset}`", *(["from the mention head"] if more else []), *joined]
@@ -75,7 +73,7 @@ def accuracy_row(corpus: str, runs: Runs, *, tuned: bool = False) -> tuple[str, 
 
 
 def accuracy() -> str:
-    """Test scores on all corpora; thresholds from dev where they change much."""
+    """Test scores on all corpora; for WNUT17 also with thresholds from dev."""
     header = ("corpus, test", "system", "seeds", "dev F1", "P", "R", "F1", "types ignored")
     rows = []
     for corpus in CORPORA:
@@ -87,7 +85,7 @@ def accuracy() -> str:
 
 
 def in_short() -> str:
-    """For the README: one system per corpus, its heads joined, and the pipeline's size."""
+    """Test scores of `accurate` on all corpora, and the size of its pipelines."""
     rows = []
     for corpus, name in CORPORA.items():
         for runs in runs_of(f"accuracy-{corpus}"):
@@ -106,7 +104,7 @@ def in_short() -> str:
 
 
 def side_by_side(name: str) -> str:
-    """Systems on the same states: F1, size and seconds."""
+    """Systems on the same states: scores, size and time."""
     header = (
         "system",
         "head parameters",
@@ -135,7 +133,7 @@ def side_by_side(name: str) -> str:
 
 
 def curve() -> str:
-    """Test F1 over the number of training sentences, a column per system."""
+    """Test F1 by number of training sentences, a column per system."""
     found = runs_of("accuracy-conll2003-curve")
     systems = list(dict.fromkeys(runs[0]["system"] for runs in found))
     sizes = sorted({runs[0]["train_size"] for runs in found})
@@ -159,7 +157,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def filled(page: str) -> str:
-    """A page with its tables made anew."""
+    """A page with all its tables replaced by current ones."""
 
     def table(match: re.Match[str]) -> str:
         name = match[1]
@@ -173,6 +171,7 @@ def filled(page: str) -> str:
 
 
 def main() -> None:
+    command_line("page_tables", __doc__).parse_args()
     for path in PAGES:
         page = path.read_text(encoding="utf8")
         if (made := filled(page)) != page:

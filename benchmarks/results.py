@@ -1,22 +1,23 @@
-"""How every benchmark writes what it measured: JSON with what repeats it, and a table."""
+"""Result files: JSON with the versions it was measured with, and a markdown table."""
 
 from __future__ import annotations
 
 import json
 import platform
+import statistics
 import subprocess
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.paths import RESULTS, ROOT
+
 PACKAGES = ("spacy-llm2ner", "spacy", "thinc", "torch", "transformers", "tokenizers", "numpy")
 
 
 def environment() -> dict[str, Any]:
     """Versions, commit and machine."""
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     return {
         "commit": commit or None,
@@ -32,6 +33,14 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in cells]
     return "\n".join(lines)
+
+
+def mean_and_range(values: Sequence[float]) -> str:
+    """Mean in percent, with the lowest and highest value if there are several."""
+    percent = [100 * value for value in values]
+    if len(percent) == 1:
+        return f"{percent[0]:.2f}"
+    return f"{statistics.mean(percent):.2f} ({min(percent):.2f}-{max(percent):.2f})"
 
 
 def write(name: str, results: dict[str, Any], table: str) -> None:

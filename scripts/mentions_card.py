@@ -1,8 +1,9 @@
-"""Write the card of the shipped mention detector, with the figures that the benchmark measured.
+"""Card of the shipped mention detector, with the figures of its benchmark.
 
 python scripts/mentions_card.py
 
-Needs benchmarks/results/mentions.json and .md (made by benchmarks/mentions.py for the same head).
+Needs benchmarks/results/mentions.json and .md (made by `python -m benchmarks.mentions` for the same
+head).
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def main() -> None:
         for key in ("performance", "performance_data"):
             head.pop(key, None)
     if measured != meta:
-        raise SystemExit("The benchmark measured another head: run benchmarks/mentions.py again.")
+        raise SystemExit(
+            "The benchmark measured another head: run `python -m benchmarks.mentions` again."
+        )
     (shipped,) = (
         run for run in results["runs"] if (run["decoding"], run["threshold"]) == ("greedy", 0.5)
     )

@@ -4,7 +4,7 @@ python scripts/train_mentions.py CORPORA [--llm FOLDER] [--cache FOLDER] [--out 
 
 CORPORA holds wnut17/ and litbank/ (train and dev). What each corpus gives is said in
 mentions_corpora.py. Epoch and threshold are chosen on the dev parts of the same corpora;
-CoNLL-2003, on which the head is measured (benchmarks/mentions.py), plays no part. The LLM reads
+CoNLL-2003, on which the head is measured (benchmarks/mentions/), plays no part. The LLM reads
 each text once; what it read is kept in the cache.
 """
 

@@ -1,37 +1,22 @@
-"""The tables in README.md and docs are what benchmarks/page_tables.py makes of the results."""
+"""The tables in README.md and docs are up to date with benchmarks/results."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-from types import ModuleType
-
-import pytest
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+from benchmarks import page_tables
 
 
-@pytest.fixture
-def page_tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("results", "page_tables"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("page_tables")
-
-
-def test_pages_have_the_tables_of_the_results(page_tables: ModuleType) -> None:
+def test_pages_have_the_tables_of_the_results() -> None:
     found = []
     for path in page_tables.PAGES:
         page = path.read_text(encoding="utf8")
-        assert page_tables.filled(page) == page, f"{path}: run python benchmarks/page_tables.py"
+        assert page_tables.filled(page) == page, f"{path}: run python -m benchmarks.page_tables"
         found += [match[1] for match in page_tables.MARKED.finditer(page)]
         assert page.count("<!-- table ") == len(page_tables.MARKED.findall(page)), path
     # Every table that can be made is quoted somewhere.
     assert set(page_tables.TABLES) <= set(found)
 
 
-def test_a_table_of_another_result_is_put_in_its_place(page_tables: ModuleType) -> None:
+def test_a_table_of_another_result_is_put_in_its_place() -> None:
     page = "Before\n<!-- table in-short -->\n| stale |\n<!-- end -->\nafter\n"
     made = page_tables.filled(page)
     assert made.startswith("Before\n<!-- table in-short -->\n| corpus, test |")
@@ -39,7 +24,7 @@ def test_a_table_of_another_result_is_put_in_its_place(page_tables: ModuleType) 
     assert page_tables.filled(made) == made
 
 
-def test_seeds_of_a_system_make_one_row_with_their_mean_and_range(page_tables: ModuleType) -> None:
+def test_seeds_of_a_system_make_one_row_with_their_mean_and_range() -> None:
     def run(seed: int | list[int], system: str, f: float) -> dict:
         test = {"p": 0.5, "r": 0.25, "f": f, "untyped_f": 0.9}
         return {"system": system, "seed": seed, "dev": {"f": 0.8}, "test": test}

@@ -1,0 +1,1 @@
+"""Benchmarks, one folder per topic: `python -m benchmarks.TOPIC` from the project's root."""

@@ -1,0 +1,1 @@
+"""Ablation of readings, states, heads and losses."""

@@ -1,0 +1,1 @@
+"""Test scores after calibration on dev data."""

@@ -1,0 +1,1 @@
+"""`spacy train configs/conll2003.cfg` on the official splits."""

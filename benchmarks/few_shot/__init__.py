@@ -1,0 +1,1 @@
+"""Recognition from zero or a few examples per label."""

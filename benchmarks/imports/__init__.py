@@ -1,0 +1,1 @@
+"""The time that our entry points add to `spacy.blank()`."""

@@ -1,0 +1,1 @@
+"""The shipped mention detector on CoNLL-2003 test."""

@@ -1,0 +1,1 @@
+"""Prompted recognition, zero-shot and after LoRA."""

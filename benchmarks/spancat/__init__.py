@@ -1,0 +1,1 @@
+"""`llm2ner` and spaCy's `spancat` over a frozen `transformer`."""

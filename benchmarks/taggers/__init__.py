@@ -1,0 +1,1 @@
+"""Token taggers on CoNLL-2003."""

@@ -1,0 +1,1 @@
+"""Speed of the ToMMeR head in a band and in squares of pieces."""

@@ -1,0 +1,48 @@
+"""The commands of the benchmarks start, and pages name no others."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *ROOT.glob("benchmarks/*.md"), *ROOT.glob("docs/**/*.md")]
+
+
+def command_of(path: Path) -> str:
+    """What follows `python -m` to run a file."""
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".benchmark")
+
+
+FILES = [p for p in sorted(ROOT.glob("benchmarks/**/*.py")) if "\ndef main(" in p.read_text("utf8")]
+COMMANDS = {command_of(path): path for path in FILES}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_how_to_run_a_command(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = COMMANDS[command]
+    if path.name == "benchmark.py":
+        assert (path.parent / "__main__.py").is_file()
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    monkeypatch.setattr("sys.argv", ["benchmark", "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        module.main()
+    assert stopped.value.code == 0
+    usage, description = capsys.readouterr().out.split("\n\n", 1)
+    assert usage.startswith(f"usage: python -m {command} ")
+    assert f"\npython -m {command}" in description
+
+
+def test_pages_name_commands_that_exist() -> None:
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"python -m (benchmarks[\w.]*\w)", page.read_text(encoding="utf8"))
+    }
+    assert named - {"benchmarks.TOPIC"} <= set(COMMANDS)
