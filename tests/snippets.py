@@ -1,4 +1,4 @@
-"""Snippets of README.md and docs: code after `<!-- run: NAME -->`, output after `<!-- printed: NAME -->`."""
+"""Snippets of README.md and docs: code after `<!-- run: X -->`, output after `<!-- printed: X -->`."""
 
 from __future__ import annotations
 
