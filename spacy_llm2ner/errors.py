@@ -115,7 +115,28 @@ class Errors(metaclass=_WithCodes):
         "({error})."
     )
 
+    E805 = "llm2ner: {model} is not a folder; name the file to write the card to (OUT)."
+    E806 = (
+        "llm2ner: {metrics} contains no scores; a JSON object as `spacy evaluate --output` writes "
+        "it is needed."
+    )
+
     # E9xx cli
+    E901 = "output path {path}: expected a folder, but this is a file."
+    E902 = "data path {path}: there is no such file or folder."
+    E903 = "data path {path}: there is no {suffix} file in this folder."
+    E904 = (
+        "data path {path}: expected a {suffix} file; `python -m spacy convert` and "
+        "`python -m spacy llm2ner convert` make them."
+    )
+    E905 = "data path {path}: cannot be read as {suffix} data ({error})."
+    E906 = "the text has {tokens} tokens; a page shows 1 to {most}. Shorten the text."
+    E907 = "the pipeline has no '{factory}' component; its components are {components}."
+    E908 = "the pipeline has no component '{name}'; its components are {components}."
+    E909 = (
+        "the scores of the component '{name}' cannot be split into parts; a model "
+        "SpanRecognizer.v1 with the head SpanScorer.v1, or ToMMeR.v1, is needed."
+    )
 
 
 class Warnings(metaclass=_WithCodes):
