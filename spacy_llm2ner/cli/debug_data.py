@@ -21,7 +21,7 @@ from spacy.training import Example
 from spacy.util import registry, resolve_dot_names
 from wasabi import Printer
 
-from ..architectures.tuned_shim import TunedShim
+from ..architectures.shims import TunedShim
 from ..llm.frozen import token_boundaries
 from ..llm.tuned import TunedLLM
 from ..pipeline.entity_pipe import EntityPipe
