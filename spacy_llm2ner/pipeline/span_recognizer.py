@@ -15,7 +15,7 @@ from thinc.api import Config, Model
 from thinc.types import Floats3d
 
 from ..architectures.shims import HeadShim
-from ..decoding.spans import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten, temper
+from ..decoding.spans import ILLEGAL_LOGIT, SPAN_DECODINGS, Spans, decode, flatten, temper
 from ..losses import SpanBCE, SpanLoss
 from .annotate import OnExistingEnts, write_ents, write_spans
 from .base import PREDICT_TOKENS, ReadingLog, within_budget
@@ -57,7 +57,7 @@ class SpanRecognizer(EntityPipe):
     The interface is that of spaCy's own trainable components: https://spacy.io/api/spancategorizer
     """
 
-    decodings = DECODINGS
+    decodings = SPAN_DECODINGS
     default_threshold = DEFAULT_THRESHOLD
     _main_annotation = "spans"
     _unknown_threshold_code = "L2N-W06"

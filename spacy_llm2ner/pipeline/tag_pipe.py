@@ -5,7 +5,7 @@ from __future__ import annotations
 from spacy.errors import Errors
 
 from ..architectures.shims import HeadShim
-from ..decoding.tags import DECODINGS
+from ..decoding.tags import TAG_DECODINGS
 from ..tags import PREFIXES, TAGGER_SCHEMES, TagSet
 from .entity_pipe import EntityPipe
 from .gold import Gold
@@ -19,7 +19,7 @@ class TagPipe(EntityPipe):
     brings its own tags, "tags" and "load_tags".
     """
 
-    decodings = DECODINGS
+    decodings = TAG_DECODINGS
     default_threshold = 0.0  # what a sequence of tags says is an entity, be it probable or not
     _main_annotation = "ents"
     _unknown_threshold_code = "L2N-W24"
