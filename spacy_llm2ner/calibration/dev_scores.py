@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..decoding.spans import ILLEGAL_LOGIT, Spans, probabilities, temper
 from ..decoding.tags import log_odds
-from ..pipeline.entity_pipe import EntityPipe
+from ..pipeline.base import EntityPipe
 from ..pipeline.gold import annotated_ents, annotated_spans, known_tokens
 from ..pipeline.span_recognizer import SpanRecognizer
 from ..pipeline.token_tagger import TokenTagger
@@ -123,7 +123,7 @@ def with_states(nlp: Language, pipe: EntityPipe, examples: Iterable[Example]) ->
 
 
 def _gold_spans(example: Example, pipe: EntityPipe) -> list | None:
-    find = annotated_ents if pipe.cfg["annotate"] == "ents" else annotated_spans
+    find = annotated_ents if pipe.settings["annotate"] == "ents" else annotated_spans
     return find(example.reference, pipe.key)
 
 

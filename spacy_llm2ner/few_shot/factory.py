@@ -11,8 +11,8 @@ from spacy.tokens import Doc
 from thinc.api import Model
 from thinc.types import Floats3d
 
+from ..pipeline.base import DEFAULT_THRESHOLD
 from ..pipeline.span_recognizer import DEFAULT_MODEL
-from ..pipeline.thresholds import DEFAULT_THRESHOLD
 from .component import FewShotRecognizer
 
 

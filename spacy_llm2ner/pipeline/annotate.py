@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 import numpy as np
@@ -75,17 +75,3 @@ def _outside(spans: list[Span], others: list[Span], n_tokens: int) -> list[Span]
 def _blocked_tokens(doc: Doc) -> np.ndarray:
     """Tokens that an earlier component said can be part of no entity: "B" without a type."""
     return np.array([token.ent_iob == 3 and token.ent_type == 0 for token in doc], dtype=bool)
-
-
-def check_choices(name: str, **settings: tuple[str, Collection[str]]) -> None:
-    """Check settings that are one of some words.
-
-    name (str): The component instance's name.
-    settings (Tuple[str, Collection[str]]): For each setting what was given, and what is accepted.
-    RAISES: ValueError for a setting that is none of the accepted values.
-    """
-    for setting, (value, accepted) in settings.items():
-        if value not in accepted:
-            raise ValueError(
-                f"{name}: the setting '{setting}' is '{value}'; accepted are {', '.join(accepted)}."
-            )
