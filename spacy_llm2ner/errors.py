@@ -42,6 +42,21 @@ class Errors(metaclass=_WithCodes):
     # E1xx llm
 
     # E2xx heads, decoding, losses, tags
+    E201 = "'{tag}' is not a tag: expected O, or B-, I-, E-, S-, L- or U- before a label."
+    E202 = "({start}, {end}, '{label}') is not a labelled span of a sentence of {words} words."
+    E203 = (
+        "({start}, {end}, '{label}') overlaps the span before it, which ends at word {before}: "
+        "tags can only express disjoint spans."
+    )
+    E204 = (
+        "Two '{label}' spans touch at word {start}: IO tags cannot tell them apart. Use the "
+        "scheme BIO2."
+    )
+    E205 = "'{scheme}' is not a tag scheme; accepted are {accepted}."
+    E206 = (
+        "llm2ner: the tags {tags} lack 'O' for words outside entities; such tags cannot be "
+        "trained on entities."
+    )
 
     # E3xx architectures, pipeline
     E300 = (
@@ -104,12 +119,34 @@ class Errors(metaclass=_WithCodes):
     # E4xx tommer, hf
 
     # E5xx few_shot, prompted
+    E500 = (
+        "llm2ner_prompted: the setting 'model.name' is not set, and there is no default. Give the "
+        "hub id, the folder or the GGUF file of an LLM that was trained to follow instructions, "
+        "e.g. nlp.add_pipe('llm2ner_prompted', config={{'model': {{'name': "
+        "'dyyyyyyyy/GNER-T5-large'}}, 'labels': ['person', 'city']}})."
+    )
 
     # E6xx calibration, distillation
 
     # E7xx corpora
 
     # E8xx reports, hub
+    E801 = (
+        "llm2ner: a model card describes components with a head on an LLM, and the pipeline has "
+        "none. Its components are: {components}."
+    )
+    E802 = (
+        "llm2ner: '{source}' is a published ToMMeR head, not a pipeline: 'config' and 'exclude' do "
+        "not apply to it. Set the head's options with tommer.transfer.load_tommer."
+    )
+    E803 = (
+        "llm2ner: '{name}' is neither a folder with a pipeline, nor an installed pipeline package, "
+        "nor a hub id ('org/name')."
+    )
+    E804 = (
+        "llm2ner: the pipeline '{name}' is not a local folder and cannot be fetched from the hub "
+        "({error})."
+    )
 
     # E9xx cli
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spacy_llm2ner.heads.tag_scheme import TagSet
+from spacy_llm2ner.tags import TagSet
 from spacy_llm2ner.losses import CompoundTagLoss
 
 TAGS = TagSet.of_labels("XY", "BIO")

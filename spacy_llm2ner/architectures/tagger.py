@@ -67,9 +67,9 @@ def _tagger(
     dropout: float | None,
 ) -> Model[States, TagScores]:
     from ..heads.layers import check_encoder
-    from ..heads.tag_scheme import check_scheme
+    from ..tags import check_tagger_scheme
 
-    check_scheme(scheme)
+    check_tagger_scheme(scheme)
     check_encoder(encoder)
     for setting, value, least in (("hidden_width", hidden_width, 1), ("depth", depth, 0)):
         if value is not None and value < least:

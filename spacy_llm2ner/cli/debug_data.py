@@ -22,13 +22,13 @@ from spacy.util import registry, resolve_dot_names
 from wasabi import Printer
 
 from ..architectures.shims import TunedShim
-from ..heads.tag_scheme import TagSet
 from ..llm.frozen import token_boundaries
 from ..llm.tuned import TunedLLM
 from ..pipeline.base import EntityPipe
 from ..pipeline.gold import annotated_spans, read_gold, unsayable
 from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
 from ..pipeline.token_tagger import TokenTagger
+from ..tags import TagSet
 
 # Below this many examples of a label there is little to learn from.
 _FEW_SPANS = 50

@@ -11,7 +11,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import filter_spans
 
-from ..heads.tag_scheme import TagSet
+from ..tags import TagSet
 
 _UNKNOWN = 0  # ent_iob of a token about which nothing is said
 

@@ -20,8 +20,8 @@ from ..batching import batches
 from ..decoding.spans import Spans
 from ..decoding.tags import DECODINGS, decode_tags, temper_scores, to_tokens
 from ..errors import Warnings
-from ..heads.tag_scheme import SCHEMES, TagSet
 from ..losses import CompoundTagLoss, TagLoss
+from ..tags import PREFIXES, TAGGER_SCHEMES, TagSet
 from .annotate import OnExistingEnts
 from .base import DEFAULT_TEMPERATURE, PREDICT_TOKENS, EntityPipe, ReadingLog, no_spans
 from .gold import Gold, allowed_tags, read_gold, unsayable
@@ -120,7 +120,7 @@ class TokenTagger(EntityPipe):
         if own:
             known = self.tag_set.labels
             new = [label for label in self.labels if label not in known]
-            prefixes = SCHEMES[self.scheme]
+            prefixes = PREFIXES[TAGGER_SCHEMES[self.scheme]]
             own = [*own, *(f"{prefix}-{label}" for label in new for prefix in prefixes)]
             self.model.attrs["tags"] = own
             nO = len(own)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import srsly
 from thinc.api import PyTorchShim, get_torch_default_device
 
+from ..errors import Errors
 from ..llm.lora import Lora
 from ..llm.source import describe_difference, identity, resolve
 from ..llm.trainable import check_choice
@@ -29,7 +30,7 @@ _MOST_BYTES = 2**32 - 2**20
 class GeneratorSettings:
     """The settings of `spacy_llm2ner.PromptedLLM.v1`; see there for their meaning."""
 
-    name: str
+    name: str | None
     revision: str | None = None
     prompt_style: str = "auto"
     dtype: str = "float32"
@@ -70,8 +71,13 @@ class GeneratorShim(PyTorchShim):
 
     @property
     def folder(self) -> Path:
-        """The local folder of the model."""
+        """The local folder of the model.
+
+        RAISES: ValueError (E500) if the setting `name` is null.
+        """
         chosen = self.settings
+        if not chosen.name:
+            raise ValueError(Errors.E500.format())
         return resolve(
             chosen.name, revision=chosen.revision, trust_remote_code=chosen.trust_remote_code
         )
