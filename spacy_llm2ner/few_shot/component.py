@@ -18,8 +18,16 @@ from thinc.types import Floats3d
 from ..batching import batches
 from ..decoding.spans import Spans, decode
 from ..log import logger
-from ..pipeline.annotate import ANNOTATE, ON_EXISTING_ENTS, OnExistingEnts
-from ..pipeline.base import DEFAULT_THRESHOLD, LLMPipe, ReadingLog, check_threshold, no_spans
+from ..pipeline.base import (
+    ANNOTATE,
+    DEFAULT_THRESHOLD,
+    ON_EXISTING_ENTS,
+    LLMPipe,
+    OnExistingEnts,
+    ReadingLog,
+    check_threshold,
+    no_spans,
+)
 from ..pipeline.gold import Gold, read_gold
 from ..pipeline.pretrained_head import with_pretrained_head
 from ..pipeline.scorer import score_span_recognizer

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import srsly
@@ -17,7 +17,7 @@ from spacy import util
 from spacy.errors import Errors as SpacyErrors
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, Span, SpanGroup
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
@@ -31,7 +31,6 @@ from ..llm.frozen import FrozenLLM
 from ..llm.pieces import by_token
 from ..log import logger
 from ..settings import check_choice
-from .annotate import ANNOTATE, ON_EXISTING_ENTS, make_spans, write_ents, write_spans
 from .gold import Gold, count_unseen, labels_of, read_gold
 from .schedule import schedule_faults
 from .scorer import score_span_recognizer, unscored_weights
@@ -46,6 +45,14 @@ SAMPLE_TOKENS = 20_000
 _SECONDS_WORTH_A_LINE = 3.0
 # The file of a bundled LLM with the setting `name` that it stands for.
 _BUNDLED_NAME = "llm2ner_name.json"
+
+OnExistingEnts = Literal["keep", "replace", "merge"]
+ANNOTATE = ("spans", "ents", "both")
+ON_EXISTING_ENTS: tuple[str, ...] = get_args(OnExistingEnts)
+
+# The extension with a predicted span's probability, span._.score. spaCy keeps it by offsets, so that
+# two labels on the same tokens share it; the span group's attrs["scores"] has both.
+SCORE = "score"
 
 # One value for all labels, or one per label.
 PerLabel = float | dict[str, float]
@@ -520,6 +527,68 @@ def per_label(value: PerLabel, labels: Sequence[str], default: float) -> np.ndar
     if isinstance(value, Mapping):
         return np.array([value.get(label, default) for label in labels], dtype=np.float64)
     return np.full(len(labels), value, dtype=np.float64)
+
+
+def register_score() -> None:
+    """Register the extension `span._.score`, unless somebody has done so."""
+    if not Span.has_extension(SCORE):
+        Span.set_extension(SCORE, default=None)
+
+
+def make_spans(
+    doc: Doc, starts: np.ndarray, ends: np.ndarray, labels: Iterable[str], scores: np.ndarray
+) -> list[Span]:
+    """Span objects with `span._.score`."""
+    register_score()  # extensions are global, and anybody may have removed it
+    spans = []
+    for start, end, label, score in zip(starts, ends, labels, scores, strict=True):
+        span = Span(doc, int(start), int(end), label=label)
+        span._.set(SCORE, float(score))
+        spans.append(span)
+    return spans
+
+
+def write_spans(doc: Doc, spans: list[Span], scores: np.ndarray, spans_key: str) -> None:
+    """Write a span group, also an empty one, with `attrs["scores"]`, float32 (spans,)."""
+    group = SpanGroup(doc, name=spans_key, spans=spans)
+    group.attrs["scores"] = np.asarray(scores, dtype=np.float32)
+    doc.spans[spans_key] = group
+
+
+def write_ents(doc: Doc, spans: list[Span], on_existing: str) -> None:
+    """Write disjoint spans to `doc.ents`; afterwards each token is inside or outside an entity.
+
+    doc (Doc): The doc.
+    spans (List[Span]): The spans.
+    on_existing (str): What becomes of existing entities. "keep": they stay, and predictions that
+        overlap them are left out. "merge": predictions stay, and existing entities that overlap
+        them are removed. "replace": all existing entities are removed. Blocked tokens stay blocked.
+    """
+    blocked = _blocked_tokens(doc)
+    existing = [] if on_existing == "replace" else list(doc.ents)
+    # In doc.ents, a span without a label means "blocked": it can only stand in the group.
+    spans = [s for s in spans if s.label and not blocked[s.start : s.end].any()]
+    if on_existing == "keep":
+        spans = _outside(spans, existing, len(doc))
+    elif on_existing == "merge":
+        existing = _outside(existing, spans, len(doc))
+    kept = [Span(doc, i, i + 1) for i in np.flatnonzero(blocked).tolist()]
+    doc.set_ents([*existing, *spans], blocked=kept, default="outside")
+
+
+def _outside(spans: list[Span], others: list[Span], n_tokens: int) -> list[Span]:
+    taken = np.zeros(n_tokens, dtype=bool)
+    for other in others:
+        taken[other.start : other.end] = True
+    return [span for span in spans if not taken[span.start : span.end].any()]
+
+
+def _blocked_tokens(doc: Doc) -> np.ndarray:
+    """Tokens that an earlier component excluded from entities: "B" without a type."""
+    return np.array([token.ent_iob == 3 and token.ent_type == 0 for token in doc], dtype=bool)
+
+
+register_score()
 
 
 class ReadingLog:

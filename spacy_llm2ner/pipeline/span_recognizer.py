@@ -19,15 +19,17 @@ from ..batching import batches
 from ..decoding.spans import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten, temper
 from ..errors import Warnings
 from ..losses import SpanBCE, SpanLoss
-from .annotate import OnExistingEnts, write_ents, write_spans
 from .base import (
     DEFAULT_TEMPERATURE,
     DEFAULT_THRESHOLD,
     PREDICT_TOKENS,
     CorpusReading,
     EntityPipe,
+    OnExistingEnts,
     ReadingLog,
     no_spans,
+    write_ents,
+    write_spans,
 )
 from .gold import Gold, longest_span, read_gold, target_band
 from .pretrained_head import with_pretrained_head

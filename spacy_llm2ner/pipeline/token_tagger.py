@@ -22,8 +22,14 @@ from ..decoding.tags import DECODINGS, decode_tags, temper_scores, to_tokens
 from ..errors import Warnings
 from ..losses import CompoundTagLoss, TagLoss
 from ..tags import PREFIXES, TAGGER_SCHEMES, TagSet
-from .annotate import OnExistingEnts
-from .base import DEFAULT_TEMPERATURE, PREDICT_TOKENS, EntityPipe, ReadingLog, no_spans
+from .base import (
+    DEFAULT_TEMPERATURE,
+    PREDICT_TOKENS,
+    EntityPipe,
+    OnExistingEnts,
+    ReadingLog,
+    no_spans,
+)
 from .gold import Gold, allowed_tags, read_gold, unsayable
 from .scorer import score_span_recognizer
 

@@ -16,8 +16,14 @@ from thinc.api import Config, Model, Optimizer
 from thinc.types import Floats1d
 
 from ..log import logger
-from ..pipeline.annotate import ANNOTATE, ON_EXISTING_ENTS, OnExistingEnts, make_spans
-from ..pipeline.base import LLMPipe, check_threshold
+from ..pipeline.base import (
+    ANNOTATE,
+    ON_EXISTING_ENTS,
+    LLMPipe,
+    OnExistingEnts,
+    check_threshold,
+    make_spans,
+)
 from ..pipeline.gold import Gold, annotated_ents, read_gold
 from ..pipeline.scorer import score_span_recognizer, unscored_weights
 from ..settings import check_choice, check_number
