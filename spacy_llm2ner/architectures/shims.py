@@ -14,8 +14,8 @@ import srsly
 from thinc.api import ArgsKwargs, PyTorchShim, Shim, get_torch_default_device, xp2torch
 from thinc.types import Floats3d
 
+from ..llm.checkpoint import describe_difference, differing_parts
 from ..llm.frozen import FrozenLLM
-from ..llm.source import describe_difference, differing_parts
 from ..llm.weights import averaged, check_fit, fresh_id, to_safetensors
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class HeadShim(PyTorchShim):
         self._adopt(self.build(sizes), sizes)
 
     def _adopt(self, module: nn.Module, sizes: Mapping[str, int]) -> None:
-        from ..llm.loading import one_thread_after_fork
+        from ..compat import one_thread_after_fork
 
         # A head may run in the parent of workers without any LLM: all states can be remembered.
         one_thread_after_fork()

@@ -11,8 +11,8 @@ import numpy as np
 import srsly
 from thinc.api import Shim, torch2xp, xp2torch
 
+from ..llm.checkpoint import describe_difference, differing_parts
 from ..llm.passes import Text
-from ..llm.source import describe_difference, differing_parts
 from ..llm.trainable import TrainableReader
 from ..llm.weights import averaged, to_safetensors
 from .shims import TOLERATED

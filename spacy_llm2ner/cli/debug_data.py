@@ -23,8 +23,7 @@ from wasabi import Printer
 
 from ..architectures.tuned_shim import TunedShim
 from ..heads.tag_scheme import TagSet
-from ..llm.frozen import token_boundaries
-from ..llm.tuned import TunedLLM
+from ..llm.alignment import token_boundaries
 from ..pipeline.entity_pipe import EntityPipe
 from ..pipeline.gold import annotated_spans, read_gold
 from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
@@ -89,8 +88,7 @@ class ReadBy:
         for tuned in pipe._shims(TunedShim):
             reader = tuned.reader
             # Where the LLM looks is only known when it is loaded; how far is known before.
-            window = reader.base.window if isinstance(reader, TunedLLM) else reader.cut.window
-            return cls(reader.tokenizer, window)
+            return cls(reader.tokenizer, reader.window)
         return None
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ..batching import batches_by_length
 from .aligning import Reading, RoundTrip, read_answer
 from .chunks import Chunk
-from .generation import Answer, batches_by_length
+from .generation import Answer
 from .prompt import allowed_tags, make_prompt, may_follow
 from .shim import GeneratorShim
 

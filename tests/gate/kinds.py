@@ -518,7 +518,7 @@ def _plain(value: Any) -> Any:
     """Numbers with all their digits, as JSON."""
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)) or hasattr(value, "tolist") and np.ndim(value):
+    if isinstance(value, (list, tuple)) or (hasattr(value, "tolist") and np.ndim(value)):
         return [_plain(part) for part in value]
     if isinstance(value, (float, np.floating)):
         return float(value).hex()
