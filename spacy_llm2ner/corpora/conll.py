@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .tags import REPAIRS, Scheme, TagSpan, count_repairs, detect_scheme, read_spans, split_tag
+from ..tags import Scheme, TagSpan, split_tag, tags_to_spans
+from .repairs import REPAIRS, count_repairs, detect_scheme
 
 DOCUMENT_BORDER = "-DOCSTART-"
 
@@ -49,7 +50,7 @@ class ConllReport:
     sentences, tokens: their number.
     comments: the number of lines read as comments.
     entities: the number of entities of each label, the most frequent label first.
-    repairs: how often each kind of repair (tags.REPAIRS) was needed; empty if all tags are valid.
+    repairs: count of each kind of repair (repairs.REPAIRS); empty if all tags are valid.
     """
 
     source: str
@@ -260,7 +261,7 @@ class _Parser:
 
 def _sentence(rows: list[tuple[str, str]], line: int) -> ConllSentence:
     words, tags = [word for word, _ in rows], [tag for _, tag in rows]
-    return ConllSentence(words, tags, read_spans(tags), line)
+    return ConllSentence(words, tags, tags_to_spans(tags), line)
 
 
 def _decode(data: bytes, source: str) -> str:

@@ -14,9 +14,9 @@ from spacy.language import Language
 from spacy.training import Example
 
 from ..log import logger
+from ..tags import split_tag, tags_to_spans
 from .conll import ConllDocument, ConllFile, ConllSentence, report_on
 from .docs import check_sentences_per_doc, copy_words, make_docs
-from .tags import read_spans, split_tag
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -276,7 +276,7 @@ class HFDatasetCorpus:
 
     def _sentence(self, words: list[Any], tags: list[str], number: int) -> ConllSentence:
         try:
-            return ConllSentence([str(word) for word in words], tags, read_spans(tags), number)
+            return ConllSentence([str(word) for word in words], tags, tags_to_spans(tags), number)
         except ValueError as error:
             raise self._row_error(number, str(error)) from None
 

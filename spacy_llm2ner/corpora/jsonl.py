@@ -13,9 +13,9 @@ from spacy.language import Language
 from spacy.training import Example
 
 from ..log import logger
+from ..tags import TagSpan, tags_to_spans
 from .conll import ConllDocument, ConllSentence
 from .docs import check_sentences_per_doc, copy_words, make_docs
-from .tags import TagSpan, read_spans
 
 # Which fields hold words and spans, and whether the last number of a span is its last word (1) or
 # the word behind it (0).
@@ -171,7 +171,7 @@ class JsonlCorpus:
             tags = [self.tags[t] if isinstance(t, int) else str(t) for t in row["tags"]]
             if len(tags) != n_words:
                 raise ValueError(f"{n_words} words, {len(tags)} tags")
-            return read_spans(tags)
+            return tags_to_spans(tags)
         spans = [(int(start), int(end) + inclusive, str(label)) for start, end, label in row[name]]
         for start, end, label in spans:
             if not 0 <= start < end <= n_words:

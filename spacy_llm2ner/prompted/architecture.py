@@ -29,7 +29,7 @@ class Instance:
 
 
 def build_prompted_llm(
-    name: str = "HuggingFaceTB/SmolLM2-135M-Instruct",
+    name: str | None,
     revision: str | None = None,
     prompt_style: Literal["auto", "plain", "inst", "chat"] = "auto",
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
@@ -48,7 +48,9 @@ def build_prompted_llm(
     Loaded when it is first needed. While nothing of it is trained it is shared with every other
     component that names it, and never part of a checkpoint; of LoRA, only the adapters are.
 
-    name (str): Hub id, model folder or GGUF file, of a decoder (Llama) or an encoder-decoder (T5).
+    name (Optional[str]): Hub id, model folder or GGUF file, of a decoder (Llama) or an
+        encoder-decoder (T5). Required when the LLM is first needed; the component's default config
+        has null, so that `spacy init config` can write it.
     revision (Optional[str]): Branch, tag or commit of a hub id.
     prompt_style (str): What stands around a prompt: "plain" nothing (GNER-T5), "inst" [INST] marks
         (GNER-LLaMA), "chat" the tokenizer's chat template. "auto": plain for encoder-decoders, chat

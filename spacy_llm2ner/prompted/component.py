@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer
@@ -20,22 +20,20 @@ from ..pipeline.annotate import (
     ANNOTATE,
     ON_EXISTING_ENTS,
     OnExistingEnts,
-    check_choices,
     make_spans,
 )
 from ..pipeline.base import LLMPipe
-from ..pipeline.gold import Gold, read_gold
+from ..pipeline.gold import Gold, annotated_ents, read_gold
 from ..pipeline.scorer import score_span_recognizer, unscored_weights
 from ..pipeline.thresholds import check_threshold
+from ..settings import check_choice, check_number
 from .architecture import Instance
-from .chunks import check_least_one, cut_chunks
+from .metric import ENTITY_POSITION, Score, score_strings
 from .parsing import MODES
-from .predict import DECODING, Recognizer, Tagged
+from .predict import DECODING, Found, Recognizer, Report, Tagged, cut_chunks
 from .prompt import check_label_names
-from .report import Found, Report
-from .scorer import score_prompted
 from .shim import GeneratorShim
-from .spans import BIO_RULES, tags_to_spans
+from .spans import BIO_RULES, TagSpan, tags_to_spans
 from .training import (
     LabelChoice,
     answers_loss,
@@ -48,11 +46,163 @@ from .training import (
 DEFAULT_CONFIG = """
 [model]
 @architectures = "spacy_llm2ner.PromptedLLM.v1"
+name = null
 """
 DEFAULT_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
 
 # Words of one instance or one question: GNER was trained on sentences.
 _CHUNK_WORDS = 80
+
+
+@Language.factory(
+    "llm2ner_prompted",
+    assigns=["doc.ents", "doc.spans", "doc.user_data", "token.ent_iob", "token.ent_type"],
+    default_config={
+        "model": DEFAULT_MODEL,
+        "labels": [],
+        "label_names": {},
+        "dataset": None,
+        "decoding": "constrained",
+        "parser": "robust",
+        "bio": "gner",
+        "beams": 1,
+        "chunk_words": 80,
+        "spans_key": "sc",
+        "annotate": "both",
+        "threshold": 0.0,
+        "on_existing_ents": "keep",
+        "keep_answers": False,
+        "shuffle_labels": True,
+        "drop_labels": 0.0,
+        "negative_labels": None,
+        "scorer": {"@scorers": "spacy_llm2ner.prompted_scorer.v1"},
+    },
+    default_score_weights={
+        "ents_f": 1.0,
+        "ents_p": 0.0,
+        "ents_r": 0.0,
+        "ents_per_type": None,
+        "entity_position_f": None,
+        "gner_string_f": None,
+    },
+)
+def make_prompted(
+    nlp: Language,
+    name: str,
+    model: Model[list[Instance], list[Floats1d]],
+    labels: list[str] | dict[str, str],
+    label_names: dict[str, str],
+    dataset: str | None,
+    decoding: Literal["free", "constrained"],
+    parser: Literal["robust", "gner"],
+    bio: Literal["gner", "conll", "strict"],
+    beams: int,
+    chunk_words: int,
+    spans_key: str,
+    annotate: Literal["spans", "ents", "both"],
+    threshold: float | dict[str, float],
+    on_existing_ents: Literal["keep", "replace", "merge"],
+    keep_answers: bool,
+    shuffle_labels: bool,
+    drop_labels: float,
+    negative_labels: int | None,
+    scorer: Callable | None,
+) -> "PromptedRecognizer":
+    """Make the component "llm2ner_prompted".
+
+    model (Model[List[Instance], List[Floats1d]]): The LLM, e.g. `spacy_llm2ner.PromptedLLM.v1`.
+    labels (Union[List[str], Dict[str, str]]): The labels that are asked for, or labels with
+        descriptions, which then stand in the prompt.
+    label_names (Dict[str, str]): What the prompt calls labels, e.g. {"PER": "person"}.
+    dataset (Optional[str]): GNER's optional line with the name of a corpus.
+    decoding (str): "free": the LLM writes, and its answer is parsed. "constrained": it may only
+        copy the text's words and choose among the tags.
+    parser (str): How free answers are read: "robust", or as the published evaluator does: "gner".
+    bio (str): How tags that are no valid BIO are read: see `prompted.spans.tags_to_spans`.
+    beams (int): Beams of free answers; 1 = greedy.
+    chunk_words (int): The most words that are asked about at once; longer texts go by sentences.
+    spans_key (str): The key of `doc.spans` that is written. In training, gold spans are looked for
+        under this key, else in `doc.ents`.
+    annotate (str): What is written: "spans", "ents" or "both".
+    threshold (Union[float, Dict[str, float]]): The probability from which a span counts: one for
+        all labels, or one per label (0 for labels that are not named).
+    on_existing_ents (str): "keep" entities that are there, "replace" them all, or "merge": ours win
+        where they overlap.
+    keep_answers (bool): Put free answers into `doc.user_data[name]["answers"]`.
+    shuffle_labels (bool): In training, name the labels in random order in each prompt (GNER).
+    drop_labels (float): In training, the probability of each label to be left out, with its
+        entities (GLiNER).
+    negative_labels (Optional[int]): In training, how many labels are named of which there is no
+        entity, sampled by frequency (UniversalNER). null: all of them (GNER).
+    scorer (Optional[Callable]): The scoring method.
+    """
+    return PromptedRecognizer(
+        nlp.vocab,
+        model,
+        name,
+        labels=labels,
+        label_names=label_names,
+        dataset=dataset,
+        decoding=decoding,
+        parser=parser,
+        bio=bio,
+        beams=beams,
+        chunk_words=chunk_words,
+        spans_key=spans_key,
+        annotate=annotate,
+        threshold=threshold,
+        on_existing_ents=on_existing_ents,
+        keep_answers=keep_answers,
+        shuffle_labels=shuffle_labels,
+        drop_labels=drop_labels,
+        negative_labels=negative_labels,
+        scorer=scorer,
+    )
+
+
+def make_prompted_scorer() -> Callable[..., dict[str, Any]]:
+    """The scorer as a registered function (`spacy_llm2ner.prompted_scorer.v1`)."""
+    return score_prompted
+
+
+def score_prompted(
+    examples: Iterable[Example], *, spans_key: str = "sc", annotate: str = "both", **cfg: Any
+) -> dict[str, Any]:
+    """Entity F1 by position, as everywhere, and GNER's F1 of normalised strings beside it.
+
+    spans_key (str): The span group.
+    annotate (str): "spans", "ents" or "both": what the component writes, and so what is scored.
+    RETURNS (Dict[str, Any]): What `score_span_recognizer` gives; `entity_position_p/r/f`, the same
+        as `ents_p/r/f` (of the span group if no entities are written) under a name that says what
+        it is; and `gner_string_p/r/f`.
+    """
+    examples = list(examples)
+    scores = score_span_recognizer(examples, spans_key=spans_key, annotate=annotate)
+    written = "ents" if annotate in ("ents", "both") else f"spans_{spans_key}"
+    scores.update({f"{ENTITY_POSITION}_{x}": scores.get(f"{written}_{x}") for x in "prf"})
+    found = _score_strings(examples, spans_key, annotate)
+    scores.update(found.named() if found is not None else {f"gner_string_{x}": None for x in "prf"})
+    return scores
+
+
+def _score_strings(examples: list[Example], spans_key: str, annotate: str) -> Score | None:
+    sentences = []
+    for example in examples:
+        gold = annotated_ents(example.reference, spans_key)
+        if gold is None:
+            continue
+        doc = example.predicted
+        found = doc.spans.get(spans_key, []) if annotate == "spans" else doc.ents
+        # One list of words for both docs, which need not be tokenised alike.
+        words, wanted = _words(example.reference, gold)
+        more, other = _words(doc, list(found))
+        moved = [(s + len(words), e + len(words), label) for s, e, label in other]
+        sentences.append(([*words, *more], wanted, moved))
+    return score_strings(sentences) if sentences else None
+
+
+def _words(doc: Doc, spans: list[Span]) -> tuple[list[str], list[TagSpan]]:
+    return [token.text for token in doc], [(s.start, s.end, s.label_) for s in spans]
 
 
 class PromptedRecognizer(LLMPipe):
@@ -71,7 +221,7 @@ class PromptedRecognizer(LLMPipe):
         labels: list[str] | dict[str, str] | None = None,
         label_names: dict[str, str] | None = None,
         dataset: str | None = None,
-        decoding: Literal["free", "constrained", "one_pass"] = "constrained",
+        decoding: Literal["free", "constrained"] = "constrained",
         parser: Literal["robust", "gner"] = "robust",
         bio: Literal["gner", "conll", "strict"] = "gner",
         beams: int = 1,
@@ -90,15 +240,16 @@ class PromptedRecognizer(LLMPipe):
 
         RAISES: ValueError for a setting that is none of the accepted values.
         """
-        check_choices(
-            name,
-            annotate=(annotate, ANNOTATE),
-            decoding=(decoding, DECODING),
-            parser=(parser, MODES),
-            bio=(bio, BIO_RULES),
-            on_existing_ents=(on_existing_ents, ON_EXISTING_ENTS),
-        )
-        check_least_one(name, beams=beams, chunk_words=chunk_words)
+        for setting, value, accepted in (
+            ("annotate", annotate, ANNOTATE),
+            ("decoding", decoding, DECODING),
+            ("parser", parser, MODES),
+            ("bio", bio, BIO_RULES),
+            ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
+        ):
+            check_choice(setting, value, accepted, component=name)
+        check_number("beams", beams, least=1, component=name)
+        check_number("chunk_words", chunk_words, least=1, component=name)
         check_threshold(name, threshold)
         super().__init__(
             vocab,

@@ -1,14 +1,9 @@
 """Constrained answers: the model may only copy the next word and choose its tag among those given.
 
 No word is lost or invented, nothing has to be parsed, and every tag has a probability: that of the
-model writing it, among the tags that may stand there. What is computed:
-
-    exact      word by word, each tag given the tags chosen before it (greedy). With trees (see
-               `trees.py`) one small pass per word for a whole batch of texts; without, one small
-               pass per word and text.
-    one pass   all words at once, each given that all words before it were answered with O. The best
-               valid sequence of tags is taken from these probabilities (Viterbi). Cheaper, and an
-               approximation: the model does not see what it said before.
+model writing it, among the tags that may stand there. Tags are chosen word by word, each given the
+tags before it (greedy). With trees (see `trees.py`), one small pass per word serves a whole batch
+of texts; without, it takes one small pass per word and text.
 """
 
 from __future__ import annotations
@@ -21,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .generation import LoadedGenerator
-from .trees import Choice, Memory, Tree, forward, glance, keep, offer, trees_work, way_log_probs
+from .trees import Memory, Tree, forward, glance, keep, offer, trees_work, way_log_probs
 
 # The probability of "O" from which other tags are not looked into.
 _SURE = 0.99
@@ -169,70 +164,6 @@ def _look_into(
         row.probabilities.append(float(chances[best]))
         row.pending = way[-1]
     return layers, nodes
-
-
-def choose_once(
-    generator: LoadedGenerator,
-    prompts: Sequence[Sequence[int]],
-    units: Sequence[Units],
-    follows: np.ndarray,
-    outside: int = 0,
-) -> list[Chosen]:
-    """Tags from one pass over each text; arguments as `choose_exact`.
-
-    outside (int): The place of the tag that every word is copied with, "O".
-    RAISES: ValueError if the model cannot read trees (encoder-decoders cannot, nor models whose
-        pieces see a window that is shorter than the text).
-    """
-    if not prompts:
-        return []
-    if not _can_branch(generator, prompts, units):
-        raise ValueError(
-            f"llm2ner: the setting 'decoding' is 'one_pass', but the LLM in "
-            f"{generator.spec.folder} ({type(generator.model).__name__}) cannot read texts that "
-            f"branch. Accepted for it are 'constrained' and 'free'."
-        )
-    some = [index for index, unit in enumerate(units) if unit]
-    found: list[Chosen] = [Chosen([], []) for _ in prompts]
-    if not some:
-        return found
-    memory, pending = read_prompts(generator, [prompts[index] for index in some])
-    trees, choices = [], []
-    for place, index in enumerate(some):
-        tree = Tree()
-        root = tree.node(-1, pending[place])
-        row: list[Choice] = []
-        for word in units[index]:
-            row.append(offer(tree, root, word))
-            root = tree.chain(root, word[outside])
-        trees.append(tree)
-        choices.append(row)
-    logits, _ = forward(generator, trees, memory)
-    for index, scores in zip(some, way_log_probs(logits, choices), strict=True):
-        table = np.stack([_normalised(word) for word in scores])
-        tags = best_sequence(table, follows)
-        chances = np.exp(table[np.arange(len(tags)), tags])
-        found[index] = Chosen(tags, chances.tolist())
-    return found
-
-
-def best_sequence(table: np.ndarray, follows: np.ndarray) -> list[int]:
-    """The best valid sequence (Viterbi).
-
-    table (ndarray): (words, tags): what is to be summed up.
-    follows (ndarray): As for `choose_exact`.
-    """
-    barred = np.where(follows, 0.0, -np.inf)
-    total = table[0] + barred[-1]
-    back = []
-    for row in table[1:]:
-        ways = total[:, None] + barred[:-1]
-        back.append(ways.argmax(axis=0))
-        total = ways.max(axis=0) + row
-    tags = [int(total.argmax())]
-    for pointers in reversed(back):
-        tags.append(int(pointers[tags[-1]]))
-    return tags[::-1]
 
 
 def read_prompts(

@@ -1,30 +1,101 @@
-"""Chunks of docs -> tags with probabilities: what the component "llm2ner_prompted" does inside."""
+"""Docs -> questions to an LLM -> tags with probabilities, and a report of what was lost."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from spacy.tokens import Doc
 from tqdm import tqdm
 
 from ..batching import batches_by_length
 from .aligning import Reading, RoundTrip, read_answer
-from .chunks import Chunk
 from .generation import Answer
 from .prompt import allowed_tags, make_prompt, may_follow
 from .shim import GeneratorShim
+from .spans import TagSpan
 
-DECODING = ("free", "constrained", "one_pass")
-# Logits of whole texts are held at once in one pass: rows are fewer by this factor.
-_ONE_PASS_FACTOR = 4
+DECODING = ("free", "constrained")
 # Writing holds no logits but the last ones, and goes faster with many rows.
 _FREE_FACTOR = 4
 # A model that does not know the format writes more than the words and their tags.
 _SLACK_SHARE, _SLACK = 1.25, 8
+# What ends a sentence where no sentence starts are known.
+_ENDS = frozenset(".!?…。！？")
+
+
+# Chunks ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some words of a doc.
+
+    tokens (List[int]): Their places in the doc; white space is no word.
+    words (List[str]): Their texts.
+    """
+
+    tokens: list[int]
+    words: list[str]
+
+    def halves(self) -> tuple[Chunk, Chunk]:
+        """The chunk in two parts."""
+        middle = len(self.words) // 2
+        return (
+            Chunk(self.tokens[:middle], self.words[:middle]),
+            Chunk(self.tokens[middle:], self.words[middle:]),
+        )
+
+
+def cut_chunks(doc: Doc, most: int) -> list[Chunk]:
+    """The words of a doc in chunks of whole sentences.
+
+    doc (Doc): Any doc. Without sentence starts, a sentence ends behind "." and the like, or with a
+        line.
+    most (int): The most words in a chunk; a longer sentence is cut after as many.
+    """
+    chunks: list[Chunk] = []
+    current: list[int] = []
+    for sentence in _sentences(doc):
+        if current and len(current) + len(sentence) > most:
+            chunks.append(_chunk(doc, current))
+            current = []
+        current = [*current, *sentence]
+        while len(current) > most:
+            chunks.append(_chunk(doc, current[:most]))
+            current = current[most:]
+    if current:
+        chunks.append(_chunk(doc, current))
+    return chunks
+
+
+def _chunk(doc: Doc, tokens: list[int]) -> Chunk:
+    return Chunk(tokens, [doc[i].text for i in tokens])
+
+
+def _sentences(doc: Doc) -> Iterator[list[int]]:
+    known = doc.has_annotation("SENT_START")
+    sentence: list[int] = []
+    ended = False
+    for token in doc:
+        starts = token.is_sent_start if known else ended
+        if starts and sentence:
+            yield sentence
+            sentence = []
+        if token.is_space:
+            ended = ended or "\n" in token.text
+        else:
+            ended = token.text in _ENDS
+            sentence.append(token.i)
+    if sentence:
+        yield sentence
+
+
+# Questions and answers ------------------------------------------------------------------------
 
 
 @dataclass
@@ -66,7 +137,7 @@ class Recognizer:
     shim (GeneratorShim): The LLM.
     names (Sequence[str]): Labels, as the prompt names them.
     descriptions (Mapping[str, str]): Of names.
-    decoding (str): "free", "constrained" or "one_pass".
+    decoding (str): "free" or "constrained".
     mode (str): How free answers are read: "robust" or "gner".
     beams (int): Of free answers; 1 = greedy.
     dataset (Optional[str]): See `make_prompt`.
@@ -129,30 +200,22 @@ class Recognizer:
         lengths = [question.length for question in questions]
         if self.decoding == "free":
             budget *= _FREE_FACTOR
-        if self.decoding == "one_pass":
-            nodes = [sum(len(way) for word in q.units for way in word) for q in questions]
-            lengths, budget = nodes, budget // _ONE_PASS_FACTOR
-        ways: dict[str, Callable[[list[Question]], list[Tagged]]] = {
-            "free": self._free,
-            "constrained": self._chosen,
-            "one_pass": self._chosen,
-        }
+        answer = self._free if self.decoding == "free" else self._chosen
         found: dict[int, Tagged] = {}
         words = sum(len(question.chunk.words) for question in questions)
         with tqdm(total=words, desc=name, unit="word", delay=5, leave=False) as bar:
             for batch in batches_by_length(lengths, budget):
                 some = [questions[index] for index in batch]
-                found.update(zip(batch, ways[self.decoding](some), strict=True))
+                found.update(zip(batch, answer(some), strict=True))
                 bar.update(sum(len(question.chunk.words) for question in some))
         return [found[index] for index in range(len(questions))]
 
     # Chosen -----------------------------------------------------------------------------------
 
     def _chosen(self, questions: list[Question]) -> list[Tagged]:
-        from .constrained import choose_exact, choose_once
+        from .constrained import choose_exact
 
-        choose = choose_once if self.decoding == "one_pass" else choose_exact
-        chosen = choose(
+        chosen = choose_exact(
             self.shim.generator,
             [question.prompt for question in questions],
             [question.units for question in questions],
@@ -237,3 +300,88 @@ class Recognizer:
         return Tagged(
             reading.tags, scores, counts, reading.unknown_labels, reading.repairs, answer.text
         )
+
+
+# Reports --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Report:
+    """What was asked about a doc, and what of it was lost or repaired.
+
+    chunks, words (int): Asked about.
+    lost_words (int): Words that an answer lacks; they count as outside of entities.
+    invented_words (int): Words of answers that the text lacks.
+    truncated (int): Answers that break off.
+    unknown_labels (Counter): Labels in answers that were not asked for.
+    repairs (Counter): What was repaired in answers, by kind (see `prompted.parsing.REPAIRS`).
+    answers (List[str]): The answers, if they are to be kept.
+    """
+
+    chunks: int = 0
+    words: int = 0
+    lost_words: int = 0
+    invented_words: int = 0
+    truncated: int = 0
+    unknown_labels: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
+    answers: list[str] = field(default_factory=list)
+
+    def add(self, tagged: Tagged, words: int, keep_answer: bool) -> None:
+        """Count in the answer about one chunk."""
+        self.chunks += 1
+        self.words += words
+        self.lost_words += tagged.counts["lost_words"]
+        self.invented_words += tagged.counts["invented_words"]
+        self.truncated += tagged.counts["truncated"]
+        self.unknown_labels.update(tagged.unknown_labels)
+        self.repairs.update(tagged.repairs)
+        if keep_answer and tagged.answer is not None:
+            self.answers.append(tagged.answer)
+
+    def update(self, other: Report) -> None:
+        """Count in another doc's report."""
+        for name in ("chunks", "words", "lost_words", "invented_words", "truncated"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.unknown_labels.update(other.unknown_labels)
+        self.repairs.update(other.repairs)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was lost, invented, repaired or cut."""
+        lost = self.lost_words or self.invented_words or self.truncated
+        return not (lost or self.unknown_labels or self.repairs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they stand in `doc.user_data`."""
+        return {
+            "chunks": self.chunks,
+            "words": self.words,
+            "lost_words": self.lost_words,
+            "invented_words": self.invented_words,
+            "truncated": self.truncated,
+            "unknown_labels": dict(self.unknown_labels),
+            "repairs": dict(self.repairs),
+            **({"answers": list(self.answers)} if self.answers else {}),
+        }
+
+    def __str__(self) -> str:
+        parts = [f"of {self.words} words in {self.chunks} chunks, {self.lost_words} are lost"]
+        if self.invented_words:
+            parts.append(f"{self.invented_words} are invented")
+        if self.truncated:
+            parts.append(f"{self.truncated} answers break off")
+        for name, counter in (("unknown labels", self.unknown_labels), ("repairs", self.repairs)):
+            if counter:
+                shown = ", ".join(f"{key} {n}" for key, n in counter.most_common(5))
+                parts.append(f"{name}: {sum(counter.values())} ({shown})")
+        return "; ".join(parts)
+
+
+@dataclass
+class Found:
+    """The spans of a doc, in tokens, the score of each, and the report."""
+
+    spans: list[TagSpan] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    report: Report = field(default_factory=Report)

@@ -28,7 +28,7 @@ _MOST_BYTES = 2**32 - 2**20
 class GeneratorSettings:
     """The settings of `spacy_llm2ner.PromptedLLM.v1`; see there for their meaning."""
 
-    name: str
+    name: str | None
     revision: str | None = None
     prompt_style: str = "auto"
     dtype: str = "float32"
@@ -56,17 +56,30 @@ class GeneratorShim(PyTorchShim):
     def __init__(self, settings: GeneratorSettings) -> None:
         super().__init__(None)
         self.settings = settings
-        self.checkpoint = Checkpoint(
-            settings.name,
-            revision=settings.revision,
-            trust_remote_code=settings.trust_remote_code,
-        )
+        self._checkpoint: Checkpoint | None = None
         self.expected: dict[str, Any] = {}
         self._generator: LoadedGenerator | None = None
         self._asking: Asking | None = None
         self._stored: bytes = b""
 
     # What it is -------------------------------------------------------------------------------
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model folder.
+
+        RAISES: ValueError (E500) if the setting `name` is null.
+        """
+        chosen = self.settings
+        if not chosen.name:
+            raise ValueError(Errors.E500.format())
+        if self._checkpoint is None:
+            self._checkpoint = Checkpoint(
+                chosen.name,
+                revision=chosen.revision,
+                trust_remote_code=chosen.trust_remote_code,
+            )
+        return self._checkpoint
 
     @property
     def is_tuned(self) -> bool:

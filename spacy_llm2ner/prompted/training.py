@@ -21,8 +21,7 @@ from thinc.types import Floats1d
 
 from ..pipeline.gold import Gold
 from .architecture import Instance
-from .chunks import Chunk
-from .predict import Recognizer
+from .predict import Chunk, Recognizer
 from .spans import TagSpan, spans_to_tags
 
 

@@ -9,8 +9,8 @@ import pytest
 import spacy
 from spacy.tokens import Doc, Span
 
-from spacy_llm2ner.prompted.chunks import cut_chunks
-from tests.pipeline.sample import DATA
+from spacy_llm2ner.prompted.predict import cut_chunks
+from tests.pipeline.sample import DATA, examples
 from tests.prompted.sample import LABELS, NAME, make_prompted, right
 
 TEXT = DATA[0][0]
@@ -29,13 +29,6 @@ def test_it_answers_what_it_has_learnt(prompted, decoding):
     assert [(s.text, s.label_) for s in doc.spans["sc"]] == DATA[0][1]
     scores = doc.spans["sc"].attrs["scores"]
     assert np.allclose(scores, [ent._.score for ent in doc.ents])
-
-
-def test_one_pass_answers_too(prompted):
-    prompted.get_pipe(NAME).cfg["decoding"] = "one_pass"
-    doc = prompted(TEXT)
-    assert doc.user_data[NAME]["lost_words"] == 0
-    assert "sc" in doc.spans
 
 
 def test_labels_need_no_training(tiny_chat):
@@ -173,6 +166,22 @@ def test_settings_out_of_range(tiny_chat, setting, value):
 def test_settings_of_a_choice(tiny_chat, setting):
     with pytest.raises(ValueError, match=setting):
         make_prompted(tiny_chat, **{setting: "nonsense"})
+
+
+def test_the_llm_has_no_default():
+    """It is required at first use: `spacy init config` writes a config that is to be filled in."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe(NAME, config={"labels": LABELS})
+    for use in (lambda: nlp(TEXT), lambda: nlp.initialize(lambda: examples(nlp))):
+        with pytest.raises(ValueError, match=r"L2N-E500.*'model.name' is not set"):
+            use()
+
+
+def test_one_pass_is_gone(tiny_chat):
+    """Existing configs may have it: the error names what is accepted."""
+    with pytest.raises(ValueError, match=r"decoding.*one_pass") as error:
+        make_prompted(tiny_chat, decoding="one_pass")
+    assert "constrained" in str(error.value) and "free" in str(error.value)
 
 
 # Long texts -----------------------------------------------------------------------------------

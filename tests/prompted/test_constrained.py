@@ -9,12 +9,7 @@ import pytest
 import torch
 
 from spacy_llm2ner.prompted.asking import Asking
-from spacy_llm2ner.prompted.constrained import (
-    _choose_alone,
-    best_sequence,
-    choose_exact,
-    choose_once,
-)
+from spacy_llm2ner.prompted.constrained import _choose_alone, choose_exact
 from spacy_llm2ner.prompted.generation import LoadedGenerator, load_generator
 from spacy_llm2ner.prompted.prompt import allowed_tags, make_prompt, may_follow
 from spacy_llm2ner.prompted.trees import Tree, glance, offer, trees_work
@@ -151,50 +146,6 @@ def test_tags_are_valid(model, request):
         assert all(may_follow(a, b) for a, b in itertools.pairwise(names))
 
 
-def test_one_pass_sees_o_before_every_word(tiny_chat):
-    asked = biased(tiny_chat)
-    for prompt, units, found in zip(
-        asked.prompts, asked.units, choose_once(*asked.arguments), strict=True
-    ):
-        table = []
-        before: list[int] = []
-        for word in units:
-            table.append(score(asked.generator, prompt, before, word))
-            before += word[0]
-        if len(units) <= 3:
-            sequences = [
-                tags
-                for tags in itertools.product(range(len(TAGS)), repeat=len(units))
-                if all(FOLLOWS[a, b] for a, b in itertools.pairwise([-1, *tags]))
-            ]
-            sums = [sum(np.log(t[i]) for t, i in zip(table, s, strict=True)) for s in sequences]
-            assert found.tags == list(sequences[int(np.argmax(sums))])
-        chances = [row[tag] for row, tag in zip(table, found.tags, strict=True)]
-        assert np.allclose(found.probabilities, chances, atol=1e-4)
-
-
-def test_one_pass_needs_trees(tiny_t5):
-    asked = Asked(tiny_t5)
-    with pytest.raises(ValueError, match="one_pass"):
-        choose_once(*asked.arguments)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_best_sequence(seed):
-    rng = np.random.default_rng(seed)
-    n, k = int(rng.integers(1, 5)), 4
-    table = np.log(rng.dirichlet(np.ones(k), size=n))
-    follows = rng.random((k + 1, k)) < 0.6
-    follows[:, 0] = True  # O may always follow
-    scores = {
-        tags: sum(table[i, tag] for i, tag in enumerate(tags))
-        for tags in itertools.product(range(k), repeat=n)
-        if all(follows[a, b] for a, b in itertools.pairwise([-1, *tags]))
-    }
-    found = tuple(best_sequence(table, follows))
-    assert scores[found] == pytest.approx(max(scores.values()))
-
-
 @pytest.mark.parametrize(
     "family", ["llama", "gpt2", "gpt_neox", "qwen2", "qwen3", "mistral", "gemma2", "opt"]
 )
@@ -219,8 +170,6 @@ def test_a_window_shorter_than_the_text(tmp_path):
     prompts = [prompt[-30:] for prompt in asked.prompts]
     (found,) = choose_exact(asked.generator, prompts, asked.units, FOLLOWS)
     assert found.tags == expected(asked.generator, prompts[0], asked.units[0])[0]
-    with pytest.raises(ValueError, match="one_pass"):
-        choose_once(asked.generator, prompts, asked.units, FOLLOWS)
 
 
 def test_trees_are_not_for_encoder_decoders(tiny_t5):

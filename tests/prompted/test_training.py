@@ -13,7 +13,7 @@ from spacy.training import Example
 from thinc.api import Adam
 
 from spacy_llm2ner.pipeline.gold import Gold
-from spacy_llm2ner.prompted.chunks import Chunk
+from spacy_llm2ner.prompted.predict import Chunk
 from spacy_llm2ner.prompted.training import LabelChoice, chunk_tags, flat_spans
 from tests.pipeline.sample import DATA, examples, nested_examples
 from tests.prompted.sample import LABELS, NAME, make_prompted
