@@ -313,6 +313,79 @@ class Errors(metaclass=_WithCodes):
     # E6xx calibration, distillation
 
     # E7xx corpora
+    E700 = (
+        "{reader}: the setting 'sentences_per_doc' is {value}: expected 1 for a Doc per sentence, "
+        "n for up to n sentences per Doc, or 0 for a Doc per document."
+    )
+    E701 = (
+        "{reader}: the setting 'path' (corpora.train.path or corpora.dev.path) is not set: "
+        "expected a CoNLL-style file. Set it in the config or, where the config takes it from "
+        "[paths], by --paths.train FILE and --paths.dev FILE."
+    )
+    E702 = (
+        "{reader}: the setting 'path' (corpora.train.path or corpora.dev.path) is '{path}', which "
+        "{fault}: expected a CoNLL-style file."
+    )
+    E703 = "data path {path}: there is no such file or folder."
+    E704 = "data path {path}: the folder has no .spacy file, and is no dataset saved by `datasets`."
+    E705 = (
+        "{reader}: the setting 'path' is '{path}', which is no file: expected a file with a JSON "
+        "object per line."
+    )
+    E706 = (
+        "{path}:{line}: expected an object with 'tokens' and 'spans' or 'tags', or with "
+        "'tokenized_text' and 'ner' ({problem})."
+    )
+    E707 = "{reader}: the setting 'limit' is {limit}: expected a number of Docs, or 0 for all."
+    E710 = (
+        "{source}, line {line}: byte {byte} found, which is not UTF-8: expected a file in UTF-8 "
+        "(convert it with: iconv -t UTF-8)."
+    )
+    E711 = "{source}: no sentence found, expected lines of at least 2 columns (word ... tag)."
+    E712 = "{source}, line {line}: {found}, {expected} expected as in line {first}."
+    E713 = "{source}, line {line}: {found}, at least 2 expected (word ... tag)."
+    E714 = (
+        "{source}, line {line}: {found}, so that {setting} = {column} does not exist: expected "
+        "{least} to {most}."
+    )
+    E715 = (
+        "{source}, line {line}: {found}, and word_column = {word_column} is the same column as "
+        "tag_column = {tag_column}: expected two different ones."
+    )
+    E716 = "{source}, line {line}: column {column}: {problem}{hint}"
+    E720 = (
+        "{reader}: the setting 'path' is not set: expected a folder, a file, or the name of a "
+        "dataset on the hub."
+    )
+    E721 = "{source}: no sentence found, expected rows of words."
+    E722 = "{reader}: the dataset path = '{path}' cannot be opened: {problem}"
+    E723 = (
+        "{reader}: the setting 'split' is '{split}', but '{path}' has {splits}: expected one of "
+        "these."
+    )
+    E724 = (
+        "{reader}: the setting '{setting}' is '{column}', but {source} has the columns {columns}."
+    )
+    E725 = (
+        "{reader}: the setting '{setting}' is not set, and {source} has none of the columns "
+        "{usual} but {columns}."
+    )
+    E726 = "{source}, row {row}: expected a list of words and a list of tags."
+    E727 = "{source}, row {row}: {words} words, {tags} tags: expected one tag per word."
+    E728 = "{source}, row {row}: {problem}"
+    E729 = (
+        "{source}, row {row}: the tag {tag} is a number, and the dataset does not name its tags: "
+        "expected the setting 'labels', the tags in order or a JSON file of tag -> number."
+    )
+    E730 = "{source}, row {row}: the tag {tag} is none of the {labels} labels."
+    E731 = (
+        "{reader}: the setting 'labels' is '{path}', expected a JSON file of tags, or of tag -> "
+        "number ({problem})."
+    )
+    E732 = (
+        "{reader}: the setting 'labels' is {labels}: expected the tags in order, or tag -> number "
+        "from 0."
+    )
 
     # E8xx reports, hub
     E801 = (
