@@ -17,6 +17,7 @@ import importlib
 import inspect
 import os
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ PYTHON = {
     "Calibration": tuple(
         f"spacy_llm2ner.calibration.{name}"
         for name in (
-            *("tuning.Objective", "calibrate.CalibrationSettings"),
+            *("threshold_search.Objective", "calibrate.CalibrationSettings"),
             *("calibrate.calibrate_pipe", "calibrate.apply_calibration"),
         )
     ),
@@ -137,8 +138,25 @@ def api_pages() -> dict[str, str]:
             lines += _block(name, target)
             overview.append(f"- [`{name}`](python.md#{target})")
     pages["api/python.md"] = "\n".join(lines) + "\n"
+    overview += ["", "## Errors", "", "- [All errors by code](errors.md)"]
+    pages["api/errors.md"] = _errors_page()
     pages["api/index.md"] = "\n".join(overview) + "\n"
     return pages
+
+
+def _errors_page() -> str:
+    """The catalogue of errors, as users see them; what stands in braces is filled in."""
+    errors = importlib.import_module("spacy_llm2ner.errors").Errors
+    lines = [
+        *("---", "hide: [toc]", "---", "# Error codes", ""),
+        "Texts of the package's errors. What stands in braces is filled in. Warnings have a page "
+        "of [their own](../warnings.md).",
+    ]
+    for code in sorted(name for name in vars(errors) if not name.startswith("_")):
+        prefix, text = getattr(errors, code).split("] ", 1)
+        text = textwrap.fill(text.replace("{{", "{").replace("}}", "}"), 90)
+        lines += ["", f"### {prefix.lstrip('[')}", "", "```text", text, "```"]
+    return "\n".join(lines) + "\n"
 
 
 def _block(name: str, target: str) -> list[str]:

@@ -46,6 +46,7 @@ def test_every_entry_point_and_documented_import_has_its_place() -> None:
         assert f"heading: {name}\n" in text
         assert f"[`{name}`](" in pages["api/index.md"]
     assert "::: spacy_llm2ner.pipeline.span_recognizer.SpanRecognizer\n" in text
+    assert "### L2N-E001\n\n```text\n{component}: the setting" in pages["api/errors.md"]
     assert docs_site.home_of("spacy_llm2ner.heads.TokenMatching") == (
         "spacy_llm2ner.tommer.token_matching.TokenMatching"
     )
