@@ -82,6 +82,39 @@ class Errors(metaclass=_WithCodes):
         "or on another way of reading it ({differences}). Give the LLM that they were trained "
         "with, or train anew."
     )
+    E310 = (
+        "{name}: the training data has spans labelled {unknown}, but the component's labels are "
+        "{labels}. Add labels with add_label, or give all of them in "
+        "[initialize.components.{name}.labels] (made by `spacy init labels`)."
+    )
+    E311 = (
+        "{name}: the stored component has no labels: its file 'cfg' is missing or damaged. Store "
+        "the pipeline again, or load it with exclude=['cfg'] to keep the labels as they are."
+    )
+    E312 = (
+        "{name}: the setting 'threshold' is {threshold}; probabilities from 0 to 1 are expected, "
+        "one for all labels or one per label."
+    )
+    E313 = (
+        "{name}: the temperature is {temperature}; numbers above 0 are expected, one for all "
+        "labels or one per label."
+    )
+    E314 = (
+        "{name}: the setting 'pretrained' is '{pretrained}'; the heads that come with the package "
+        "are {shipped}."
+    )
+    E315 = (
+        "{name}: the setting 'pretrained' brings its own head, for which the model must be "
+        "spacy_llm2ner.SpanRecognizer.v1, not '{model}'."
+    )
+    E316 = (
+        "a pipeline with {pipes} has no component '{name}' with the head {head}, the only one "
+        "that can be joined"
+    )
+    E317 = (
+        "the {part} of '{name}' is {value} in the first pipeline, but {other} in pipeline "
+        "{number}; only heads that were trained alike can be joined"
+    )
 
     # E4xx tommer, hf
 
@@ -115,19 +148,101 @@ class Errors(metaclass=_WithCodes):
         "({error})."
     )
 
+    E805 = "llm2ner: {model} is not a folder; name the file to write the card to (OUT)."
+    E806 = (
+        "llm2ner: {metrics} contains no scores; a JSON object as `spacy evaluate --output` writes "
+        "it is needed."
+    )
+
     # E9xx cli
+    E901 = "output path {path}: expected a folder, but this is a file."
+    E902 = "data path {path}: there is no such file or folder."
+    E903 = "data path {path}: there is no {suffix} file in this folder."
+    E904 = (
+        "data path {path}: expected a {suffix} file; `python -m spacy convert` and "
+        "`python -m spacy llm2ner convert` make them."
+    )
+    E905 = "data path {path}: cannot be read as {suffix} data ({error})."
+    E906 = "the text has {tokens} tokens; a page shows 1 to {most}. Shorten the text."
+    E907 = "the pipeline has no '{factory}' component; its components are {components}."
+    E908 = "the pipeline has no component '{name}'; its components are {components}."
+    E909 = (
+        "the scores of the component '{name}' cannot be split into parts; a model "
+        "SpanRecognizer.v1 with the head SpanScorer.v1, or ToMMeR.v1, is needed."
+    )
 
 
 class Warnings(metaclass=_WithCodes):
     """Texts of warnings; `spacy.errors.filter_warning` can silence one by its code."""
 
     # W0x the span recogniser and what it shares with other components
+    W01 = (
+        "{name}: {long} of {total} gold spans of the training data are longer than the {width} "
+        "tokens of max_span_tokens and can be neither learnt nor found (the longest has "
+        "{longest}). Raise max_span_tokens of the head."
+    )
+    W02 = (
+        "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
+        "tokens of the pipeline's tokenizer do, or do so with white space, and cannot be learnt."
+    )
     W03 = (
         "llm2ner: the LLM '{name}' is read with other settings than those that the head was "
         "trained with, or is another copy of it ({differences}). Its scores may move a little."
     )
+    W04 = (
+        "{name}: no component gives a score that [training.score_weights] counts ({weights}), so "
+        "that every checkpoint looks as good as any other. With annotate = '{annotate}' and "
+        "spans_key = '{key}', add {own} = 1.0 there."
+    )
+    W05 = (
+        "{name}: {unseen} of {total} gold spans of the training data begin or end with a token "
+        "that no piece of the LLM's tokenizer touches, and can be neither learnt nor found."
+    )
+    W06 = (
+        "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
+        "{labels}: that threshold acts on nothing."
+    )
+    W08 = "{name}: the schedule does not fit the data: {faults}"
+    W11 = (
+        "{name}: {unscored} of {total} gold spans of the training data have more pieces of the "
+        "LLM's tokenizer than the head's sliding_window allows, or begin or end with a mark that "
+        "shares a piece with a word, and can be neither learnt nor found."
+    )
 
     # W2x token taggers
+    W20 = (
+        "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
+        "tokens of the pipeline's tokenizer do, or do so with white space, and cannot be learnt."
+    )
+    W21 = (
+        "{name}: {lost} of {total} gold spans of the training data overlap another one, or are "
+        "expressed by none of the tags {tags} ..., and cannot be learnt: of overlapping spans the "
+        "first and longest one counts. For overlapping spans there is the component 'llm2ner'."
+    )
+    W22 = (
+        "{name}: {unseen} of {total} gold spans of the training data begin or end with a token "
+        "that no piece of the LLM's tokenizer touches, and can only be learnt without it."
+    )
+    W23 = (
+        "{name}: no component gives a score that [training.score_weights] counts ({weights}), so "
+        "that every checkpoint looks as good as any other. With annotate = '{annotate}' and "
+        "spans_key = '{key}', add {own} = 1.0 there."
+    )
+    W24 = (
+        "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
+        "{labels}: that threshold acts on nothing."
+    )
+    W25 = (
+        "{name}: the head has a CRF, but the setting 'crf' of the loss is 0: its transitions are "
+        "never trained, and only forbid what the tag scheme forbids. Set 'crf' above 0, or take "
+        "the head spacy_llm2ner.LinearTagger.v1."
+    )
+    W26 = "{name}: {problem}"
+    W27 = (
+        "{name}: {dropped} entities were left out: they share a token with a more probable "
+        "entity, because the pipeline's tokens are longer than the model's words; or they stand "
+        "on white space only."
+    )
 
     # W3x few-shot recognition
 

@@ -48,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
     nlp = spacy.load(args.model)
     pipe = find_component(nlp, "", Printer())
-    if pipe.cfg["temperature"] != 1.0:
+    if pipe.temperature != 1.0:
         raise SystemExit(f"{args.model} is calibrated already; the benchmark needs it as trained.")
     use_store(nlp)
     dev, test = (score_dev(pipe, open_corpus(path)(nlp)) for path in (args.dev, args.test))
@@ -58,7 +58,7 @@ def main() -> None:
         {
             "objective": "none",
             "way": "as trained",
-            "threshold": pipe.cfg["threshold"],
+            "threshold": pipe.settings["threshold"],
             "temperature": 1.0,
             "dev": measure(dev, *ones, decodings),
             "test": measure(test, *ones, decodings),

@@ -108,7 +108,7 @@ def ask(nlp: Language, examples: list[Example], decoding: str, path: Path) -> No
     if path.is_file():
         return
     pipe: Any = nlp.get_pipe("llm2ner_prompted")
-    pipe.cfg.update(decoding=decoding, keep_answers=True)
+    pipe.settings.update(decoding=decoding, keep_answers=True)
     pipe.shim.asking  # noqa: B018  load the LLM before the clock starts
     docs = [example.predicted.copy() for example in examples]
     wall, cpu = time.perf_counter(), time.process_time()

@@ -13,8 +13,7 @@ from spacy.training import Example
 from thinc.api import Config
 
 from ..numeric import log_odds, sigmoid
-from ..pipeline.entity_pipe import EntityPipe
-from ..pipeline.thresholds import PerLabel
+from ..pipeline.base import EntityPipe, PerLabel
 from ..pipeline.token_tagger import TokenTagger
 from .dev_scores import ScoredDev, score_dev
 from .reliability import (
@@ -182,10 +181,10 @@ def _choose(
 
 def decodings_of(pipe: EntityPipe) -> tuple[str, ...]:
     """What `predict` and `set_annotations` do for what is tuned: the spans, or else the ents."""
-    decoding = pipe.cfg["decoding"]
+    decoding = pipe.settings["decoding"]
     if isinstance(pipe, TokenTagger):
         return ()  # its entities are disjoint, whatever the threshold
-    if pipe.cfg["annotate"] == "ents" and decoding in ("all", "nested"):
+    if pipe.settings["annotate"] == "ents" and decoding in ("all", "nested"):
         return (decoding, "flat")
     return (decoding,)
 
@@ -266,7 +265,8 @@ def apply_calibration(nlp: Language, calibration: Calibration) -> None:
     check_config_can_hold(name, calibration.threshold)
     pipe = nlp.get_pipe(name)
     assert isinstance(pipe, EntityPipe)
-    pipe.cfg.update(threshold=calibration.threshold, temperature=calibration.temperature)
+    pipe.settings["threshold"] = calibration.threshold
+    pipe.temperature = calibration.temperature
     config = nlp.get_pipe_config(name).copy()
     config["threshold"] = calibration.threshold
     nlp._pipe_configs[name] = config
@@ -293,5 +293,5 @@ def calibrated_view(nlp: Language, calibrations: Sequence[Calibration]) -> Langu
 
 def _with_own_cfg(pipe: Any) -> Any:
     twin = copy.copy(pipe)
-    twin.cfg = dict(pipe.cfg)
+    twin.settings, twin.cfg = dict(pipe.settings), dict(pipe.cfg)
     return twin

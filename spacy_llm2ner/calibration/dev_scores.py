@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..decoding.spans import ILLEGAL_LOGIT, Spans, temper
 from ..decoding.tags import entity_logits
 from ..numeric import probabilities
-from ..pipeline.entity_pipe import EntityPipe
+from ..pipeline.base import EntityPipe
 from ..pipeline.gold import annotated_ents, annotated_spans, known_tokens
 from ..pipeline.span_recognizer import SpanRecognizer
 from ..pipeline.token_tagger import TokenTagger
@@ -124,7 +124,7 @@ def with_states(nlp: Language, pipe: EntityPipe, examples: Iterable[Example]) ->
 
 
 def _gold_spans(example: Example, pipe: EntityPipe) -> list | None:
-    find = annotated_ents if pipe.cfg["annotate"] == "ents" else annotated_spans
+    find = annotated_ents if pipe.settings["annotate"] == "ents" else annotated_spans
     return find(example.reference, pipe.key)
 
 

@@ -25,7 +25,7 @@ from ..calibration.dev_scores import with_states
 from ..calibration.reliability import Reliability
 from ..calibration.threshold_search import FOLDS, Objective, prf
 from ..corpora.reader import open_corpus
-from ..pipeline.entity_pipe import EntityPipe
+from ..pipeline.base import EntityPipe
 from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
 from .debug_data import find_component
 
@@ -147,7 +147,7 @@ def write_calibrated(
     pipe = nlp.get_pipe(calibration.name)
     assert isinstance(pipe, EntityPipe)
     # Weights, and an LLM that is bundled and just now read from, stay untouched.
-    _replace(folder / calibration.name / "cfg", srsly.json_dumps(pipe._stored_cfg()))
+    _replace(folder / calibration.name / "cfg", srsly.json_dumps(pipe.cfg))
     _replace(folder / "config.cfg", nlp.config.to_str())
     return folder
 

@@ -24,11 +24,10 @@ from wasabi import Printer
 from ..architectures.shims import TunedShim
 from ..llm.frozen import token_boundaries
 from ..llm.tuned import TunedLLM
-from ..pipeline.entity_pipe import EntityPipe
-from ..pipeline.gold import annotated_spans, read_gold
+from ..pipeline.base import EntityPipe
+from ..pipeline.gold import annotated_spans, read_gold, unsayable
 from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
-from ..pipeline.tag_gold import unsayable
-from ..pipeline.tag_pipe import TagPipe
+from ..pipeline.token_tagger import TokenTagger
 from ..tags import TagSet
 
 # Below this many examples of a label there is little to learn from.
@@ -205,7 +204,7 @@ def find_component(nlp: Language, name: str, msg: Printer) -> EntityPipe:
     return found[name] if name else next(iter(found.values()))
 
 
-def _own_tags(pipe: TagPipe) -> list[str]:
+def _own_tags(pipe: TokenTagger) -> list[str]:
     """The tags that a checkpoint brings, before `initialize` takes them over."""
     if "load_tags" not in pipe.model.attrs:
         return []
@@ -214,7 +213,7 @@ def _own_tags(pipe: TagPipe) -> list[str]:
 
 def _tags_for(pipe: EntityPipe) -> Callable[[Iterable[str]], TagSet] | None:
     """What tags a tagger will have for labels: a checkpoint's own ones, and those of new labels."""
-    if not isinstance(pipe, TagPipe):
+    if not isinstance(pipe, TokenTagger):
         return None
     own, scheme = _own_tags(pipe), pipe.scheme
     known = TagSet(tuple(own)).labels
@@ -241,7 +240,7 @@ def _print_reports(
         ("  crossing pairs", train.crossing, dev.crossing),
         ("  longest, tokens", max(train.lengths, default=0), max(dev.lengths, default=0)),
     ]
-    if isinstance(pipe, TagPipe):
+    if isinstance(pipe, TokenTagger):
         rows.append(("  that tags cannot say", train.unsayable, dev.unsayable))
     if llm is not None:
         rows += [
@@ -257,7 +256,7 @@ def _print_reports(
     msg.table(per_label, header=("label", "train", "dev"), divider=True, aligns=("l", "r", "r"))
     if isinstance(pipe, SpanRecognizer):
         special, learnt = _band_warnings(pipe, train, dev)
-    elif isinstance(pipe, TagPipe):
+    elif isinstance(pipe, TokenTagger):
         special, learnt = _tag_warnings(pipe, train, dev)
     else:
         special, learnt = [], ""
@@ -274,15 +273,15 @@ def _band_warnings(
         for name, report in (("training", train), ("dev", dev))
         if (long := report.longer_than(width))
     ]
-    if train.nested + train.crossing and pipe.cfg["decoding"] in ("flat", "greedy"):
+    if train.nested + train.crossing and pipe.settings["decoding"] in ("flat", "greedy"):
         warnings.append(
-            f"Gold spans overlap, but decoding = '{pipe.cfg['decoding']}' finds disjoint ones "
+            f"Gold spans overlap, but decoding = '{pipe.settings['decoding']}' finds disjoint ones "
             f"only: 'nested' or 'all' would find them."
         )
     return warnings, f"max_span_tokens = {width}"
 
 
-def _tag_warnings(pipe: TagPipe, train: DataReport, dev: DataReport) -> tuple[list[str], str]:
+def _tag_warnings(pipe: TokenTagger, train: DataReport, dev: DataReport) -> tuple[list[str], str]:
     """What tags lose; by what the others are learnt."""
     warnings = [
         f"{report.unsayable} of {report.spans} {name} spans overlap another one, or cannot be said "

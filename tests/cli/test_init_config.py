@@ -101,7 +101,7 @@ def test_train_with_it(tiny_llm: Path, corpus: Path, tmp_path: Path):
         *("--training.dropout", 0.0),
     )
     nlp = spacy.load(tmp_path / "out" / "model-last")
-    assert nlp.get_pipe("llm2ner").cfg["temperature"] != 1.0
+    assert nlp.get_pipe("llm2ner").temperature != 1.0
     assert [found(nlp(text)) for text, _ in DATA] == [phrases for _, phrases in DATA]
 
 
