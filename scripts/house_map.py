@@ -96,6 +96,7 @@ def trace(tree: Path, component: str) -> dict[str, list[str]]:
     """The files that `nlp(text)` and `nlp.update` cross, of a tree that is on the path."""
     import spacy
     from spacy.training import Example
+
     from tests.tiny import llm_config, save_tiny_llama
 
     package = tree / PACKAGE
