@@ -104,7 +104,7 @@ def test_rules_differ_in_an_inside_tag_that_continues_nothing():
     "tag", ["PER", "B_PER", "B-", "B", "b-PER", "X-PER", "", "-X-", "OO", "O-PER"]
 )
 def test_malformed_tags(tag):
-    with pytest.raises(ValueError, match="E201.*is not a tag: expected O, or B-"):
+    with pytest.raises(ValueError, match=r"E201.*is not a tag: expected O, or B-"):
         split_tag(tag)
     assert role_and_label(tag) == ("I", tag)
 

@@ -24,7 +24,7 @@ from spacy_llm2ner.calibration.calibrate import (
     shown_reliability,
 )
 from spacy_llm2ner.calibration.dev_scores import ScoredDev, score_dev
-from spacy_llm2ner.calibration.tuning import Objective, prf
+from spacy_llm2ner.calibration.threshold_search import Objective, prf
 from spacy_llm2ner.cli.debug_data import find_component
 from spacy_llm2ner.corpora.reader import open_corpus
 

@@ -14,7 +14,7 @@ from ..log import logger
 from ..pipeline.base import EntityPipe
 from .calibrate import Calibration, CalibrationSettings, calibrate_pipe, calibrated_view
 from .dev_scores import with_states
-from .tuning import FOLDS, Objective, prf
+from .threshold_search import FOLDS, Objective, prf
 
 DevData = Callable[[Language], Iterable[Example]]
 

@@ -23,7 +23,7 @@ from ..calibration.calibrate import (
 )
 from ..calibration.dev_scores import with_states
 from ..calibration.reliability import Reliability
-from ..calibration.tuning import FOLDS, Objective, prf
+from ..calibration.threshold_search import FOLDS, Objective, prf
 from ..corpora.reader import open_corpus
 from ..pipeline.base import EntityPipe
 from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page

@@ -22,8 +22,7 @@ from spacy.util import registry, resolve_dot_names
 from wasabi import Printer
 
 from ..architectures.shims import TunedShim
-from ..llm.frozen import token_boundaries
-from ..llm.tuned import TunedLLM
+from ..llm.alignment import token_boundaries
 from ..pipeline.base import EntityPipe
 from ..pipeline.gold import annotated_spans, read_gold, unsayable
 from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
@@ -88,8 +87,7 @@ class ReadBy:
         for tuned in pipe._shims(TunedShim):
             reader = tuned.reader
             # Where the LLM looks is only known when it is loaded; how far is known before.
-            window = reader.base.window if isinstance(reader, TunedLLM) else reader.cut.window
-            return cls(reader.tokenizer, window)
+            return cls(reader.tokenizer, reader.window)
         return None
 
 

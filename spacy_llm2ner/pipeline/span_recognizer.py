@@ -16,7 +16,7 @@ from thinc.types import Floats3d
 
 from ..architectures.shims import HeadShim
 from ..batching import batches
-from ..decoding.spans import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten, temper
+from ..decoding.spans import ILLEGAL_LOGIT, SPAN_DECODINGS, Spans, decode, flatten, temper
 from ..errors import Warnings
 from ..losses import SpanBCE, SpanLoss
 from .base import (
@@ -66,7 +66,7 @@ class SpanRecognizer(EntityPipe):
     The interface is that of spaCy's own trainable components: https://spacy.io/api/spancategorizer
     """
 
-    decodings = DECODINGS
+    decodings = SPAN_DECODINGS
     default_threshold = DEFAULT_THRESHOLD
     _main_annotation = "spans"
     _misaligned = Warnings.W02

@@ -18,7 +18,7 @@ from ..architectures.shims import HeadShim
 from ..architectures.types import TagScores
 from ..batching import batches
 from ..decoding.spans import Spans
-from ..decoding.tags import DECODINGS, decode_tags, temper_scores, to_tokens
+from ..decoding.tags import TAG_DECODINGS, decode_tags, temper_scores, to_tokens
 from ..errors import Warnings
 from ..losses import CompoundTagLoss, TagLoss
 from ..tags import PREFIXES, TAGGER_SCHEMES, TagSet
@@ -60,7 +60,7 @@ class TokenTagger(EntityPipe):
     The interface is that of spaCy's own trainable components: https://spacy.io/api/entityrecognizer
     """
 
-    decodings = DECODINGS
+    decodings = TAG_DECODINGS
     default_threshold = 0.0  # what a sequence of tags says is an entity, be it probable or not
     _main_annotation = "ents"
     _misaligned = Warnings.W20

@@ -26,7 +26,7 @@ from spacy_llm2ner.calibration.calibrate import (
 )
 from spacy_llm2ner.calibration.callback import make_calibrate_callback
 from spacy_llm2ner.calibration.dev_scores import score_dev
-from spacy_llm2ner.calibration.tuning import Objective, prf
+from spacy_llm2ner.calibration.threshold_search import Objective, prf
 from tests.pipeline.sample import (
     DATA,
     examples,
