@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine with Python >= 3.10:
 #   make run     environment, default LLM, then the whole workflow: scores, pages, package
 #   make test    environment, default LLM, then the test suite
+# `make docs` builds the documentation into site/.
 # Both can be repeated at any time, and need no network the second time.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 LLM := assets/llm/SmolLM2-135M-Instruct
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test env llm lint format clean
+.PHONY: run test docs env llm lint format clean
 
 run: llm
 	$(BIN)/python -m spacy project assets
@@ -24,13 +25,17 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	rm -rf spacy_llm2ner.egg-info
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable ".[gguf,lora,spacy-transformers,test,dev]"
+		--editable ".[gguf,lora,spacy-transformers,test,dev,docs]"
 	touch $@
 
 llm: $(LLM)/config.json
 
 $(LLM)/config.json: | $(INSTALLED)
 	$(BIN)/python scripts/fetch_default_llm.py $(LLM)
+
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "Open site/index.html"
 
 lint: env
 	$(BIN)/ruff check .
@@ -43,4 +48,4 @@ format: env
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf corpus training metrics visuals packages project.lock
+	rm -rf corpus training metrics visuals packages project.lock site

@@ -42,8 +42,46 @@ class Errors(metaclass=_WithCodes):
     # E1xx llm
 
     # E2xx heads, decoding, losses, tags
+    E201 = "'{tag}' is not a tag: expected O, or B-, I-, E-, S-, L- or U- before a label."
+    E202 = "({start}, {end}, '{label}') is not a labelled span of a sentence of {words} words."
+    E203 = (
+        "({start}, {end}, '{label}') overlaps the span before it, which ends at word {before}: "
+        "tags can only express disjoint spans."
+    )
+    E204 = (
+        "Two '{label}' spans touch at word {start}: IO tags cannot tell them apart. Use the "
+        "scheme BIO2."
+    )
+    E205 = "'{scheme}' is not a tag scheme; accepted are {accepted}."
+    E206 = (
+        "llm2ner: the tags {tags} lack 'O' for words outside entities; such tags cannot be "
+        "trained on entities."
+    )
 
     # E3xx architectures, pipeline
+    E300 = (
+        "llm2ner: the head has no weights yet. Call nlp.initialize() with training examples, or "
+        "load a trained pipeline."
+    )
+    E301 = (
+        "llm2ner: the head has {name} = {before}, which cannot shrink to {size}: initialise it "
+        "anew."
+    )
+    E302 = (
+        "llm2ner: the setting 'max_span_tokens' of the head is {setting}, but the stored head was "
+        "trained with {width}. Give {width}, or null to take the head as it is; a head for other "
+        "spans must be trained anew."
+    )
+    E303 = (
+        "llm2ner: the head was trained on the states of another LLM than the one configured as "
+        "model.llm.name = '{name}' ({differences}). Its scores would mean nothing. Give the LLM "
+        "that it was trained with, or train anew."
+    )
+    E304 = (
+        "llm2ner: the stored weights were trained on another LLM than the one that is configured, "
+        "or on another way of reading it ({differences}). Give the LLM that they were trained "
+        "with, or train anew."
+    )
 
     # E4xx tommer, hf
 
@@ -133,6 +171,22 @@ class Errors(metaclass=_WithCodes):
     )
 
     # E8xx reports, hub
+    E801 = (
+        "llm2ner: a model card describes components with a head on an LLM, and the pipeline has "
+        "none. Its components are: {components}."
+    )
+    E802 = (
+        "llm2ner: '{source}' is a published ToMMeR head, not a pipeline: 'config' and 'exclude' do "
+        "not apply to it. Set the head's options with tommer.transfer.load_tommer."
+    )
+    E803 = (
+        "llm2ner: '{name}' is neither a folder with a pipeline, nor an installed pipeline package, "
+        "nor a hub id ('org/name')."
+    )
+    E804 = (
+        "llm2ner: the pipeline '{name}' is not a local folder and cannot be fetched from the hub "
+        "({error})."
+    )
 
     # E9xx cli
 
@@ -141,6 +195,10 @@ class Warnings(metaclass=_WithCodes):
     """Texts of warnings; `spacy.errors.filter_warning` can silence one by its code."""
 
     # W0x the span recogniser and what it shares with other components
+    W03 = (
+        "llm2ner: the LLM '{name}' is read with other settings than those that the head was "
+        "trained with, or is another copy of it ({differences}). Its scores may move a little."
+    )
 
     # W2x token taggers
 

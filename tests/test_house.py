@@ -20,7 +20,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("transformers", "datasets", "lmdb", "matplotlib", "spacy_transformers", "peft")
 
 # Folders that any other may import.
-BASE = {"errors", "compat", "log", "settings", "tags", "numeric"}
+BASE = {"errors", "compat", "log", "settings", "tags", "numeric", "batching"}
 # The core, bottom up: what each folder imports beside the base and itself.
 CORE = {
     "llm": set(),

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import re
-import shlex
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from spacy_llm2ner.cli import app  # spaCy's, with our commands
+from tests.snippets import ROOT, entities, printed, run_commands, snippets
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf8")
-LLM = "assets/llm/SmolLM2-135M-Instruct"
-SNIPPETS = dict(re.findall(r"<!-- run: ([\w-]+) -->\n```\w+\n(.*?)```", README, flags=re.S))
-PRINTED = dict(re.findall(r"<!-- printed: ([\w-]+) -->\n```text\n(.*?)```", README, flags=re.S))
 # Ten steps, and a learning rate that suits them.
 SHORT = [
     *("--training.max_steps=10", "--training.eval_frequency=5"),
@@ -26,37 +17,70 @@ SHORT = [
 
 
 def test_it_is_short() -> None:
-    assert len(README.split()) <= 900
+    assert len((ROOT / "README.md").read_text(encoding="utf8").split()) <= 900
 
 
 @pytest.mark.llm
-def test_mentions_prints_what_it_says(
-    default_llm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        ("README.md", "mentions"),
+        ("docs/quickstart.md", "mentions"),
+        ("docs/quickstart.md", "few-shot"),
+    ],
+)
+def test_snippets_print_what_the_pages_say(
+    page: str,
+    name: str,
+    default_llm: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(ROOT)
-    exec(compile(SNIPPETS["mentions"], "mentions", "exec"), {})
-    found = ast.literal_eval(capsys.readouterr().out)
-    said = ast.literal_eval(PRINTED["mentions"])
+    exec(compile(snippets(page)[name][1], name, "exec"), {})
+    found, said = entities(capsys.readouterr().out), entities(printed(page)[name])
     assert [entity[:2] for entity in found] == [entity[:2] for entity in said]
-    assert [e[2] for e in found] == pytest.approx([e[2] for e in said], abs=0.01)
+    assert [e[2] for e in found] == pytest.approx([e[2] for e in said], abs=0.02)
 
 
 def test_train_on_your_own_data(
-    tiny_llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tiny_llm: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The three commands run, and then the snippet that loads what they made."""
+    """The README's three commands run, and then the snippet that loads what they made."""
     monkeypatch.chdir(tmp_path)
     lines = (ROOT / "assets" / "sample" / "dev.conll").read_text("utf8").splitlines()[:300]
     Path("my").mkdir()
     for part in ("train", "dev"):
         Path("my", f"{part}.conll").write_text("\n".join(lines) + "\n", encoding="utf8")
-    commands = SNIPPETS["train"].replace("\\\n", " ").replace(LLM, str(tiny_llm)).splitlines()
-    for line in commands:
-        words = shlex.split(line, comments=True)
-        assert words[:3] == ["python", "-m", "spacy"]
-        more = SHORT if words[3] == "train" else []
-        result = CliRunner().invoke(app, words[3:] + more)
-        assert result.exit_code == 0, result.output
+    run_commands(snippets("README.md")["train"][1], tiny_llm, {"train": SHORT})
     capsys.readouterr()
-    exec(compile(SNIPPETS["sample"], "sample", "exec"), {})
-    assert isinstance(ast.literal_eval(capsys.readouterr().out), list)
+    exec(compile(snippets("README.md")["sample"][1], "sample", "exec"), {})
+    assert all(len(entity) == 3 for entity in entities(capsys.readouterr().out))
+    assert len(entities(printed("README.md")["sample"])) == 4
+
+
+@pytest.mark.llm
+@pytest.mark.filterwarnings("ignore")  # of spaCy's `package`, in this process
+def test_the_tutorial(
+    tiny_llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, default_llm: Path
+) -> None:
+    """Its commands run one after the other; the wheel is not built."""
+    monkeypatch.chdir(tmp_path)
+    sample = Path("assets", "sample")
+    sample.mkdir(parents=True)
+    lines = (ROOT / "assets" / "sample" / "dev.conll").read_text("utf8").splitlines()[:300]
+    for part in ("train", "dev", "test"):
+        (sample / f"{part}.conll").write_text("\n".join(lines) + "\n", encoding="utf8")
+    steps = snippets("docs/tutorial.md")
+    code = steps.pop("candidates")[1].replace("assets/llm/SmolLM2-135M-Instruct", str(default_llm))
+    exec(compile(code, "candidates", "exec"), {})
+    first = Path("candidates.jsonl").read_text(encoding="utf8").splitlines()[0]
+    assert '"MALMO"' in first and '"spans":[[0,1,"MENTION"]' in first
+    for _, code in steps.values():
+        code = code.replace("--build wheel", "--build none")
+        run_commands(code, tiny_llm, {"train": SHORT})
+    assert Path("visuals", "index.html").is_file()
+    assert Path("packages", "en_my_ner-0.1.0", "en_my_ner").is_dir()

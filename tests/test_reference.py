@@ -1,4 +1,4 @@
-"""docs/reference.md and docs/warnings.md against the code: every setting, default and warning."""
+"""docs/reference.md, cli.md and warnings.md against the code: every setting and warning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from spacy_llm2ner.tommer.transfer import load_tommer, save_tommer
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "spacy_llm2ner"
-PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf8")
+PAGES = [(ROOT / "docs" / name).read_text(encoding="utf8") for name in ("reference.md", "cli.md")]
 FUNCTIONS = {
     "spacy_llm2ner.from_pretrained": spacy_llm2ner.from_pretrained,
     "spacy_llm2ner.push_to_hub": spacy_llm2ner.push_to_hub,
@@ -30,7 +30,8 @@ FUNCTIONS = {
 }
 SECTIONS = {
     match[1]: match[2]
-    for match in re.finditer(r"^### `([^`]+)`\n(.*?)(?=^##|\Z)", PAGE, flags=re.M | re.S)
+    for page in PAGES
+    for match in re.finditer(r"^### `([^`]+)`\n(.*?)(?=^##|\Z)", page, flags=re.M | re.S)
 }
 COMMANDS = get_command(llm2ner_app).commands  # type: ignore[attr-defined]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spacy_llm2ner.heads.tag_scheme import TagSet
 from spacy_llm2ner.losses import CompoundTagLoss
+from spacy_llm2ner.tags import TagSet
 
 TAGS = TagSet.of_labels("XY", "BIO")
 LENGTHS = (4, 1, 3)

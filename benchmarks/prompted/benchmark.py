@@ -181,7 +181,7 @@ def summary(model: str, decoding: str, parser: str, groups: list[dict]) -> dict[
         "sentences": len(sentences),
         "words": words,
         "gold": sum(len(sentence["gold"]) for sentence in sentences),
-        # An answer is right in form if it repeats the sentence word by word, each with a tag.
+        # An answer fails unless it repeats the sentence word by word, each word with a tag.
         "failed_answers": sum(any(report[fault] for fault in faults) for report in reports),
         "lost_words": sum(report["lost_words"] for report in reports),
         "invented_words": sum(report["invented_words"] for report in reports),

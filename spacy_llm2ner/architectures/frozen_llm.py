@@ -3,7 +3,6 @@
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
 
-from collections.abc import Callable
 from typing import Literal
 
 from spacy.tokens import Doc
@@ -12,7 +11,7 @@ from thinc.api import Model
 from ..llm.frozen import FrozenLLM
 from ..llm.frozen_settings import FrozenLLMSettings
 from ..llm.store import StateStore
-from .shims import LLMShim
+from .shims import LLMShim, frozen_forward
 from .types import States
 
 
@@ -71,15 +70,4 @@ def build_frozen_llm(
         attention=attention,
         trust_remote_code=trust_remote_code,
     )
-    return Model("frozen_llm", _llm_forward, shims=[LLMShim(FrozenLLM(settings, store))])
-
-
-def _llm_forward(
-    model: Model[list[Doc], States], docs: list[Doc], is_train: bool
-) -> tuple[States, Callable[[States], list[Doc]]]:
-    states = model.shims[0].states(docs, is_train)  # type: ignore[attr-defined]
-
-    def backprop(_: States) -> list[Doc]:
-        return []
-
-    return states, backprop
+    return Model("frozen_llm", frozen_forward, shims=[LLMShim(FrozenLLM(settings, store))])

@@ -1,57 +1,438 @@
-"""What stands behind our Thinc models: a torch head whose weights go as safetensors, and an LLM
-that never goes anywhere.
+"""Thinc shims: a frozen LLM, which is never stored; an LLM that is trained; a torch head.
+
+What a shim stores is one msgpack message (see `pack`). Weights are safetensors in it, never pickle.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import srsly
-from thinc.api import ArgsKwargs, PyTorchShim, Shim, get_torch_default_device, xp2torch
+from thinc.api import (
+    ArgsKwargs,
+    Model,
+    PyTorchShim,
+    Shim,
+    get_torch_default_device,
+    torch2xp,
+    xp2torch,
+)
 from thinc.types import Floats3d
 
+from ..errors import Errors, Warnings
 from ..llm.frozen import FrozenLLM
 from ..llm.source import describe_difference, differing_parts
 from ..llm.weights import averaged, check_fit, fresh_id, to_safetensors
+from ..settings import check_number
+from .types import States
 
 if TYPE_CHECKING:
     import torch
     from spacy.tokens import Doc
     from torch import nn
 
+    from ..llm.passes import Text
+    from ..llm.trainable import TrainableReader
+
 # Differences under which trained weights still mean the same; scores move within float tolerance.
 TOLERATED = frozenset({"dtype", "window", "stride"})
-# What makes two LLMs copies of one: the same text becomes states of the same meaning.
+# What two copies of one LLM share: the same text becomes states of the same meaning.
 _ARCHITECTURE = ("model_type", "hidden_size", "num_hidden_layers", "vocab_size")
+# Steps without overflow after which gradients are scaled up further.
+_GOOD_STEPS = 2000
 
 
-class HeadShim(PyTorchShim):
-    """A torch module that is built late, when the sizes of states and labels are known.
+# The wire format -------------------------------------------------------------------------------
 
-    Unlike thinc's own shim: weights are stored as safetensors, never as pickle; a module can be
-    rebuilt from bytes without `initialize`; `use_averages` of the optimizer acts; labels can be
-    added.
 
-    build (Callable): Sizes ({"n_labels": 4, ...}) -> module. Sizes are kept with the weights.
-    max_span_tokens (Optional[int]): The config's number. It is not stored with the weights, but
-        those that are loaded must have it; None accepts any.
+def pack(message: Mapping[str, Any]) -> bytes:
+    """Write what a shim stores: metadata and, under "safetensors", tensors by name.
+
+    message (Mapping[str, Any]): Metadata that msgpack can hold, and the tensors.
+    RETURNS (bytes): msgpack; the tensors are safetensors in it, or b"" if there are none.
+    """
+    weights = message["safetensors"]
+    stored = to_safetensors(weights) if weights else b""
+    return srsly.msgpack_dumps({**message, "safetensors": stored})
+
+
+def unpack(data: bytes) -> dict[str, Any]:
+    """Read what `pack` wrote.
+
+    data (bytes): The message.
+    RETURNS (Dict[str, Any]): The metadata and, under "safetensors", the tensors by name, on the
+        CPU; an empty dict if there are none.
+    """
+    from safetensors.torch import load
+
+    message = srsly.msgpack_loads(data)
+    stored = message["safetensors"]
+    return {**message, "safetensors": load(stored) if stored else {}}
+
+
+# Bases -----------------------------------------------------------------------------------------
+
+
+class WeightsShim(Shim):
+    """Base of shims with trained weights: `use_averages` of the optimizer acts on them."""
+
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """The trained weights that are in memory, by name."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
+        """Use averaged weights within the context.
+
+        params (Mapping[Any, Any]): Arrays by (shim id, name).
+        """
+        with averaged(self.weights(), self.id, params):
+            yield
+
+
+class IdentityShim(Shim):
+    """Base of shims whose trained weights belong to one LLM, read in one way.
+
+    The identity of that LLM is stored and compared when the LLM is first used, not on loading: a
+    pipeline can be opened where its LLM is missing. Subclasses give `identity` and the text of the
+    error.
+
+    expected (Dict[str, Any]): The identity that the weights belong to; empty before training.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.expected: dict[str, Any] = {}
+        self._checked = False
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the states depend on beside the text, of the LLM that is configured."""
+        raise NotImplementedError
+
+    def tolerated(self) -> frozenset[str]:
+        """Parts of the identity in which the two LLMs may differ."""
+        return TOLERATED
+
+    def mismatch(self, differences: str) -> str:
+        """The text of the error about another LLM."""
+        raise NotImplementedError
+
+    def note_tolerated(self, differences: str) -> None:
+        """Report differences that are tolerated; by default nothing."""
+
+    def check(self) -> None:
+        """Compare the configured LLM with the one that the weights belong to; once.
+
+        RAISES: ValueError naming each part that differs.
+        """
+        if self._checked:
+            return
+        found = self.identity
+        differing = differing_parts(self.expected, found)
+        differences = "; ".join(describe_difference(self.expected, found))
+        if differing - self.tolerated():
+            raise ValueError(self.mismatch(differences))
+        self._checked = True
+        if differing:
+            self.note_tolerated(differences)
+
+    def record(self) -> None:
+        """Declare that the weights belong to the configured LLM from now on."""
+        self.expected = self.identity
+        self._checked = True
+
+    def expect(self, identity: Mapping[str, Any]) -> None:
+        """Declare that the weights belong to the LLM of this identity, still to be checked."""
+        self.expected, self._checked = dict(identity), False
+
+    def to_device(self, device_type: str, device_id: int) -> None:
+        """Do nothing: the LLM has its own setting `device`."""
+
+
+# The LLMs --------------------------------------------------------------------------------------
+
+
+class LLMShim(IdentityShim):
+    """Shim of a frozen LLM: copies share the LLM, and checkpoints hold its identity only.
+
+    llm (FrozenLLM): The LLM.
+    """
+
+    def __init__(self, llm: FrozenLLM) -> None:
+        super().__init__(llm)
+        # Set for heads that are published without their LLM: see `architecture_of`.
+        self.architecture: dict[str, Any] = {}
+
+    @property
+    def llm(self) -> FrozenLLM:
+        """The LLM."""
+        return self._model
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the states depend on beside the text."""
+        return self.llm.identity
+
+    def states(self, docs: Sequence[Doc], is_train: bool) -> list[np.ndarray]:
+        """Compute the states of tokens, after checking that the head was trained on this LLM.
+
+        docs (Sequence[Doc]): The docs.
+        is_train (bool): Whether to keep the states in the store from now on.
+        RETURNS (List[ndarray]): For each doc float16 (tokens, layers, width).
+        RAISES: ValueError naming each part in which the LLM differs from that one.
+        """
+        if is_train:
+            self.llm.remember()
+        if not docs:
+            return []
+        self.check()
+        return self.llm.states(docs)
+
+    def tolerated(self) -> frozenset[str]:
+        """Other settings that move scores a little and, for a published head, other copies.
+
+        A head that was published with its LLM's `architecture` accepts another copy of that LLM,
+        e.g. the hub's weights instead of 4-bit ones.
+        """
+        if self.architecture and self.architecture == architecture_of(self.llm):
+            return TOLERATED | {"model", "tokenizer"}
+        return TOLERATED
+
+    def mismatch(self, differences: str) -> str:
+        """The text of the error about another LLM."""
+        return Errors.E303.format(name=self.llm.settings.name, differences=differences)
+
+    def note_tolerated(self, differences: str) -> None:
+        """Warn (W03) about differences that move scores a little."""
+        text = Warnings.W03.format(name=self.llm.settings.name, differences=differences)
+        warnings.warn(text, UserWarning, stacklevel=3)
+
+    def record(self) -> None:
+        """Declare that the head is trained on this LLM's states from now on."""
+        super().record()
+        self.architecture = {}
+
+    def finish_update(self, optimizer: Any) -> None:
+        """Do nothing: the LLM is frozen."""
+
+    def copy(self) -> LLMShim:
+        """Make another shim of the same LLM; its weights are never copied."""
+        twin = LLMShim(self.llm)
+        twin.expected, twin._checked = dict(self.expected), self._checked
+        twin.architecture = dict(self.architecture)
+        return twin
+
+    def to_bytes(self) -> bytes:
+        """Write the identity of the LLM that the head was trained on."""
+        return srsly.msgpack_dumps({"identity": self.expected, "architecture": self.architecture})
+
+    def from_bytes(self, data: bytes) -> LLMShim:
+        """Read the identity; it is checked when states are first needed."""
+        message = srsly.msgpack_loads(data)
+        self.expect(message["identity"])
+        self.architecture = message.get("architecture", {})
+        return self
+
+
+def architecture_of(llm: FrozenLLM) -> dict[str, Any]:
+    """What an LLM shares with its copies in other precisions: kind, sizes, vocabulary."""
+    return {name: getattr(llm.config, name, None) for name in _ARCHITECTURE}
+
+
+def frozen_forward(
+    model: Model[list[Doc], States], docs: list[Doc], is_train: bool
+) -> tuple[States, Callable[[States], list[Doc]]]:
+    """Forward pass of a Thinc node with an `LLMShim`: docs -> states, without gradients."""
+    states = model.shims[0].states(docs, is_train)  # type: ignore[attr-defined]
+    return states, _no_gradients
+
+
+def _no_gradients(_: States) -> list[Doc]:
+    return []
+
+
+class LossScaling:
+    """Scaling of gradients in float16, so that small ones do not become zero.
+
+    Gradients are multiplied by a factor on their way in and divided by it before a step. The factor
+    is halved when gradients overflow and doubled after many steps without overflow. Unlike thinc's
+    own scaler it works on a CPU too, and gradients of several batches can add up.
+
+    enabled (bool): False: the factor is always 1.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self.factor = 2.0**16 if enabled else 1.0
+        self._good_steps = 0
+
+    def undo(self, gradients: Sequence[Any]) -> bool:
+        """Divide gradients by the factor, in place.
+
+        gradients (Sequence[Tensor]): The gradients.
+        RETURNS (bool): Whether any gradient is not finite, so that the step must be skipped.
+        """
+        if not self.enabled:
+            return False
+        finite = all(bool(gradient.isfinite().all()) for gradient in gradients)
+        for gradient in gradients:
+            gradient /= self.factor
+        self._good_steps = self._good_steps + 1 if finite else 0
+        if not finite:
+            self.factor /= 2
+        elif self._good_steps == _GOOD_STEPS:
+            self.factor, self._good_steps = self.factor * 2, 0
+        return not finite
+
+
+class TunedShim(WeightsShim, IdentityShim):
+    """Shim of an LLM that is trained; only the trained weights are stored.
+
+    Its optimizer is that of the pipeline, at the learning rate of [training] times
+    `learn_rate_scale`. With float16 as mixed precision, gradients are scaled (see `LossScaling`),
+    and a step whose gradients overflow is skipped.
+
+    reader (TrainableReader): The LLM.
+    learn_rate_scale (float): Its learning rate, in units of that of [training].
+    RAISES: ValueError if the scale is not above 0.
+    """
+
+    def __init__(self, reader: TrainableReader, learn_rate_scale: float) -> None:
+        check_number("learn_rate_scale", learn_rate_scale, above=0, of="the LLM")
+        super().__init__(reader)
+        self.reader = reader
+        self.learn_rate_scale = learn_rate_scale
+        self._scaling = LossScaling(enabled=reader.mixed_precision == "float16")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the states depend on beside the text and the trained weights."""
+        return self.reader.identity
+
+    def mismatch(self, differences: str) -> str:
+        """The text of the error about another LLM."""
+        return Errors.E304.format(differences=differences)
+
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """The trained weights that are in memory, by name."""
+        return self.reader.trained() if self.reader.is_loaded else {}
+
+    def prepare(self, docs: Sequence[Doc]) -> list[Text]:
+        """Cut docs into pieces, after checking that the weights belong to this LLM.
+
+        RAISES: ValueError naming each part in which the LLM differs from that one.
+        """
+        self.check()
+        return self.reader.prepare(docs)
+
+    def begin_update(
+        self, prepared: Sequence[Text]
+    ) -> tuple[list[np.ndarray], Callable[[Sequence[Any]], None]]:
+        """Compute the vectors of tokens, and the function that takes their gradients."""
+        states, send = self.reader.begin_update(prepared)
+
+        def backprop(gradients: Sequence[Any]) -> None:
+            send([xp2torch(g) * self._scaling.factor for g in gradients])
+
+        return states, backprop
+
+    def finish_update(self, optimizer: Any) -> None:
+        """Update the trained weights with the gradients that were collected."""
+        if not self.reader.is_loaded:
+            return
+        trained = {k: p for k, p in self.weights().items() if p.grad is not None}
+        overflowed = self._scaling.undo([p.grad for p in trained.values()])
+        for name, parameter in trained.items():
+            if not overflowed:
+                value, _ = optimizer(
+                    (self.id, name),
+                    torch2xp(parameter.data),
+                    torch2xp(parameter.grad),  # type: ignore[arg-type]
+                    lr_scale=self.learn_rate_scale,
+                )
+                parameter.data.copy_(xp2torch(value, device=parameter.device))
+            parameter.grad = None
+
+    def copy(self) -> TunedShim:
+        """Make an independent copy of the trained weights, around another copy of the LLM."""
+        twin = TunedShim(_unloaded(self.reader), self.learn_rate_scale)
+        return twin.from_bytes(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Write the LLM's identity, and the trained weights."""
+        return pack(
+            {
+                "identity": self.expected,
+                "safetensors": self.reader.trained(),
+                "extras": self.reader.extras(),
+            }
+        )
+
+    def from_bytes(self, bytes_data: bytes) -> TunedShim:
+        """Read trained weights; they are put into the LLM when that is loaded."""
+        message = unpack(bytes_data)
+        self.expect(message["identity"])
+        self.reader.take(message["extras"])
+        if message["safetensors"]:
+            self.reader.give(message["safetensors"])
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        reader = _unloaded(self.reader)
+        scale = self.learn_rate_scale
+        return {"reader": reader, "learn_rate_scale": scale, "bytes": self.to_bytes()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        TunedShim.__init__(self, state["reader"], state["learn_rate_scale"])
+        self.from_bytes(state["bytes"])
+
+
+def _unloaded(reader: TrainableReader) -> TrainableReader:
+    """The same settings without the model, which is loaded again when it is first needed."""
+    twin = copy.copy(reader)
+    twin.forget()
+    return twin
+
+
+# The head --------------------------------------------------------------------------------------
+
+
+class HeadShim(WeightsShim, PyTorchShim):
+    """Shim of a torch head, which is built when the sizes of states and labels are known.
+
+    Unlike thinc's own shim: weights are stored as safetensors; a module can be rebuilt from bytes
+    without `initialize`; averages of the optimizer act; labels can be added.
+
+    build (Callable[[Mapping[str, int]], Module]): Sizes ({"n_labels": 4, ...}) -> module. Sizes are
+        stored with the weights.
+    max_span_tokens (Optional[int]): The setting. It is not stored with the weights, but weights
+        that are loaded must have been trained with it; None accepts any.
+    gives_gradients (bool): Whether the head gives the gradients of its states: whoever puts it
+        behind an LLM that is trained says so.
     """
 
     def __init__(
         self,
         build: Callable[[Mapping[str, int]], nn.Module],
         max_span_tokens: int | None = None,
+        gives_gradients: bool = False,
     ) -> None:
         super().__init__(None)
         self.build = build
-        self.max_span_tokens = max_span_tokens
+        self.gives_gradients = gives_gradients
         self.sizes: dict[str, int] = {}
-        # Whether what gives the states wants their gradients back; set by the model around both.
-        self.gives_gradients = False
+        self._max_span_tokens = max_span_tokens
+
+    @property
+    def max_span_tokens(self) -> int | None:
+        """The setting; None if the width comes from the training data."""
+        return self._max_span_tokens
 
     @property
     def module(self) -> Any:
@@ -60,10 +441,7 @@ class HeadShim(PyTorchShim):
         RAISES: ValueError if it was not built yet (spaCy then says that `initialize` is missing).
         """
         if self._model is None:
-            raise ValueError(
-                "llm2ner: the head has no weights yet. Call nlp.initialize() with training "
-                "examples, or load a trained pipeline."
-            )
+            raise ValueError(Errors.E300)
         return self._model
 
     @property
@@ -71,9 +449,33 @@ class HeadShim(PyTorchShim):
         """Whether there are weights."""
         return self._model is not None
 
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """The trained weights, by name."""
+        return {} if self._model is None else dict(self._model.named_parameters())
+
     def construct(self, sizes: Mapping[str, int]) -> None:
-        """Make a fresh module of these sizes."""
+        """Build a module with fresh weights.
+
+        sizes (Mapping[str, int]): Its sizes.
+        """
         self._adopt(self.build(sizes), sizes)
+
+    def load_weights(self, sizes: Mapping[str, int], weights: Mapping[str, torch.Tensor]) -> None:
+        """Build a module with these weights.
+
+        sizes (Mapping[str, int]): Its sizes.
+        weights (Mapping[str, Tensor]): Parameters and buffers, by name.
+        RAISES: ValueError if the weights do not fit the head that the config describes.
+        """
+        import torch
+
+        # Its random weights are overwritten at once: loading leaves the random state alone.
+        with torch.random.fork_rng(devices=[]):
+            module = self.build(sizes)
+        settings = "hidden_width, encoder, depth, rank, scheme"
+        check_fit(weights, module.state_dict(), part="head", settings=settings)
+        module.load_state_dict(weights)
+        self._adopt(module, sizes)
 
     def _adopt(self, module: nn.Module, sizes: Mapping[str, int]) -> None:
         from ..llm.loading import one_thread_after_fork
@@ -84,36 +486,18 @@ class HeadShim(PyTorchShim):
         self._model = module.to(get_torch_default_device())
         self.id = fresh_id()
 
-    def _with_weights(
-        self, sizes: Mapping[str, int], weights: Mapping[str, torch.Tensor]
-    ) -> nn.Module:
-        """A module of these sizes with these weights.
-
-        RAISES: ValueError if the weights do not fit the head that the config describes.
-        """
-        import torch
-
-        # Its random weights are overwritten at once: loading leaves the random numbers alone.
-        with torch.random.fork_rng(devices=[]):
-            module = self.build(sizes)
-        settings = "hidden_width, encoder, depth, rank, scheme"
-        check_fit(weights, module.state_dict(), part="head", settings=settings)
-        module.load_state_dict(weights)
-        return module
-
     def grow(self, name: str, size: int) -> None:
-        """Enlarge one size (e.g. "n_labels"): old rows keep their weights, new ones start fresh.
+        """Enlarge one size (e.g. "n_labels"): old rows keep their weights, new ones are fresh.
 
         The optimizer's momenta and averages start anew.
 
+        name (str): The size's name.
+        size (int): Its new value.
         RAISES: ValueError if the size would shrink.
         """
         module, before = self.module, self.sizes[name]
         if size < before:
-            raise ValueError(
-                f"llm2ner: the head has {name} = {before}, which cannot shrink to {size}: "
-                f"initialise it anew."
-            )
+            raise ValueError(Errors.E301.format(name=name, before=before, size=size))
         if size == before:
             return
         self.construct({**self.sizes, name: size})
@@ -121,16 +505,11 @@ class HeadShim(PyTorchShim):
         for key, value in module.state_dict().items():
             new[key][tuple(slice(n) for n in value.shape)].copy_(value)
 
-    @contextlib.contextmanager
-    def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
-        """Use averaged weights within the context; they come keyed by (shim id, name)."""
-        named = dict(self._model.named_parameters()) if self._model is not None else {}
-        with averaged(named, self.id, params):
-            yield
-
     def predict(self, inputs: ArgsKwargs) -> Any:
-        """Outputs without dropout. Unlike thinc's own, it does not switch back to training, which
-        another thread would notice in the middle of its pass; `begin_update` switches.
+        """Compute outputs without dropout.
+
+        Unlike thinc's own method it does not switch back to training, which another thread would
+        notice in the middle of its pass; `begin_update` switches.
         """
         import torch
 
@@ -147,10 +526,10 @@ class HeadShim(PyTorchShim):
             self._model.zero_grad(set_to_none=True)
 
     def copy(self) -> HeadShim:
-        """An independent copy of the weights."""
-        twin = HeadShim(self.build, self.max_span_tokens)
+        """Make an independent copy of the weights."""
+        twin = HeadShim(self.build, self._max_span_tokens, self.gives_gradients)
         if self._model is not None:
-            twin._adopt(self._with_weights(self.sizes, self._model.state_dict()), self.sizes)
+            twin.load_weights(self.sizes, self._model.state_dict())
         return twin
 
     def to_device(self, device_type: str, device_id: int) -> None:
@@ -159,142 +538,43 @@ class HeadShim(PyTorchShim):
             super().to_device(device_type, device_id)
 
     def to_bytes(self) -> bytes:
-        """Sizes, and weights as safetensors."""
-        weights = b"" if self._model is None else to_safetensors(self._model.state_dict())
-        return srsly.msgpack_dumps({"sizes": self.sizes, "safetensors": weights})
+        """Write sizes and weights."""
+        weights = {} if self._model is None else self._model.state_dict()
+        return pack({"sizes": self.sizes, "safetensors": weights})
 
     def from_bytes(self, bytes_data: bytes) -> HeadShim:
         """Rebuild the module from sizes and weights.
 
         RAISES: ValueError if the weights do not fit the head that the config describes.
         """
-        from safetensors.torch import load
-
-        message = srsly.msgpack_loads(bytes_data)
-        if not message["safetensors"]:
+        message = unpack(bytes_data)
+        sizes, weights = message["sizes"], message["safetensors"]
+        if not weights:
             self._model, self.sizes = None, {}
             return self
-        width = message["sizes"].get("max_span_tokens")
+        width = sizes.get("max_span_tokens")
         if self.max_span_tokens not in (None, width):
-            raise ValueError(
-                f"llm2ner: the setting 'max_span_tokens' of the head is {self.max_span_tokens}, "
-                f"but the stored head was trained with {width}. Give {width}, or null to take the "
-                f"head as it is; a head for other spans must be trained anew."
-            )
-        weights = load(message["safetensors"])
-        self._adopt(self._with_weights(message["sizes"], weights), message["sizes"])
+            raise ValueError(Errors.E302.format(setting=self.max_span_tokens, width=width))
+        self.load_weights(sizes, weights)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         # Pickle and deepcopy go through bytes as well: torch modules hold hooks and devices.
-        bytes_data = self.to_bytes()
-        return {"build": self.build, "width": self.max_span_tokens, "bytes": bytes_data}
+        settings = (self.build, self._max_span_tokens, self.gives_gradients)
+        return {"settings": settings, "bytes": self.to_bytes()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        HeadShim.__init__(self, state["build"], state["width"])
+        HeadShim.__init__(self, *state["settings"])
         self.from_bytes(state["bytes"])
 
 
-class LLMShim(Shim):
-    """A frozen LLM behind a Thinc model: shared by copies, absent from checkpoints.
-
-    What is stored is the identity of the LLM that the head was trained with. It is compared when
-    states are first needed, not on loading: a pipeline can be opened where its LLM is missing.
-
-    llm (FrozenLLM): The LLM.
-    """
-
-    def __init__(self, llm: FrozenLLM) -> None:
-        super().__init__(llm)
-        self.llm = llm
-        self.expected: dict[str, Any] = {}
-        # Set for heads that go around without their LLM: see `architecture_of`.
-        self.architecture: dict[str, Any] = {}
-        self._checked = False
-
-    def states(self, docs: Sequence[Doc], is_train: bool) -> list[np.ndarray]:
-        """Token states of docs, after making sure that this is the LLM the head knows.
-
-        RAISES: ValueError naming each part in which the LLM differs from that one.
-        """
-        if is_train:
-            self.llm.remember()
-        if not docs:
-            return []
-        self.check()
-        return self.llm.states(docs)
-
-    def check(self) -> None:
-        """Compare the LLM with the one that the head was trained with; once.
-
-        Another dtype, window or stride is a warning [L2N-W03]: scores move a little. So is another
-        copy of the LLM (the hub's weights instead of 4-bit ones), if the head was made to go around
-        and `architecture` says so.
-
-        RAISES: ValueError naming each part that differs.
-        """
-        if self._checked:
-            return
-        found = self.llm.identity
-        differing = differing_parts(self.expected, found)
-        differences = "; ".join(describe_difference(self.expected, found))
-        tolerated = TOLERATED
-        if self.architecture and self.architecture == architecture_of(self.llm):
-            tolerated = tolerated | {"model", "tokenizer"}
-        if differing - tolerated:
-            raise ValueError(
-                f"llm2ner: the head was trained on the states of another LLM than the one "
-                f"configured as model.llm.name = '{self.llm.settings.name}' ({differences}). "
-                f"Its scores would mean nothing. Give the LLM that it was trained with, or "
-                f"train anew."
-            )
-        self._checked = True
-        if differing:
-            warnings.warn(
-                f"[L2N-W03] llm2ner: the LLM '{self.llm.settings.name}' is read with other "
-                f"settings than those that the head was trained with, or is another copy of it "
-                f"({differences}). Its scores may move a little.",
-                UserWarning,
-                stacklevel=2,
-            )
-
-    def record(self) -> None:
-        """State that the head is trained on this LLM's states from now on."""
-        self.expected, self.architecture = self.llm.identity, {}
-        self._checked = True
-
-    def finish_update(self, optimizer: Any) -> None:
-        """Nothing to do: the LLM is frozen."""
-
-    def to_device(self, device_type: str, device_id: int) -> None:
-        """Nothing to do: the LLM has a device setting of its own."""
-
-    def copy(self) -> LLMShim:
-        """Another shim around the same LLM: its weights are never copied."""
-        twin = LLMShim(self.llm)
-        twin.expected, twin._checked = dict(self.expected), self._checked
-        twin.architecture = dict(self.architecture)
-        return twin
-
-    def to_bytes(self) -> bytes:
-        """The identity of the LLM that the head was trained with."""
-        return srsly.msgpack_dumps({"identity": self.expected, "architecture": self.architecture})
-
-    def from_bytes(self, data: bytes) -> LLMShim:
-        """Read the identity; it is checked when states are first needed."""
-        message = srsly.msgpack_loads(data)
-        self.expected, self.architecture = message["identity"], message.get("architecture", {})
-        self._checked = False
-        return self
-
-
-def architecture_of(llm: FrozenLLM) -> dict[str, Any]:
-    """What an LLM has in common with its copies in other precisions: kind, sizes, vocabulary."""
-    return {name: getattr(llm.config, name, None) for name in _ARCHITECTURE}
-
-
 def to_padded(states: Sequence[np.ndarray | Floats3d], device: torch.device) -> torch.Tensor:
-    """Texts of (S, L, W) -> float32 (B, longest S, L, W), zeros behind each text's end."""
+    """Pad the states of texts to the longest one.
+
+    states (Sequence[Floats3d]): For each text (S, L, W).
+    device (device): The torch device.
+    RETURNS (FloatTensor): float32 (B, longest S, L, W), zeros behind each text's end.
+    """
     import torch
 
     if not isinstance(states[0], np.ndarray):  # they are on the GPU already

@@ -3,15 +3,14 @@
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from spacy.tokens import Doc
 from thinc.api import Model
 
-from .torch_head import pass_gradients, sample_states
-from .torch_tagger import torch_tagger
+from .torch_head import llm_and_head, sample_states, torch_tagger
 from .types import States, TagScores
 
 if TYPE_CHECKING:
@@ -68,9 +67,9 @@ def _tagger(
     dropout: float | None,
 ) -> Model[States, TagScores]:
     from ..heads.layers import check_encoder
-    from ..heads.tag_scheme import check_scheme
+    from ..tags import check_tagger_scheme
 
-    check_scheme(scheme)
+    check_tagger_scheme(scheme)
     check_encoder(encoder)
     for setting, value, least in (("hidden_width", hidden_width, 1), ("depth", depth, 0)):
         if value is not None and value < least:
@@ -111,30 +110,7 @@ def build_token_tagger(
         `spacy_llm2ner.CRFTagger.v1`.
     RETURNS (Model[List[Doc], TagScores]): docs -> logits (words, tags) and a CRF's transitions.
     """
-    return Model(
-        "token_tagger",
-        _forward,
-        init=_init,
-        layers=[llm, head],
-        refs={"llm": llm, "head": head},
-        dims={"nO": None},
-        attrs={"resize_output": _resize, "scheme": head.attrs["scheme"]},
-    )
-
-
-def _forward(
-    model: Model[list[Doc], TagScores], docs: list[Doc], is_train: bool
-) -> tuple[TagScores, Callable[[TagScores], list[Doc]]]:
-    llm, head = model.layers  # and not the references: `Model.copy` drops them
-    wanted = pass_gradients(llm, head)
-    states, llm_backprop = llm(docs, is_train)
-    scores, head_backprop = head(states, is_train)
-
-    def backprop(d_scores: TagScores) -> list[Doc]:
-        d_states = head_backprop(d_scores)
-        return llm_backprop(d_states) if wanted and d_states else []
-
-    return scores, backprop
+    return llm_and_head("token_tagger", llm, head, _init, scheme=head.attrs["scheme"])
 
 
 def _init(
@@ -146,10 +122,3 @@ def _init(
     if model.has_dim("nO"):
         head.set_dim("nO", model.get_dim("nO"), force=True)
         head.initialize(X=sample_states(llm, X))
-
-
-def _resize(model: Model[list[Doc], TagScores], n_labels: int) -> Model[list[Doc], TagScores]:
-    _, head = model.layers
-    head.attrs["resize_output"](head, n_labels)
-    model.set_dim("nO", n_labels, force=True)
-    return model

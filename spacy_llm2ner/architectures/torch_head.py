@@ -1,24 +1,31 @@
-"""A torch module as a Thinc model from states to bands of logits."""
+"""Torch heads as Thinc models, states -> bands or tag scores; and an LLM before a head."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 
+from ..batching import batches_by_length
 from ..compat import Trimmer
 from .shims import HeadShim, to_padded
-from .types import Bands, States
+from .types import Bands, Scores, States, TagScores
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 # Padded tokens that the head scores at once when it predicts: bounds the memory of a batch of docs.
 # A doc is always scored as a whole, so a longer one takes what it takes.
 _PREDICT_TOKENS = 8192
+# A logit at or below this marks a token that is no word.
+_NO_WORD = -1e5
 _trimmer = Trimmer()
+
+
+# Heads that score spans ------------------------------------------------------------------------
 
 
 def torch_head(
@@ -28,30 +35,35 @@ def torch_head(
     max_span_tokens: int | None = None,
     shim: HeadShim | None = None,
 ) -> Model[States, Bands]:
-    """Wrap a torch head as a Thinc model from states to bands of logits.
+    """Wrap a torch head that scores spans.
 
     name (str): The Thinc node's name.
     build (Callable): Sizes (n_layers, width, n_labels, max_span_tokens) -> module. The module maps
         padded states (B, S, L, W) to logits (B, S, max_span_tokens, labels), and has `fit_states`
         and `set_dropout`.
     dropout (Optional[float]): A fixed rate; None to follow `dropout` of [training].
-    max_span_tokens (Optional[int]): The configured width; None if it comes from the data. A
-        checkpoint brings its attributes along, so this is none of them.
+    max_span_tokens (Optional[int]): The configured width; None if it comes from the data.
     shim (Optional[HeadShim]): What builds and keeps the module, instead of a `HeadShim` of `build`
         and `max_span_tokens`.
+    RETURNS (Model[List[Floats3d], List[Floats3d]]): states -> logits (tokens, width, labels).
     """
-    attrs: dict[str, Any] = {"resize_output": resize_head}
-    if dropout is None:
-        # thinc's set_dropout_rate looks for this attribute; torch's layers it cannot reach.
-        attrs["dropout_rate"] = 0.0
     return Model(
         name,
         partial(_head_forward, fixed_dropout=dropout),
         init=_head_init,
         dims={"nO": None},
-        attrs=attrs,
+        attrs=_attributes(dropout),
         shims=[shim or HeadShim(cast(Callable, build), max_span_tokens)],
     )
+
+
+def _attributes(dropout: float | None) -> dict[str, Any]:
+    # A checkpoint overwrites the attributes of a model with its own, so no setting may be one.
+    attrs: dict[str, Any] = {"resize_output": resize_head}
+    if dropout is None:
+        # thinc's set_dropout_rate looks for this attribute; torch's layers it cannot reach.
+        attrs["dropout_rate"] = 0.0
+    return attrs
 
 
 def _head_init(
@@ -60,22 +72,198 @@ def _head_init(
     """Build the module: sizes of states from X, width and labels of the band from Y."""
     if not X or not Y:
         return
-    shim = head_shim(model)
-    _, n_layers, width = X[0].shape
     _, max_span_tokens, n_labels = Y[0].shape
-    sizes = {
-        "n_layers": n_layers,
-        "width": width,
-        "n_labels": n_labels,
-        "max_span_tokens": max_span_tokens,
-    }
-    shim.construct(sizes)
-    shim.module.fit_states([to_padded([x], shim.device)[0] for x in X if len(x)])
+    _construct(model, X, {"n_labels": n_labels, "max_span_tokens": max_span_tokens})
     model.set_dim("nO", n_labels, force=True)
 
 
+def _construct(model: Model, X: States, sizes: Mapping[str, int]) -> None:
+    shim = head_shim(model)
+    _, n_layers, width = X[0].shape
+    shim.construct({"n_layers": n_layers, "width": width, **sizes})
+    shim.module.fit_states([to_padded([x], shim.device)[0] for x in X if len(x)])
+
+
+def _head_forward(
+    model: Model[States, Bands],
+    states: States,
+    is_train: bool,
+    *,
+    fixed_dropout: float | None = None,
+) -> tuple[Bands, Callable[[Bands], States]]:
+    if not states:
+        return [], lambda d_bands: []
+    lengths = [len(text) for text in states]
+    shim = head_shim(model)
+    bands = _empty_bands(shim, lengths, model)
+    if not is_train:
+        for batch, logits in _predict(shim, states):
+            for i, band in zip(batch, _cut(logits, [lengths[i] for i in batch]), strict=True):
+                bands[i] = band
+        return bands, lambda d_bands: []
+    set_dropout(model, fixed_dropout)
+    # A batch of texts without tokens has nothing to score.
+    if max(lengths) == 0:
+        return bands, lambda d_bands: []
+    logits, send = _begin_update(shim, states)
+
+    def backprop(d_bands: Bands) -> States:
+        d_logits = logits.new_zeros(logits.shape)
+        for row, d_band in zip(d_logits, d_bands, strict=True):
+            row[: len(d_band)] = xp2torch(d_band, device=logits.device)
+        return send([logits], [d_logits])
+
+    return _cut(logits, lengths), backprop
+
+
+def _empty_bands(shim: HeadShim, lengths: Sequence[int], model: Model) -> Bands:
+    _ = shim.module  # an untrained head is an error, also for empty texts
+    shape = (0, shim.sizes["max_span_tokens"], shim.sizes["n_labels"])
+    return [model.ops.alloc3f(*shape) for _ in lengths]
+
+
+def _cut(logits: Any, lengths: Sequence[int]) -> Bands:
+    bands: Any = torch2xp(logits.detach().float())
+    return [bands[i, :length] for i, length in enumerate(lengths)]
+
+
+# Heads that tag words --------------------------------------------------------------------------
+
+
+def torch_tagger(
+    name: str,
+    build: Callable[[Mapping[str, int]], "nn.Module"],
+    scheme: str,
+    dropout: float | None = None,
+) -> Model[States, TagScores]:
+    """Wrap a torch head that tags words.
+
+    name (str): The Thinc node's name.
+    build (Callable): Sizes (n_layers, width, n_labels) -> module: states (B, S, L, W) -> logits
+        (B, S, tags), with `fit_states`, `set_dropout` and `transitions`.
+    scheme (str): The tag scheme; the component reads it from the attributes.
+    dropout (Optional[float]): A fixed rate; None to follow `dropout` of [training].
+    RETURNS (Model[List[Floats3d], TagScores]): states -> logits (words, tags).
+    """
+    attrs = _attributes(dropout)
+    return Model(
+        name,
+        partial(_tagger_forward, fixed_dropout=dropout),
+        init=_tagger_init,
+        dims={"nO": None},
+        attrs={"resize_output": attrs.pop("resize_output"), "scheme": scheme, **attrs},
+        shims=[HeadShim(build)],
+    )
+
+
+def _tagger_init(
+    model: Model[States, TagScores], X: States | None = None, Y: TagScores | None = None
+) -> None:
+    """Build the module: sizes of states from X; the number of labels (nO) is set beforehand."""
+    if X and model.has_dim("nO"):
+        _construct(model, X, {"n_labels": model.get_dim("nO")})
+
+
+def _tagger_forward(
+    model: Model[States, TagScores],
+    states: States,
+    is_train: bool,
+    *,
+    fixed_dropout: float | None = None,
+) -> tuple[TagScores, Callable[[TagScores], States]]:
+    shim = head_shim(model)
+    lengths = [len(text) for text in states]
+    if not is_train:
+        scores = _no_scores(model, states)
+        for batch, logits in _predict(shim, states):
+            _collect(scores, logits, batch, [lengths[i] for i in batch])
+        return scores, lambda d_scores: []
+    set_dropout(model, fixed_dropout)
+    scores = _no_scores(model, states)
+    if max(lengths, default=0) == 0:
+        return scores, lambda d_scores: []
+    # Both outputs are made inside the module's graph: one backward pass for both.
+    logits, send = _begin_update(shim, states)
+    transitions = shim.module.transitions()
+    _collect(scores, logits.detach(), range(len(states)), lengths)
+    rows = [_word_rows(logits[i, :length]) for i, length in enumerate(lengths)]
+
+    def backprop(d_scores: TagScores) -> States:
+        d_logits = logits.new_zeros(logits.shape)
+        for i, d_words in enumerate(d_scores.logits):
+            d_logits[i, rows[i]] = xp2torch(d_words, device=logits.device)
+        outputs, gradients = [logits], [d_logits]
+        if transitions is not None and d_scores.transitions is not None:
+            outputs.append(transitions)
+            gradients.append(xp2torch(d_scores.transitions, device=logits.device))
+        return send(outputs, gradients)
+
+    return scores, backprop
+
+
+def _no_scores(model: Model[States, TagScores], states: States) -> TagScores:
+    """The right shapes without any words."""
+    module = head_shim(model).module  # an untrained head is an error, also for empty texts
+    transitions = module.transitions()
+    return TagScores(
+        [model.ops.alloc2f(0, len(module.tag_set)) for _ in states],
+        [np.zeros((0, 2), dtype="i") for _ in states],  # type: ignore[misc]
+        None if transitions is None else torch2xp(transitions.detach().float()),  # type: ignore
+    )
+
+
+def _word_rows(logits: "Tensor") -> "Tensor":
+    return (logits[:, 0] > _NO_WORD).nonzero()[:, 0]
+
+
+def _collect(scores: TagScores, logits: "Tensor", texts: Any, lengths: list[int]) -> None:
+    """Compact each text's padded row of logits to its words."""
+    for row, text, length in zip(logits, texts, lengths, strict=True):
+        rows = _word_rows(row[:length])
+        scores.logits[text] = torch2xp(row[rows].float())  # type: ignore[call-overload, assignment]
+        tokens = rows.cpu().numpy().astype("i")
+        scores.words[text] = np.stack([tokens, tokens + 1], axis=1)  # type: ignore[call-overload]
+
+
+# What both kinds share -------------------------------------------------------------------------
+
+
+def _predict(shim: HeadShim, states: States) -> Iterator[tuple[list[int], "Tensor"]]:
+    """Score texts in batches of similar length, within a budget of padded tokens.
+
+    YIELDS (Tuple[List[int], Tensor]): Indices of texts; the module's output for them, padded.
+    """
+    for batch in batches_by_length([len(text) for text in states], _PREDICT_TOKENS):
+        padded = to_padded([states[i] for i in batch], shim.device)
+        _trimmer.worked_on(padded.shape[0] * padded.shape[1])
+        yield batch, shim.predict(ArgsKwargs((padded,), {}))
+
+
+def _begin_update(
+    shim: HeadShim, states: States
+) -> tuple["Tensor", Callable[[Sequence["Tensor"], Sequence["Tensor"]], States]]:
+    """Score texts with gradients.
+
+    RETURNS (Tuple[Tensor, Callable]): The module's output, padded; and a function that takes
+        outputs and their gradients, and gives the gradients of the states if they are wanted.
+    """
+    padded = to_padded(states, shim.device).requires_grad_(shim.gives_gradients)
+    _trimmer.worked_on(padded.shape[0] * padded.shape[1])
+    logits, torch_backprop = shim.begin_update(ArgsKwargs((padded,), {}))
+
+    def send(outputs: Sequence["Tensor"], gradients: Sequence["Tensor"]) -> States:
+        given = ArgsKwargs((tuple(outputs),), {"grad_tensors": tuple(gradients)})
+        back = torch_backprop(given)
+        if not shim.gives_gradients:
+            return []
+        d_states: Any = torch2xp(back.args[0])
+        return [d_states[i, : len(text)] for i, text in enumerate(states)]
+
+    return logits, send
+
+
 def head_shim(model: Model) -> HeadShim:
-    """What holds the torch module of a head."""
+    """The shim that holds the torch module of a head."""
     shim = model.shims[0]
     assert isinstance(shim, HeadShim)
     return shim
@@ -90,50 +278,67 @@ def resize_head(model: Model, n_labels: int) -> Model:
     return model
 
 
-def _head_forward(
-    model: Model[States, Bands],
-    states: States,
-    is_train: bool,
-    *,
-    fixed_dropout: float | None = None,
-) -> tuple[Bands, Callable[[Bands], States]]:
-    if not states:
-        return [], lambda d_bands: []
-    if not is_train:
-        return _head_predict(model, states), lambda d_bands: []
-    shim = head_shim(model)
-    set_dropout(model, fixed_dropout)
-    lengths = [len(text) for text in states]
-    # A batch of texts without tokens has nothing to score.
-    if max(lengths) == 0:
-        return _empty_bands(shim, lengths, model), lambda d_bands: []
-    padded = to_padded(states, shim.device).requires_grad_(shim.gives_gradients)
-    _trimmer.worked_on(padded.shape[0] * padded.shape[1])
-    logits, torch_backprop = shim.begin_update(ArgsKwargs((padded,), {}))
-
-    def backprop(d_bands: Bands) -> States:
-        d_padded = logits.new_zeros(logits.shape)
-        for row, d_band in zip(d_padded, d_bands, strict=True):
-            row[: len(d_band)] = xp2torch(d_band, device=logits.device)
-        back = torch_backprop(ArgsKwargs(((logits,),), {"grad_tensors": (d_padded,)}))
-        if not shim.gives_gradients:
-            return []
-        d_states: Any = torch2xp(back.args[0])
-        return [d_states[i, :length] for i, length in enumerate(lengths)]
-
-    return _cut(logits, lengths), backprop
+def set_dropout(model: Model, fixed: float | None) -> None:
+    """Set the dropout of a head's module: a fixed rate, or that of [training]."""
+    rate = model.attrs["dropout_rate"] if fixed is None else fixed
+    head_shim(model).module.set_dropout(rate)
 
 
-def pass_gradients(llm: Model, head: Model) -> bool:
-    """Have the head give the gradients of its states if what gives the states can be trained.
+# An LLM before a head --------------------------------------------------------------------------
 
-    RETURNS (bool): Whether it is so: the model says it by the attribute "trains".
+
+def llm_and_head(
+    name: str,
+    llm: Model[list[Doc], States],
+    head: Model[States, Scores],
+    init: Callable,
+    **attrs: Any,
+) -> Model[list[Doc], Scores]:
+    """Put an LLM and a head into one model, docs -> scores.
+
+    Gradients flow from the head into the LLM if its attribute "trains" says so.
+
+    name (str): The Thinc node's name.
+    llm (Model[List[Doc], List[Floats3d]]): docs -> states.
+    head (Model[List[Floats3d], Scores]): states -> scores.
+    init (Callable): Initializes both.
+    attrs: More attributes of the node.
+    RETURNS (Model[List[Doc], Scores]): The model.
     """
-    wanted = bool(llm.attrs.get("trains"))
     for shim in head.shims:
         if isinstance(shim, HeadShim):
-            shim.gives_gradients = wanted
-    return wanted
+            shim.gives_gradients = bool(llm.attrs.get("trains"))
+    return Model(
+        name,
+        _forward,
+        init=init,
+        layers=[llm, head],
+        refs={"llm": llm, "head": head},
+        dims={"nO": None},
+        attrs={"resize_output": _resize, **attrs},
+    )
+
+
+def _forward(
+    model: Model[list[Doc], Scores], docs: list[Doc], is_train: bool
+) -> tuple[Scores, Callable[[Scores], list[Doc]]]:
+    llm, head = model.layers  # and not the references: `Model.copy` drops them
+    states, llm_backprop = llm(docs, is_train)
+    scores, head_backprop = head(states, is_train)
+
+    def backprop(d_scores: Scores) -> list[Doc]:
+        d_states = head_backprop(d_scores)
+        # A frozen LLM takes no gradients.
+        return llm_backprop(d_states) if llm.attrs.get("trains") and d_states else []
+
+    return scores, backprop
+
+
+def _resize(model: Model[list[Doc], Scores], n_labels: int) -> Model[list[Doc], Scores]:
+    _, head = model.layers
+    head.attrs["resize_output"](head, n_labels)
+    model.set_dim("nO", n_labels, force=True)
+    return model
 
 
 def sample_states(llm: Model[list[Doc], States], docs: list[Doc] | None) -> States:
@@ -141,38 +346,3 @@ def sample_states(llm: Model[list[Doc], States], docs: list[Doc] | None) -> Stat
     docs = docs or [Doc(Vocab())]
     sample = llm.attrs.get("sample_states")
     return llm.predict(docs) if sample is None else sample(llm, docs)
-
-
-def set_dropout(model: Model, fixed: float | None) -> None:
-    """Set the dropout of a head's module: a fixed rate, or that of [training]."""
-    # A checkpoint brings its attributes along, so a fixed rate cannot be one of them.
-    rate = model.attrs["dropout_rate"] if fixed is None else fixed
-    head_shim(model).module.set_dropout(rate)
-
-
-def _head_predict(model: Model[States, Bands], states: States) -> Bands:
-    """Score in batches of similar length, within a budget of padded tokens."""
-    shim = head_shim(model)
-    lengths = [len(text) for text in states]
-    bands = _empty_bands(shim, lengths, model)
-    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
-    while order:
-        count = max(1, _PREDICT_TOKENS // lengths[order[0]])
-        batch, order = order[:count], order[count:]
-        padded = to_padded([states[i] for i in batch], shim.device)
-        _trimmer.worked_on(padded.shape[0] * padded.shape[1])
-        logits = shim.predict(ArgsKwargs((padded,), {}))
-        for i, band in zip(batch, _cut(logits, [lengths[i] for i in batch]), strict=True):
-            bands[i] = band
-    return bands
-
-
-def _empty_bands(shim: HeadShim, lengths: Sequence[int], model: Model) -> Bands:
-    _ = shim.module  # an untrained head is an error, also for empty texts
-    shape = (0, shim.sizes["max_span_tokens"], shim.sizes["n_labels"])
-    return [model.ops.alloc3f(*shape) for _ in lengths]
-
-
-def _cut(logits: Any, lengths: Sequence[int]) -> Bands:
-    bands: Any = torch2xp(logits.detach().float())
-    return [bands[i, :length] for i, length in enumerate(lengths)]

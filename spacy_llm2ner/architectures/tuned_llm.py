@@ -12,7 +12,7 @@ from thinc.api import Model
 from ..llm.frozen_settings import FrozenLLMSettings
 from ..llm.lora import Lora
 from ..llm.tuned import TunedLLM, TunedLLMSettings
-from .tuned_shim import TunedShim
+from .shims import TunedShim
 from .types import States
 
 

@@ -1,6 +1,7 @@
-"""What flows between the models."""
+"""Types of what flows between the Thinc models."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from thinc.types import Floats2d, Floats3d, Ints2d
 
@@ -10,13 +11,17 @@ States = list[Floats3d]
 Bands = list[Floats3d]
 
 
+# What a head gives: bands or tag scores.
+Scores = TypeVar("Scores")
+
+
 @dataclass
 class TagScores:
-    """What a tagger says about docs; or, on the way back, the gradient of it.
+    """The scores of a tagger for docs; or, on the way back, their gradients.
 
-    logits (List[Floats2d]): For each doc (words, tags): one row for each real word, no holes.
-    words (List[Ints2d]): For each doc int (words, 2): the tokens that a word consists of, start and
-        end (exclusive). Tokens that belong to no word (white space) are in no entity of their own.
+    logits (List[Floats2d]): For each doc (words, tags); words are consecutive.
+    words (List[Ints2d]): For each doc int (words, 2): start and end (exclusive) of each word, in
+        tokens. Tokens of no word (white space) cannot be an entity of their own.
     transitions (Optional[Floats2d]): (tags + 2, tags), see `heads.crf`; None without a CRF.
     """
 

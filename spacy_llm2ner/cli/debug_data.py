@@ -21,8 +21,7 @@ from spacy.training import Example
 from spacy.util import registry, resolve_dot_names
 from wasabi import Printer
 
-from ..architectures.tuned_shim import TunedShim
-from ..heads.tag_scheme import TagSet
+from ..architectures.shims import TunedShim
 from ..llm.frozen import token_boundaries
 from ..llm.tuned import TunedLLM
 from ..pipeline.entity_pipe import EntityPipe
@@ -30,6 +29,7 @@ from ..pipeline.gold import annotated_spans, read_gold
 from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
 from ..pipeline.tag_gold import unsayable
 from ..pipeline.tag_pipe import TagPipe
+from ..tags import TagSet
 
 # Below this many examples of a label there is little to learn from.
 _FEW_SPANS = 50

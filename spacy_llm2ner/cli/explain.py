@@ -9,9 +9,9 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from wasabi import Printer
 
-from ..reports.errors import make_mark
-from ..reports.explain_page import ScoredText, choose_spans, render_explanation
-from ..reports.explaining import explain as take_apart
+from ..reports.error_classes import make_mark
+from ..reports.explanation_page import ExplanationPage, choose_spans, render_explanation_page
+from ..reports.score_parts import explain as take_apart
 
 _PAGE = "explain.html"
 # A page of more cells than this would be slow to open.
@@ -89,7 +89,7 @@ def explain_text(
             f"SpanRecognizer.v1 with SpanScorer.v1, or ToMMeR.v1, is needed."
         )
     key = getattr(pipe, "key", "sc")
-    report = ScoredText(
+    page = ExplanationPage(
         title=title or f"What {nlp.meta['lang']}_{nlp.meta['name']} sees",
         facts=[("Component", name), *_facts(pipe), ("Tokens", f"{len(doc):,}")],
         text=doc.text,
@@ -97,7 +97,6 @@ def explain_text(
         token_starts=[token.idx for token in doc],
         labels=list(pipe.labels),  # type: ignore[attr-defined]
         marks=_marks(doc, key),
-        spans_key=key,
         logits=explained.logits,
         parts=explained.parts,
         details=explained.details,
@@ -105,7 +104,7 @@ def explain_text(
         chosen=choose_spans(explained.logits, limit),
         language=nlp.lang or "en",
     )
-    return render_explanation(report)
+    return render_explanation_page(page)
 
 
 def _first(nlp: Language) -> str:

@@ -18,9 +18,8 @@ from tqdm import tqdm
 from wasabi import Printer
 
 from ..pipeline.gold import annotated_ents, annotated_spans
-from ..reports.errors import Finding, Mark, Tally, judge, make_mark
-from ..reports.page import Report, render_page
-from ..reports.page_text import JudgedText
+from ..reports.error_classes import Finding, Mark, Tally, judge, make_mark
+from ..reports.prediction_page import JudgedText, PredictionPage, render_prediction_page
 
 FACTORY = "llm2ner"
 PAGE = "index.html"
@@ -86,7 +85,7 @@ def visualize_file(
     limit: int = 200,
     spans_key: str = "sc",
     title: str | None = None,
-) -> tuple[Path, Report, Language]:
+) -> tuple[Path, PredictionPage, Language]:
     """Run a pipeline on data and write the page.
 
     model: name or path of a pipeline.
@@ -107,7 +106,7 @@ def visualize_file(
     )
     out.mkdir(parents=True, exist_ok=True)
     page = out / PAGE
-    page.write_text(render_page(report), encoding="utf8")
+    page.write_text(render_prediction_page(report), encoding="utf8")
     return page, report, nlp
 
 
@@ -142,7 +141,7 @@ def make_report(
     limit: int = 200,
     spans_key: str = "sc",
     title: str | None = None,
-) -> Report:
+) -> PredictionPage:
     """Run a pipeline over examples and compare what it writes with the gold annotation.
 
     Scores are those of `nlp.evaluate`, without a second run of the pipeline. What is compared is
@@ -154,7 +153,7 @@ def make_report(
     limit (int): How many texts are shown; 0 for all.
     spans_key (str): The key of doc.spans to look at.
     title (Optional[str]): The heading; None for the pipeline's name and version.
-    RETURNS (Report): What `render_page` takes.
+    RETURNS (PredictionPage): The data of the page.
     """
     _predict(nlp, examples)
     compared = _Compared.of(examples, spans_key)
@@ -165,7 +164,7 @@ def make_report(
     if any(text.spans for text in texts):
         for example in examples:
             span_tally.add(compared.judged_spans(example))
-    return Report(
+    return PredictionPage(
         title=title or f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}",
         facts=_facts(nlp, data, len(texts)),
         texts=texts[:limit] if limit else texts,

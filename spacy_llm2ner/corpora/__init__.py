@@ -1,5 +1,6 @@
 """Corpus readers: CoNLL-style files, JSON Lines and Hugging Face datasets as spaCy Docs."""
 
+from ..tags import SCHEMES, Scheme, TagSpan, spans_to_tags
 from .conll import (
     ConllDocument,
     ConllError,
@@ -13,17 +14,8 @@ from .docs import make_docs
 from .hf_dataset import HFDatasetCorpus, HFDatasetError, create_hf_dataset_corpus
 from .jsonl import JsonlCorpus, JsonlError, create_jsonl_corpus
 from .reader import ConllCorpus, create_conll_corpus
+from .repairs import REPAIRS, count_repairs, detect_scheme
 from .spacing import spaces_for
-from .tags import (
-    REPAIRS,
-    SCHEMES,
-    Scheme,
-    TagSpan,
-    count_repairs,
-    detect_scheme,
-    spans_to_tags,
-    tags_to_spans,
-)
 
 __all__ = [
     "REPAIRS",
@@ -50,5 +42,4 @@ __all__ = [
     "read_conll",
     "spaces_for",
     "spans_to_tags",
-    "tags_to_spans",
 ]

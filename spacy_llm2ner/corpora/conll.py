@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Errors
-from .tags import REPAIRS, Scheme, TagSpan, count_repairs, detect_scheme, read_spans, split_tag
+from ..tags import Scheme, TagSpan, split_tag, tags_to_spans
+from .repairs import REPAIRS, count_repairs, detect_scheme
 
 DOCUMENT_BORDER = "-DOCSTART-"
 
@@ -263,7 +264,7 @@ class _Parser:
 
 def _sentence(rows: list[tuple[str, str]], line: int) -> ConllSentence:
     words, tags = [word for word, _ in rows], [tag for _, tag in rows]
-    return ConllSentence(words, tags, read_spans(tags), line)
+    return ConllSentence(words, tags, tags_to_spans(tags), line)
 
 
 def _decode(data: bytes, source: str) -> str:

@@ -15,9 +15,9 @@ from spacy.training import Example
 
 from ..errors import Errors
 from ..log import logger
+from ..tags import split_tag, tags_to_spans
 from .conll import ConllDocument, ConllFile, ConllSentence, report_on
 from .docs import check_sizes, copy_words, make_docs
-from .tags import read_spans, split_tag
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -293,7 +293,7 @@ class HFDatasetCorpus:
 
     def _sentence(self, words: list[Any], tags: list[str], number: int) -> ConllSentence:
         try:
-            return ConllSentence([str(word) for word in words], tags, read_spans(tags), number)
+            return ConllSentence([str(word) for word in words], tags, tags_to_spans(tags), number)
         except ValueError as error:
             raise HFDatasetError(
                 Errors.E728.format(source=self.source, row=number, problem=error)

@@ -14,9 +14,9 @@ from spacy.training import Example
 
 from ..errors import Errors
 from ..log import logger
+from ..tags import TagSpan, tags_to_spans
 from .conll import ConllDocument, ConllSentence
 from .docs import check_sizes, copy_words, make_docs
-from .tags import TagSpan, read_spans
 
 _READER = "spacy_llm2ner.JsonlCorpus.v1"
 # Field of the words -> field of the spans, and what makes the end of a span exclusive.
@@ -168,7 +168,7 @@ class JsonlCorpus:
             tags = [self.tags[t] if isinstance(t, int) else str(t) for t in row["tags"]]
             if len(tags) != n_words:
                 raise ValueError(f"{n_words} words, {len(tags)} tags")
-            return read_spans(tags)
+            return tags_to_spans(tags)
         spans = [(int(start), int(end) + inclusive, str(label)) for start, end, label in row[name]]
         for start, end, label in spans:
             if not 0 <= start < end <= n_words:

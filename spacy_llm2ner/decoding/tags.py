@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..heads.tag_scheme import TagSet
+from ..tags import TagSet
 from .spans import Spans, probabilities
 
 DECODINGS = ("viterbi", "argmax")

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..tags import TagSet
 from .crf import CRF
 from .layers import MASKED, Dropout, Encoder, LayerMix, Standardize, real_tokens
-from .tag_scheme import TagSet
 
 # What an entity's tags lose against "O" before training: an untrained head predicts nothing.
 _START_LOGIT = -5.0

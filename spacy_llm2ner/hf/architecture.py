@@ -10,7 +10,7 @@ import numpy as np
 from spacy.tokens import Doc
 from thinc.api import Model
 
-from ..architectures.tuned_shim import TunedShim
+from ..architectures.shims import TunedShim
 from ..architectures.types import TagScores
 from ..llm.lora import Lora
 from .token_classification import ClassifierSettings, HFTokenClassifier

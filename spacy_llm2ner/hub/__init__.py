@@ -1,1 +1,1 @@
-"""Pipelines come from the Hugging Face hub and go there, with a model card."""
+"""Load pipelines from the Hugging Face hub, and upload them with a model card."""

@@ -1,4 +1,4 @@
-"""What a pipeline says of itself: the facts that a model card consists of."""
+"""Facts about a pipeline for its model card: components, LLMs, heads, labels and settings."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ _DEFAULT_LLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
 class HeadFacts:
     """One component with a head on an LLM.
 
-    name, factory (str): The component's name and its factory.
-    llm (str): The LLM as the config names it; base_model (str): as the hub knows it.
-    layers (Tuple[int, ...]), reading (str), pooling (str): What is read of it.
-    identity (Dict[str, Any]): What the states depend on, as stored with the head.
-    head (Dict[str, Any]): The head's block of the config, or the settings of ToMMeR.v1.
-    parameters (int): The numbers that were trained.
+    name (str): The component's name.
+    factory (str): The name of its factory.
+    base_model (str): The LLM's name on the hub.
+    layers (Tuple[int, ...]): The layers read.
+    reading (str): How the LLM reads each text.
+    pooling (str): How the states of a token's pieces become one.
+    identity (Mapping[str, Any]): What the states depend on, as stored with the head.
+    head (Mapping[str, Any]): The head's block of the config, or the settings of ToMMeR.v1.
+    parameters (int): The number of trained parameters.
     labels (Tuple[str, ...]): Its labels.
-    settings (Dict[str, Any]): Plain settings of the component: threshold, decoding and so on.
-    loss (Dict[str, Any]): The loss it is trained with.
-    shipped (Dict[str, Any]): The meta data of a pretrained head that comes with the package.
+    settings (Mapping[str, Any]): Plain settings of the component: threshold, decoding and so on.
+    loss (Mapping[str, Any]): The loss's block of the config.
+    shipped (Mapping[str, Any]): The metadata of a pretrained head that comes with the package.
     takes_copies (bool): Whether it runs, with a warning, on the same LLM with other weights (those
-        of the hub in the place of 4-bit ones); else only on the very LLM of its training.
+        of the hub in place of 4-bit ones), or only on the LLM that it was trained on.
     """
 
     name: str
     factory: str
-    llm: str
     base_model: str
     layers: tuple[int, ...]
     reading: str
@@ -52,13 +54,42 @@ class HeadFacts:
     @property
     def is_tommer(self) -> bool:
         """Whether the head is a ToMMeR head."""
-        return str(self.head.get("@architectures", "")).endswith("ToMMeR.v1")
+        return self.head_name == "ToMMeR.v1"
+
+    @property
+    def head_name(self) -> str:
+        """The registered name of the head's architecture, without the package's name."""
+        return str(self.head.get("@architectures", "")).removeprefix("spacy_llm2ner.")
+
+    @property
+    def head_settings(self) -> dict[str, Any]:
+        """The settings of the head."""
+        return _without_names(self.head)
+
+    @property
+    def loss_settings(self) -> dict[str, Any]:
+        """The settings of the loss."""
+        return _without_names(self.loss)
+
+    @property
+    def spans_key(self) -> str | None:
+        """The key of `doc.spans` that the component writes; None if it writes none."""
+        if self.settings.get("annotate") == "ents":
+            return None
+        key = self.settings.get("spans_key")
+        return None if key is None else str(key)
+
+
+def _without_names(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A block of a config without the registered names in it ("@misc", "@architectures")."""
+    return {key: value for key, value in block.items() if not key.startswith("@")}
 
 
 def head_facts(nlp: Language) -> list[HeadFacts]:
-    """The components of a pipeline that have a head on an LLM, in order.
+    """List the components of a pipeline that have a head on an LLM, in order.
 
-    nlp (Language): The pipeline. Neither an LLM nor states are loaded.
+    nlp (Language): The pipeline. No LLM is loaded.
+    RETURNS (List[HeadFacts]): Their facts.
     """
     return [
         _facts(nlp, name, pipe, llm)
@@ -68,7 +99,7 @@ def head_facts(nlp: Language) -> list[HeadFacts]:
 
 
 def _shims(pipe: Any, attribute: str) -> Iterator[Any]:
-    # By their looks, not by their types, so that other components may have such shims too.
+    # By attribute, not by type: shims of other components count too, and no torch is imported.
     model = getattr(pipe, "model", None)
     for node in model.walk() if isinstance(model, Model) else ():
         for shim in node.shims:
@@ -102,7 +133,6 @@ def _facts(nlp: Language, name: str, pipe: Any, llm_shim: Any) -> HeadFacts:
     return HeadFacts(
         name=name,
         factory=nlp.get_pipe_meta(name).factory,
-        llm=settings.name,
         base_model=base_model(settings.name),
         layers=tuple(stored.get("layers") or settings.layers or ()),
         reading=stored.get("reading", settings.reading),
@@ -119,7 +149,11 @@ def _facts(nlp: Language, name: str, pipe: Any, llm_shim: Any) -> HeadFacts:
 
 
 def base_model(name: str) -> str:
-    """How the hub calls an LLM that a config names: a hub id as it is, a path by its last part."""
+    """Return the hub's name of an LLM.
+
+    name (str): The LLM as a config names it.
+    RETURNS (str): A hub id as it is; of a path, its last part.
+    """
     path = Path(name).expanduser()
     if name.count("/") == 1 and not path.exists() and not name.startswith((".", "/", "~")):
         return name

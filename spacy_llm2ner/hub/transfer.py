@@ -1,4 +1,4 @@
-"""Pipelines from the hub, and to it."""
+"""Load pipelines from folders, packages and the Hugging Face hub, and upload them to the hub."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 from spacy import util
 from spacy.language import Language
 
+from ..errors import Errors
 from ..tommer.transfer import load_tommer
 from .card import make_card
 
 _CARD = "README.md"
-_TOMMER = ("definition.json", "experimaestro.json")  # what a published ToMMeR head is known by
-# A repository of spacy-huggingface-hub holds a wheel as well, with everything in it once more.
+_TOMMER = ("definition.json", "experimaestro.json")  # files of a published ToMMeR head
+# Repositories made by spacy-huggingface-hub also hold a wheel with a second copy of the pipeline.
 _NOT_NEEDED = ["*.whl", "*.tar.gz"]
 
 
@@ -30,7 +31,7 @@ def from_pretrained(
     """Load a pipeline from a folder, an installed package or the Hugging Face hub.
 
     source (Union[str, Path]): A folder that `nlp.to_disk` wrote, the name of an installed pipeline
-        package, or a hub id ("org/name"). A published ToMMeR head (folder or hub id) is put into a
+        package, or a hub id ("org/name"). A published ToMMeR head (folder or hub id) is added to a
         blank English pipeline.
     llm (Optional[Union[str, Path]]): Where the LLM is, if not where the pipeline or the published
         head says: a folder or a hub id. It must be the same LLM.
@@ -38,8 +39,9 @@ def from_pretrained(
     config (Optional[Mapping]): Overrides, as for `spacy.load`, e.g.
         {"components.llm2ner.model.llm.name": FOLDER}.
     exclude (Optional[List[str]]): Components that are not loaded.
-    RETURNS (Language): The pipeline. Its LLM is loaded when the first text comes.
-    RAISES: OSError if there is no such pipeline, or the hub cannot be reached.
+    RETURNS (Language): The pipeline. Its LLM is loaded with the first text.
+    RAISES: ValueError (E802) if `config` or `exclude` is given for a ToMMeR head; OSError (E803,
+        E804) if there is no such pipeline, or the hub cannot be reached.
     """
     path = Path(source).expanduser()
     name = str(source)
@@ -51,10 +53,7 @@ def from_pretrained(
         path = _download(name, revision)
     if not (path / "config.cfg").is_file() and any((path / n).is_file() for n in _TOMMER):
         if config or exclude:
-            raise ValueError(
-                f"llm2ner: '{source}' is a published ToMMeR head and no pipeline, so that 'config' "
-                f"and 'exclude' act on nothing. Use interop.tommer.load_tommer for its settings."
-            )
+            raise ValueError(Errors.E802.format(source=source))
         return load_tommer(path, llm)
     overrides = {**(_llm_overrides(path, str(llm)) if llm else {}), **(config or {})}
     return util.load_model(path, config=overrides, exclude=exclude or [])
@@ -62,23 +61,17 @@ def from_pretrained(
 
 def _download(name: str, revision: str | None) -> Path:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise OSError(
-            f"llm2ner: '{name}' is neither a folder with a pipeline, nor an installed pipeline "
-            f"package, nor a hub id ('org/name')."
-        )
+        raise OSError(Errors.E803.format(name=name))
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, revision=revision, ignore_patterns=_NOT_NEEDED))
     except Exception as error:
-        raise OSError(
-            f"llm2ner: the pipeline '{name}' is no local folder and cannot be fetched from the "
-            f"hub ({error})."
-        ) from error
+        raise OSError(Errors.E804.format(name=name, error=error)) from error
 
 
 def _llm_overrides(folder: Path, llm: str) -> dict[str, str]:
-    """Overrides that give every component of a pipeline on disk this LLM."""
+    """Return config overrides that set the LLM of every component of a pipeline on disk."""
     components = util.load_config(folder / "config.cfg").get("components", {})
     return {
         f"components.{name}.model.llm.name": llm
@@ -100,17 +93,19 @@ def push_to_hub(
 ) -> str:
     """Upload a pipeline and its model card to the Hugging Face hub.
 
-    The LLM does not go along, unless the component's `bundle_llm` says so.
+    The LLM is not uploaded unless the component's `bundle_llm` is set.
 
     nlp (Language): The pipeline.
-    repo_id (str): "org/name"; made if there is none.
-    private (bool): Whether a repository that is made is private.
+    repo_id (str): "org/name"; the repository is created if it does not exist.
+    private (bool): Whether a new repository is private.
     token (Optional[str]): An access token. None: the one that `huggingface-cli login` stored.
     commit_message (str): The commit's message.
-    metrics, dataset, license: For the card; see `make_card`.
+    metrics (Optional[Mapping]): Scores for the card; see `make_card`.
+    dataset (Optional[str]): The name of the data that they were measured on.
+    license (Optional[str]): The license, as the hub abbreviates it.
     RETURNS (str): The commit's address.
-    RAISES: ValueError if no component has a head on an LLM; what huggingface_hub raises if the
-        upload fails.
+    RAISES: ValueError (E801) if no component has a head on an LLM; any error of huggingface_hub if
+        the upload fails.
     """
     from huggingface_hub import HfApi
 

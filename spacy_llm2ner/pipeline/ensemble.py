@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import srsly
 from spacy.language import Language
 from spacy.util import registry
 
@@ -40,7 +39,7 @@ def join_heads(pipelines: Sequence[Language], name: str) -> bool:
     model = registry.resolve({"head": head})["head"]
     shim = _head_shim(first)
     joined = {f"members.{k}.{key}": v for k, one in enumerate(weights) for key, v in one.items()}
-    _fill(model.shims[0], shim.sizes, joined)
+    model.shims[0].load_weights(shim.sizes, joined)
     n_labels = shim.sizes["n_labels"]
     model.set_dim("nO", n_labels, force=True)
     first.model = build_span_recognizer(first.model.layers[0], model)
@@ -106,10 +105,3 @@ def _check_alike(name: str, configs: Sequence[Any], pipes: Sequence[SpanRecogniz
 
 def _tuned(pipe: SpanRecognizer) -> Any:
     return pipe.cfg["threshold"], pipe.cfg.get("temperature")
-
-
-def _fill(shim: Any, sizes: dict[str, int], weights: dict[str, Any]) -> None:
-    from safetensors.torch import save
-
-    stored = save({key: value.detach().cpu().contiguous() for key, value in weights.items()})
-    shim.from_bytes(srsly.msgpack_dumps({"sizes": sizes, "safetensors": stored}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import srsly
 from spacy.tokens import Doc
@@ -12,6 +12,9 @@ from thinc.api import Model
 
 from ..architectures.shims import HeadShim, LLMShim, architecture_of
 from ..architectures.span_recognizer import build_span_recognizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 META, WEIGHTS = "meta.json", "head.safetensors"
@@ -58,14 +61,12 @@ def with_pretrained_head(
     head = registry.resolve({"head": meta["head"]})["head"]
     for shim in head.shims:
         if isinstance(shim, HeadShim):
-            shim.from_bytes(
-                srsly.msgpack_dumps({"sizes": meta["sizes"], "safetensors": _weights(folder)})
-            )
+            shim.load_weights(meta["sizes"], _weights(folder))
     head.set_dim("nO", len(meta["labels"]), force=True)
     llm = model.layers[0]
     for shim in llm.shims:
         if isinstance(shim, LLMShim):
-            shim.expected = dict(meta["identity"])
+            shim.expect(meta["identity"])
             shim.architecture = dict(meta.get("architecture", {}))
     trained = build_span_recognizer(llm, head)
     trained.set_dim("nO", len(meta["labels"]), force=True)
@@ -73,12 +74,11 @@ def with_pretrained_head(
     return trained
 
 
-def _weights(folder: Path) -> bytes:
-    """The weights as safetensors of float32; on disk they are float16."""
-    from safetensors.torch import load_file, save
+def _weights(folder: Path) -> dict[str, Tensor]:
+    """The weights in float32; on disk they are float16."""
+    from safetensors.torch import load_file
 
-    stored = load_file(folder / WEIGHTS)
-    return save({key: value.float() for key, value in stored.items()})
+    return {key: value.float() for key, value in load_file(folder / WEIGHTS).items()}
 
 
 def save_pretrained_head(

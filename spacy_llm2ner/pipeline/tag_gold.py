@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..heads.tag_scheme import TagSet
+from ..tags import TagSet
 from .gold import Gold
 
 

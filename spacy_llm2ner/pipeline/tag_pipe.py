@@ -6,7 +6,7 @@ from spacy.errors import Errors
 
 from ..architectures.shims import HeadShim
 from ..decoding.tags import DECODINGS
-from ..heads.tag_scheme import SCHEMES, TagSet
+from ..tags import PREFIXES, TAGGER_SCHEMES, TagSet
 from .entity_pipe import EntityPipe
 from .gold import Gold
 from .tag_gold import unsayable
@@ -48,7 +48,7 @@ class TagPipe(EntityPipe):
         if own:
             known = self.tag_set.labels
             new = [label for label in self.labels if label not in known]
-            prefixes = SCHEMES[self.scheme]
+            prefixes = PREFIXES[TAGGER_SCHEMES[self.scheme]]
             own = [*own, *(f"{prefix}-{label}" for label in new for prefix in prefixes)]
             self.model.attrs["tags"] = own
             nO = len(own)

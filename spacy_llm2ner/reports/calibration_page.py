@@ -1,21 +1,22 @@
-"""The calibration page: one self-contained HTML file with two pictures and the figures."""
+"""The page of a calibration: a reliability diagram, precision by recall, and the figures."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..calibration.reliability import PRCurve, Reliability
-from .html_frame import html_page
+from .templating import render
 
-# The pictures' own units; the page scales them.
+# The units of the pictures; the page scales them.
 _WIDTH, _HEIGHT = 460, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 44
-_N_COLOURS = 8
+_ROOM = 8  # what a dot may lie beyond the axes
+_N_COLOURS = 8  # .l0 ... of templates/calibration.css
+_MOST_POINTS = 200  # of a curve
 
 Point = tuple[float, float]
 
@@ -26,9 +27,12 @@ class LabelRow:
 
     label (str): A label, or "all".
     n_gold (int): Gold spans in the dev data.
-    temperature (float), threshold (float): As calibrated.
-    threshold_before (float): As it was.
-    before, after (Tuple[float, float, float]): Precision, recall, F1 on the dev data.
+    temperature (Optional[float]): The temperature after calibration.
+    threshold_before (Optional[float]): The threshold before calibration.
+    threshold (Optional[float]): The threshold after calibration.
+    before (Tuple[float, float, float]): Precision, recall and F1 on the dev data before
+        calibration.
+    after (Tuple[float, float, float]): The same after calibration.
     """
 
     label: str
@@ -42,7 +46,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class CalibrationPage:
-    """What the page says.
+    """The data of the page; its template is templates/calibration.html.jinja.
 
     title (str): The heading.
     facts (Sequence[Tuple[str, str]]): Names and values: the pipeline, the data, the objective.
@@ -51,7 +55,8 @@ class CalibrationPage:
     held_out (Sequence[Tuple[str, Tuple[float, float, float]]]): A way of tuning, and precision,
         recall and F1 on texts that it was not tuned on.
     way (str): The one that was taken.
-    before, after (Reliability): The reliability diagrams.
+    before (Reliability): The reliability diagram before calibration.
+    after (Reliability): The reliability diagram after calibration.
     curve (Sequence[Tuple[float, float, float]]): (threshold, precision, recall) as decoded.
     label_curves (Sequence[Tuple[str, PRCurve]]): Per label, of its spans by themselves.
     """
@@ -67,221 +72,153 @@ class CalibrationPage:
     curve: Sequence[tuple[float, float, float]]
     label_curves: Sequence[tuple[str, PRCurve]]
 
+    def bins(self) -> list[tuple[str, float, float, int]]:
+        """List the bins that hold spans: "before" or "after", probability, accuracy, count."""
+        return [
+            (kind, float(confidence), float(accuracy), int(count))
+            for kind, diagram in (("before", self.before), ("after", self.after))
+            for confidence, accuracy, count in zip(
+                diagram.confidence, diagram.accuracy, diagram.counts, strict=True
+            )
+            if count > 0
+        ]
 
-def render_calibration_page(page: CalibrationPage) -> str:
-    """The page as HTML. It needs no other file, no script and no network.
+    def reliability_picture(self) -> Picture:
+        """Draw the share of right spans by probability; a larger dot stands for more spans."""
+        picture = Picture(
+            "Reliability diagram: share of right spans by probability",
+            "probability given, %",
+            "right, %",
+        )
+        picture.line("ideal", [(0, 0), (1, 1)])
+        for kind in ("before", "after"):
+            bins = [(c, a, n) for k, c, a, n in self.bins() if k == kind]
+            most = max((n for _, _, n in bins), default=1)
+            picture.line(f"line {kind}", [(c, a) for c, a, _ in bins])
+            for c, a, n in bins:
+                title = f"{kind}: {n:,} spans given {100 * c:.1f}%, {100 * a:.1f}% right"
+                picture.dot(kind, (c, a), 3 + 5 * math.sqrt(n / most), title)
+        return picture
 
-    page (CalibrationPage): What to show; what comes from the data is escaped.
-    RETURNS (str): A whole HTML document.
+    def reliability_legend(self) -> list[tuple[str, str]]:
+        """List the classes of the legend's keys, and their texts."""
+        return [
+            ("before", f"before, error {100 * self.before.error:.2f}"),
+            ("after", f"after, error {100 * self.after.error:.2f}"),
+            ("ideal", "ideal"),
+        ]
+
+    def curve_picture(self) -> Picture:
+        """Draw precision by recall: of each label's spans, and of what is decoded."""
+        points = [value for p, r, _ in (self.total.before, self.total.after) for value in (p, r)]
+        picture = Picture(
+            "Precision by recall, for thresholds that all labels share",
+            "recall, %",
+            "precision, %",
+            low=_low([value for value in points if value]),
+        )
+        for number, (_, curve) in enumerate(self.label_curves):
+            drawn = list(zip(curve.recall.tolist(), curve.precision.tolist(), strict=True))
+            picture.line(f"line label l{number % _N_COLOURS}", _thinned(drawn))
+        picture.line("line all", [(r, p) for _, p, r in self.curve if p])
+        for threshold, p, r in self.curve:
+            if p:
+                title = f"threshold {threshold:g}: P {100 * p:.2f}, R {100 * r:.2f}"
+                picture.dot("all", (r, p), 2.5, title)
+        for kind, (p, r, f) in (("before", self.total.before), ("after", self.total.after)):
+            if p:
+                title = f"{kind}: P {100 * p:.2f}, R {100 * r:.2f}, F {100 * f:.2f}"
+                picture.dot(kind, (r, p), 7, title)
+        return picture
+
+    def curve_legend(self) -> list[tuple[str, str]]:
+        """List the classes of the legend's keys, and their texts."""
+        entries = [("all", "all labels, as decoded")]
+        for number, (label, curve) in enumerate(self.label_curves):
+            area = f"{label}, average precision {100 * curve.average_precision:.1f}"
+            entries.append((f"label l{number % _N_COLOURS}", area))
+        for kind, (p, _, f) in (("before", self.total.before), ("after", self.total.after)):
+            if p:
+                entries.append((f"{kind} round", f"{kind}, F {100 * f:.2f}"))
+        return entries
+
+
+@dataclass
+class Picture:
+    """Lines and dots over [low, 1] x [low, 1], placed in the units of an SVG picture.
+
+    name (str): What it shows, for those who cannot see it.
+    x_name (str): The name of the horizontal axis.
+    y_name (str): The name of the vertical axis.
+    low (float): Where both axes begin.
     """
-    body = f"""<div class="overview">
-{_reliability_card(page)}
-{_curve_card(page)}
-</div>
-{_table(page)}
-{_held_out(page)}"""
-    return html_page(page.title, page.facts, body, styles=["calibration_page.css"])
 
-
-# Pictures ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Axes:
-    """Places data from [low, 1] x [low, 1] in a picture."""
-
+    name: str
+    x_name: str
+    y_name: str
     low: float = 0.0
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    dots: list[tuple[str, str, str, str, str]] = field(default_factory=list)
+
+    width = _WIDTH
+    height = _HEIGHT
+    left = _LEFT
+    # The area that may be drawn on: x, y, width, height.
+    room = (
+        _LEFT,
+        _TOP - _ROOM,
+        _WIDTH - _LEFT - _RIGHT + 2 * _ROOM,
+        _HEIGHT - _TOP - _BOTTOM + _ROOM,
+    )
+    x_ticks_at = _HEIGHT - _BOTTOM + 17
+    x_name_at = ((_WIDTH + _LEFT - _RIGHT) / 2, _HEIGHT - 8)
+    y_name_at = (13, (_HEIGHT - _BOTTOM + _TOP) / 2)
 
     def x(self, value: float) -> str:
+        """Place a value on the horizontal axis."""
         part = (value - self.low) / (1 - self.low)
         return f"{_LEFT + part * (_WIDTH - _LEFT - _RIGHT):.1f}"
 
     def y(self, value: float) -> str:
+        """Place a value on the vertical axis."""
         part = (value - self.low) / (1 - self.low)
         return f"{_HEIGHT - _BOTTOM - part * (_HEIGHT - _TOP - _BOTTOM):.1f}"
 
-    def path(self, points: Sequence[Point]) -> str:
-        return " ".join(
-            f"{'L' if i else 'M'}{self.x(x)} {self.y(y)}" for i, (x, y) in enumerate(points)
-        )
+    def line(self, kind: str, points: Sequence[Point]) -> None:
+        """Add a line of a CSS class through points (x, y)."""
+        steps = (f"{'L' if i else 'M'}{self.x(x)} {self.y(y)}" for i, (x, y) in enumerate(points))
+        self.lines.append((kind, " ".join(steps)))
 
-    def frame(self, x_name: str, y_name: str) -> str:
-        lines = []
+    def dot(self, kind: str, point: Point, radius: float, title: str) -> None:
+        """Add a dot of a CSS class."""
+        self.dots.append((kind, self.x(point[0]), self.y(point[1]), f"{round(radius, 1):g}", title))
+
+    @property
+    def ticks(self) -> list[tuple[str, str, str]]:
+        """The axes' ticks: percent, x and y."""
         room = 1 - self.low
         step = 0.05 if room < 0.35 else 0.1 if room < 0.65 else 0.2
-        for tick in np.arange(1.0, self.low - 0.01, -step):
-            text, x, y = f"{100 * tick:.0f}", self.x(tick), self.y(tick)
-            lines.append(
-                f'<path class="grid" d="M{x} {self.y(self.low)}V{self.y(1)}'
-                f'M{self.x(self.low)} {y}H{self.x(1)}"/>'
-                f'<text x="{x}" y="{_HEIGHT - _BOTTOM + 17}" text-anchor="middle">{text}</text>'
-                f'<text x="{_LEFT - 7}" y="{float(y) + 4:.1f}" text-anchor="end">{text}</text>'
-            )
-        middle = (_HEIGHT - _BOTTOM + _TOP) / 2
-        names = (
-            f'<text x="{(_WIDTH + _LEFT - _RIGHT) / 2}" y="{_HEIGHT - 8}" '
-            f'text-anchor="middle">{x_name}</text>'
-            f'<text transform="translate(13 {middle}) rotate(-90)" '
-            f'text-anchor="middle">{y_name}</text>'
-        )
-        return "".join(lines) + names
-
-
-def _picture(body: str, name: str) -> str:
-    return (
-        f'<svg class="picture" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{escape(name)}">{body}</svg>'
-    )
-
-
-def _bins(diagram: Reliability) -> list[tuple[float, float, int]]:
-    """Mean probability, accuracy and count of every bin that holds something."""
-    columns = zip(diagram.confidence, diagram.accuracy, diagram.counts, strict=True)
-    return [(float(c), float(a), int(n)) for c, a, n in columns if n > 0]
-
-
-def _reliability_card(page: CalibrationPage) -> str:
-    axes = _Axes()
-    body = axes.frame("probability given, %", "right, %")
-    body += f'<path class="ideal" d="{axes.path([(0, 0), (1, 1)])}"/>'
-    for kind, diagram in (("before", page.before), ("after", page.after)):
-        bins = _bins(diagram)
-        most = max((n for _, _, n in bins), default=1)
-        body += f'<path class="line {kind}" d="{axes.path([(c, a) for c, a, _ in bins])}"/>'
-        for c, a, n in bins:
-            radius = 3 + 5 * math.sqrt(n / most)
-            body += (
-                f'<circle class="dot {kind}" cx="{axes.x(c)}" cy="{axes.y(a)}" r="{radius:.1f}">'
-                f"<title>{kind}: {n:,} spans given {100 * c:.1f}%, {100 * a:.1f}% right</title>"
-                f"</circle>"
-            )
-    rows = "".join(
-        f"<tr><td>{kind}</td><td>{n:,}</td><td>{100 * c:.1f}</td><td>{100 * a:.1f}</td></tr>"
-        for kind, diagram in (("before", page.before), ("after", page.after))
-        for c, a, n in _bins(diagram)
-    )
-    return f"""<section class="card" aria-labelledby="reliability">
-<h2 id="reliability">Reliability</h2>
-{_picture(body, "Reliability diagram: share of right spans by probability")}
-{
-        _legend(
-            [
-                ("before", f"before, error {100 * page.before.error:.2f}"),
-                ("after", f"after, error {100 * page.after.error:.2f}"),
-                ("ideal", "ideal"),
-            ]
-        )
-    }
-<p class="note">Spans that had at least 1% before calibration, in ten bins; larger dots hold more
-spans. The error is the mean distance from the ideal, in points.</p>
-<details><summary>Figures</summary><div class="scroll"><table><thead><tr><th scope="col"></th>
-<th scope="col">Spans</th><th scope="col">Given</th><th scope="col">Right</th></tr></thead>
-<tbody>{rows}</tbody></table></div></details>
-</section>"""
-
-
-def _curve_card(page: CalibrationPage) -> str:
-    points = {"before": page.total.before, "after": page.total.after}
-    axes = _Axes(_low([v for p, r, _ in points.values() for v in (p, r) if v]))
-    body = axes.frame("recall, %", "precision, %")
-    width = _WIDTH - _LEFT - _RIGHT + 16
-    body += (
-        f'<clipPath id="room"><rect x="{_LEFT}" y="{_TOP - 8}" width="{width}" '
-        f'height="{_HEIGHT - _TOP - _BOTTOM + 8}"/></clipPath><g clip-path="url(#room)">'
-    )
-    legend = [("all", "all labels, as decoded")]
-    for number, (label, curve) in enumerate(page.label_curves):
-        colour = f"l{number % _N_COLOURS}"
-        drawn = _thinned(list(zip(curve.recall.tolist(), curve.precision.tolist(), strict=True)))
-        body += f'<path class="line label {colour}" d="{axes.path(drawn)}"/>'
-        area = 100 * curve.average_precision
-        legend.append((f"label {colour}", f"{label}, average precision {area:.1f}"))
-    decoded = [(r, p) for _, p, r in page.curve if p]
-    body += f'<path class="line all" d="{axes.path(decoded)}"/>'
-    for threshold, p, r in page.curve:
-        if p:
-            body += (
-                f'<circle class="dot all" cx="{axes.x(r)}" cy="{axes.y(p)}" r="2.5"><title>'
-                f"threshold {threshold:g}: P {100 * p:.2f}, R {100 * r:.2f}</title></circle>"
-            )
-    for kind, (p, r, f) in points.items():
-        if p:
-            body += (
-                f'<circle class="dot {kind}" cx="{axes.x(r)}" cy="{axes.y(p)}" r="7"><title>'
-                f"{kind}: P {100 * p:.2f}, R {100 * r:.2f}, F {100 * f:.2f}</title></circle>"
-            )
-            legend.append((f"{kind} round", f"{kind}, F {100 * f:.2f}"))
-    return f"""<section class="card" aria-labelledby="curve">
-<h2 id="curve">Precision and recall</h2>
-{_picture(body + "</g>", "Precision by recall, for thresholds that all labels share")}
-{_legend(legend)}
-<p class="note">The thick line is what the pipeline finds with one threshold for all labels; thin
-ones are the spans of a label by themselves, before overlaps are settled.</p>
-</section>"""
+        values = np.arange(1.0, self.low - 0.01, -step)
+        return [(f"{100 * tick:.0f}", self.x(tick), self.y(tick)) for tick in values]
 
 
 def _low(values: Sequence[float]) -> float:
-    """Where the axes begin: a tenth, and well below what is to be seen."""
+    """Return where axes begin: a multiple of a tenth, well below the lowest value."""
     least = min(values, default=0.0)
     return max(0.0, min(0.9, math.floor(10 * (least - 0.15)) / 10))
 
 
-def _thinned(points: list[Point], most: int = 200) -> list[Point]:
-    if len(points) <= most:
+def _thinned(points: list[Point]) -> list[Point]:
+    if len(points) <= _MOST_POINTS:
         return points
-    index = np.unique(np.linspace(0, len(points) - 1, most).astype(int))
+    index = np.unique(np.linspace(0, len(points) - 1, _MOST_POINTS).astype(int))
     return [points[i] for i in index]
 
 
-def _legend(entries: Sequence[tuple[str, str]]) -> str:
-    items = "".join(
-        f'<li><span class="key {kind}"></span>{escape(text)}</li>' for kind, text in entries
-    )
-    return f'<ul class="legend">{items}</ul>'
+def render_calibration_page(page: CalibrationPage) -> str:
+    """Render the page.
 
-
-# Figures ----------------------------------------------------------------------------------
-
-
-def _table(page: CalibrationPage) -> str:
-    rows = "".join(_row(row) for row in page.rows)
-    groups = '<th scope="colgroup" colspan="3">'
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("P", "R", "F") * 2)
-    return f"""<section class="card" aria-labelledby="labels">
-<h2 id="labels">Labels, on the dev data</h2>
-<div class="scroll"><table>
-<thead><tr><th rowspan="2" scope="col">Label</th><th rowspan="2" scope="col">Entities</th>
-<th rowspan="2" scope="col">Temperature</th><th colspan="2" scope="colgroup">Threshold</th>
-{groups}Before</th>{groups}After</th></tr>
-<tr><th scope="col">before</th><th scope="col">after</th>{heads}</tr></thead>
-<tbody>{rows}</tbody><tfoot>{_row(page.total)}</tfoot>
-</table></div></section>"""
-
-
-def _row(row: LabelRow) -> str:
-    given = (row.temperature, row.threshold_before, row.threshold)
-    settings = "".join(f"<td>{'' if v is None else f'{v:.3g}'}</td>" for v in given)
-    figures = "".join(f"<td>{100 * v:.2f}</td>" for v in (*row.before, *row.after))
-    return (
-        f'<tr><th scope="row">{escape(row.label)}</th><td>{row.n_gold:,}</td>{settings}{figures}'
-        f"</tr>"
-    )
-
-
-def _held_out(page: CalibrationPage) -> str:
-    if not page.held_out:
-        return ""
-    rows = "".join(
-        f'<tr{" class=taken" if way == page.way else ""}><th scope="row">{escape(way)}'
-        f"{' (taken)' if way == page.way else ''}</th>"
-        + "".join(f"<td>{100 * v:.2f}</td>" for v in figures)
-        + "</tr>"
-        for way, figures in page.held_out
-    )
-    return f"""<section class="card" aria-labelledby="held-out">
-<h2 id="held-out">On texts not tuned on</h2>
-<div class="scroll"><table><thead><tr><th scope="col">Thresholds</th><th scope="col">P</th>
-<th scope="col">R</th><th scope="col">F</th></tr></thead><tbody>{rows}</tbody></table></div>
-<p class="note">By cross-validation over the texts of the dev data: what may be expected of other
-texts like them. The table above was tuned on what it is measured on.</p>
-</section>"""
+    page (CalibrationPage): The data.
+    RETURNS (str): A whole HTML document that needs no other file and no script.
+    """
+    return render("calibration.html.jinja", page=page)

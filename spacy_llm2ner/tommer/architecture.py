@@ -12,6 +12,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import Model
 
+from ..architectures.shims import frozen_forward
 from ..architectures.torch_head import torch_head
 from ..architectures.types import Bands, States
 from ..llm.pieces import PieceTokens, alignments, piece_tokens
@@ -105,7 +106,7 @@ def build_tommer(
         _Forward(cut_spans),
         init=_init,
         layers=[
-            Model("frozen_pieces", _pieces_forward, shims=[llm_shim]),
+            Model("frozen_pieces", frozen_forward, shims=[llm_shim]),
             torch_head("token_matching", None, dropout=0.0, shim=head_shim),
         ],
         dims={"nO": 1 if source is not None else None},
@@ -114,13 +115,6 @@ def build_tommer(
     model.set_ref("llm", model.layers[0])
     model.set_ref("head", model.layers[1])
     return model
-
-
-def _pieces_forward(
-    model: Model[list[Doc], States], docs: list[Doc], is_train: bool
-) -> tuple[States, Callable[[States], list[Doc]]]:
-    states = model.shims[0].states(docs, is_train)  # type: ignore[attr-defined]
-    return states, lambda _: []
 
 
 class _Forward:

@@ -59,17 +59,13 @@ class TommerShim(HeadShim):
         return self._definition
 
     @property
-    def max_span_tokens(self) -> int | None:  # type: ignore[override]
+    def max_span_tokens(self) -> int | None:
         """The most pieces of a span, and so the most tokens."""
         if self.sizes:
             return self.sizes["max_span_tokens"]
         if self.source is not None and self.definition is not None:
             return _width(self.definition.sliding_window)
         return _width(self.settings["sliding_window"])
-
-    @max_span_tokens.setter
-    def max_span_tokens(self, value: int | None) -> None:
-        """The window says it."""
 
     @property
     def is_loaded(self) -> bool:
@@ -102,7 +98,7 @@ class TommerShim(HeadShim):
         assert self._definition is not None
         fixed = {"n_layers": 1, "width": head.width, "n_labels": 1}
         sizes = {**fixed, **_settings_of(head), "definition": asdict(self._definition)}
-        self._adopt(self._with_weights(sizes, head.state_dict()), sizes)
+        self.load_weights(sizes, head.state_dict())
 
     # Making, storing, copying -----------------------------------------------------------------
 
@@ -147,7 +143,7 @@ class TommerShim(HeadShim):
         """An independent copy of the weights."""
         twin = TommerShim(self.settings, self.source, self.revision)
         if self.is_loaded:
-            twin._adopt(self._with_weights(self.sizes, self.module.state_dict()), self.sizes)
+            twin.load_weights(self.sizes, self.module.state_dict())
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
@@ -186,7 +182,7 @@ class PiecesShim(LLMShim):
         super().__init__(llm)
 
     @property
-    def llm(self) -> FrozenLLM:  # type: ignore[override]
+    def llm(self) -> FrozenLLM:
         """The LLM, read as the head needs it.
 
         RAISES: ValueError if `layer` or `layers` are configured otherwise than the head has them.
@@ -195,10 +191,6 @@ class PiecesShim(LLMShim):
             settings = {"layers": (self.layer + 1,), "reading": self._reading, "normalize": False}
             self._pieces = as_pieces(self._configured, **settings)
         return self._pieces
-
-    @llm.setter
-    def llm(self, value: FrozenLLM) -> None:
-        """The base class's own way; what is configured is kept beside."""
 
     @property
     def layer(self) -> int:

@@ -11,7 +11,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from thinc.api import Adam
 
-from spacy_llm2ner.architectures.transformer_alignment import own_pieces
+from spacy_llm2ner.architectures.transformer_states import own_pieces
 from spacy_llm2ner.llm.alignment import align
 from spacy_llm2ner.llm.frozen import token_boundaries
 from tests.hf.checkpoints import save as checkpoint

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from spacy_llm2ner.cli import llm2ner_app
 from spacy_llm2ner.cli.debug_data import report_examples
-from spacy_llm2ner.heads.tag_scheme import TagSet
+from spacy_llm2ner.tags import TagSet
 from tests.hf.checkpoints import save
 from tests.pipeline.tagging import tagger_config
 from tests.tiny import pipe_config

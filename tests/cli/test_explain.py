@@ -10,7 +10,7 @@ import pytest
 import spacy
 
 from spacy_llm2ner.cli.explain import explain_text
-from spacy_llm2ner.reports.explaining import explain
+from spacy_llm2ner.reports.score_parts import explain
 from tests.tiny import TEXTS, make_nlp
 from tests.tommer.test_architecture import make
 from tests.tommer.test_architecture import published as published  # a fixture

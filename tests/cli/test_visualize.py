@@ -11,7 +11,7 @@ from spacy.training import Corpus
 from typer.testing import CliRunner
 
 from spacy_llm2ner.cli.visualize import InputError, make_report, visualize, visualize_file
-from tests.reports.test_page import Page
+from tests.reports.test_prediction_page import Page
 from tests.tiny import make_nlp
 
 PATTERNS = [

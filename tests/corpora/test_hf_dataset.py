@@ -170,7 +170,7 @@ def test_repairs_are_warned_of_and_the_dataset_is_summed_up(tmp_path, log):
     ("words", "tags", "message"),
     [
         ([["a"], ["b"]], [["O"], ["O", "O"]], "row 2: 1 words, 2 tags"),
-        ([["a"], ["b"]], [["B-X"], ["bad"]], "row 2: 'bad' is no entity tag"),
+        ([["a"], ["b"]], [["B-X"], ["bad"]], "row 2: .*'bad' is not a tag"),
         (["a b"], ["O O"], "row 1: expected a list of words and a list of tags"),
         ([[]], [[]], "no sentence found"),
     ],

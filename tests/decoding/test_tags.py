@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spacy_llm2ner.decoding.tags import decode_tags, to_tokens
-from spacy_llm2ner.heads.tag_scheme import TagSet
+from spacy_llm2ner.tags import TagSet
 
 BIO = TagSet.of_labels("XY", "BIO")
 

@@ -81,6 +81,8 @@ class Kind:
     texts (Tuple[str, ...]): The texts of the predictions.
     trains (bool): Whether training is compared too.
     needs (str): A package that may be missing.
+    coarse (bool): Whether its LLM computes in so few digits that it finds other spans on machines
+        that round differently.
     default_llm (bool): Whether it is made by its config alone, on the default LLM; not saved.
     """
 
@@ -94,6 +96,7 @@ class Kind:
     texts: tuple[str, ...] = tuple(TEXTS)
     trains: bool = True
     needs: str = ""
+    coarse: bool = False
     default_llm: bool = False
 
 
@@ -214,7 +217,9 @@ KINDS: dict[str, Kind] = {
         DATA,
         steps=10,
     ),
-    "span_bfloat16": Kind(_spans(_llm(dtype="bfloat16"), on_existing_ents="replace"), DATA),
+    "span_bfloat16": Kind(
+        _spans(_llm(dtype="bfloat16"), on_existing_ents="replace"), DATA, coarse=True
+    ),
     "span_bundled": Kind(_spans(_llm(layers=[2]), bundle_llm=True), DATA, trains=False),
     "span_calibrated": Kind(_spans(), DATA, steps=12, calibrate=True),
     "span_members": Kind(_spans(head={"members": 2}), DATA, steps=40),
@@ -518,7 +523,7 @@ def _plain(value: Any) -> Any:
     """Numbers with all their digits, as JSON."""
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)) or hasattr(value, "tolist") and np.ndim(value):
+    if isinstance(value, (list, tuple)) or (hasattr(value, "tolist") and np.ndim(value)):
         return [_plain(part) for part in value]
     if isinstance(value, (float, np.floating)):
         return float(value).hex()

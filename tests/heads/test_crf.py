@@ -20,7 +20,7 @@ from spacy_llm2ner.heads.crf import (
     span_probability,
     viterbi,
 )
-from spacy_llm2ner.heads.tag_scheme import TagSet
+from spacy_llm2ner.tags import TagSet
 
 LENGTHS = [4, 1, 3, 2]
 

@@ -12,6 +12,7 @@ import yaml
 from spacy_llm2ner.hub.card import make_card
 from spacy_llm2ner.hub.facts import base_model
 from tests.pipeline.sample import examples
+from tests.tiny import make_nlp
 from tests.tommer.test_architecture import make
 from tests.tommer.test_architecture import published as published  # a fixture
 
@@ -57,7 +58,7 @@ def test_the_meta_data_is_what_the_hub_reads(trained):
 def test_the_body_says_everything_and_leaves_nothing_open(trained):
     card = make_card(trained, metrics=SCORES, dataset="my data", title='Quotes "and" colons: yes')
     meta, body = parse(card)
-    assert meta["model_name"] == 'Quotes "and" colons: yes'
+    assert meta["model-index"][0]["name"] == 'Quotes "and" colons: yes'
     for heading in ("Model details", "Usage", "Training procedure", "Evaluation", "Limitations",
                     "Citation", "License"):  # fmt: skip
         assert f"\n## {heading}\n" in body
@@ -110,6 +111,25 @@ def test_the_card_says_which_llms_the_head_takes(trained, tiny_llm):
     _, body = parse(make_card(nlp))
     assert body.count("runs with a warning [L2N-W03]") == 2
     assert "an LLM with other weights is refused" not in body
+
+
+def test_the_usage_reads_only_what_the_component_writes(tiny_llm, trained):
+    _, body = parse(make_card(trained))
+    assert 'print(doc.spans["sc"])' in body
+    _, body = parse(make_card(make_nlp(tiny_llm, annotate="ents")))
+    assert "doc.spans" not in body
+
+
+def test_names_with_markup_stay_text(trained):
+    evil = '<img src=x onerror="y">|&{{ title }}'
+    scores = {**SCORES, "ents_per_type": {evil: {"p": 1.0, "r": 0.5, "f": 0.6667}}}
+    meta, body = parse(make_card(trained, metrics=scores, dataset=evil, title=evil, license="mit"))
+    assert meta["model-index"][0]["name"] == evil
+    assert meta["model-index"][0]["results"][0]["dataset"]["name"] == evil
+    assert "<img" not in body
+    shown = '&lt;img src=x onerror="y">\\|&amp;{{ title }}'
+    assert f"\n# {shown}\n" in body
+    assert f"| {shown} | 100.00 | 50.00 | 66.67 |" in body
 
 
 def test_a_tommer_head_is_called_one(published, tiny_llm):

@@ -14,7 +14,7 @@ from spacy.language import Language
 from spacy.util import registry
 from thinc.api import Adam
 
-from spacy_llm2ner.architectures.tuned_shim import TunedShim
+from spacy_llm2ner.architectures.shims import TunedShim
 from spacy_llm2ner.llm.tuned import TunedLLM
 from tests.pipeline.sample import DATA, examples, found, train
 from tests.pipeline.tagging import NAME, make_tagger

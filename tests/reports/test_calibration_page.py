@@ -13,7 +13,7 @@ from spacy_llm2ner.reports.calibration_page import (
     LabelRow,
     render_calibration_page,
 )
-from tests.reports.test_page import Page
+from tests.reports.test_prediction_page import Page
 
 P = np.array([0.05, 0.15, 0.55, 0.95, 0.97])
 Y = np.array([0.0, 0.0, 1.0, 1.0, 1.0])

@@ -5,7 +5,7 @@ import pytest
 import spacy
 from spacy.training import Example
 
-from spacy_llm2ner.reports.errors import (
+from spacy_llm2ner.reports.error_classes import (
     BOUNDARY,
     CORRECT,
     LABEL,
@@ -18,8 +18,12 @@ from spacy_llm2ner.reports.errors import (
     judge,
     make_mark,
 )
-from spacy_llm2ner.reports.page import Report, render_page
-from spacy_llm2ner.reports.page_text import LONG_TEXT, JudgedText
+from spacy_llm2ner.reports.prediction_page import (
+    LONG_TEXT,
+    JudgedText,
+    PredictionPage,
+    render_prediction_page,
+)
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 
@@ -89,7 +93,7 @@ def page_of(texts, n_texts=None, **settings):
     tally = Tally()
     for text in texts:
         tally.add(text.findings)
-    report = Report(
+    report = PredictionPage(
         title=settings.pop("title", "Title"),
         facts=settings.pop("facts", [("Data", "data.spacy")]),
         texts=texts,
@@ -98,7 +102,7 @@ def page_of(texts, n_texts=None, **settings):
         n_gold_texts=sum(text.has_gold for text in texts),
         **settings,
     )
-    html = render_page(report)
+    html = render_prediction_page(report)
     return Page(html), html
 
 
@@ -290,7 +294,7 @@ def test_texts_left_out_are_counted():
     tally = Tally()
     for text in texts:
         tally.add(text.findings)
-    page = Page(render_page(Report("T", [], texts[:1], tally, 3, 3)))
+    page = Page(render_prediction_page(PredictionPage("T", [], texts[:1], tally, 3, 3)))
     assert len(page.all("article")) == 1
     note = page.all("p", "soft")[0]["text"]
     assert note.startswith("The first 1 of 3 texts; 2 left out, with 2 errors")

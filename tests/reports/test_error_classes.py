@@ -7,7 +7,7 @@ from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from spacy_llm2ner.reports.errors import (
+from spacy_llm2ner.reports.error_classes import (
     BOTH,
     BOUNDARY,
     CORRECT,

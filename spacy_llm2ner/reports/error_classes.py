@@ -21,6 +21,22 @@ SPURIOUS = "spurious"
 UNJUDGED = "unjudged"
 ERRORS = (LABEL, BOUNDARY, BOTH, MISSED, SPURIOUS)
 KINDS = (CORRECT, *ERRORS)
+KIND_NAMES = {
+    CORRECT: "correct",
+    LABEL: "wrong label",
+    BOUNDARY: "wrong boundaries",
+    BOTH: "wrong boundaries and label",
+    MISSED: "missed",
+    SPURIOUS: "spurious",
+    UNJUDGED: "not judged",
+}
+KIND_MEANINGS = {
+    LABEL: "found in the right place",
+    BOUNDARY: "overlaps one with its label",
+    BOTH: "overlaps one with another label",
+    MISSED: "in the gold annotation only",
+    SPURIOUS: "in the prediction only",
+}
 
 # From the closest kind of match to the loosest; each span is used once.
 _CLOSENESS = {CORRECT: 0, LABEL: 1, BOUNDARY: 2, BOTH: 3}

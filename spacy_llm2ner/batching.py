@@ -1,0 +1,62 @@
+"""Batches within a budget: of tokens, of pieces, or of padded cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def batches(
+    items: Iterable[Item],
+    budget: float,
+    size: Callable[[Item], int] = len,  # type: ignore[assignment]
+    *,
+    padded: bool = False,
+    most: int | None = None,
+    lookahead: bool = True,
+) -> Iterator[list[Item]]:
+    """Consecutive runs of items, each as long as the budget allows.
+
+    An item that is larger than the budget comes alone.
+
+    items (Iterable[Item]): The items. They are read one by one.
+    budget (float): The largest cost of a batch.
+    size (Callable[[Item], int]): The size of an item.
+    padded (bool): Whether items are padded to the longest one, so that a batch costs its number of
+        items times the largest size; else the sum of the sizes.
+    most (Optional[int]): The largest number of items in a batch.
+    lookahead (bool): Whether a batch ends before the item that would exceed the budget. False: it
+        ends after the item that reaches the budget, and the next item is not read before.
+    YIELDS (List[Item]): The batches, none of them empty.
+    """
+    batch: list[Item] = []
+    total = largest = 0
+    for item in items:
+        length = size(item)
+        if batch and lookahead:
+            cost = (len(batch) + 1) * max(largest, length) if padded else total + length
+            if cost > budget:
+                yield batch
+                batch, total, largest = [], 0, 0
+        batch.append(item)
+        total, largest = total + length, max(largest, length)
+        reached = not lookahead and (len(batch) * largest if padded else total) >= budget
+        if reached or (most is not None and len(batch) >= most):
+            yield batch
+            batch, total, largest = [], 0, 0
+    if batch:
+        yield batch
+
+
+def batches_by_length(lengths: Sequence[int], budget: float) -> Iterator[list[int]]:
+    """Batches of rows of similar length, so that little of them is padding.
+
+    lengths (Sequence[int]): The length of each row.
+    budget (float): The largest number of padded cells in a batch: rows times the longest length.
+    YIELDS (List[int]): Indices of rows, longest first, equal lengths in order; rows of length 0
+        are left out.
+    """
+    order = sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i])
+    yield from batches(order, budget, lengths.__getitem__, padded=True)

@@ -1,0 +1,187 @@
+"""displaCy's two views of a text: entities within the line, and spans below the words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+from unicodedata import bidirectional
+
+from spacy import displacy
+
+from .error_classes import BOTH, KIND_NAMES, LABEL, MISSED, Finding, Mark
+from .templating import template_variable
+
+_N_COLOURS = 8  # --l0 ... of templates/base.css
+_TEMPLATES = "displacy.jinja"
+# Pixels from the top of a line of text to its first line of labels, and between lines of labels.
+_SPAN_OFFSETS = {"top_offset": 30, "top_offset_step": 19}
+
+
+@dataclass(frozen=True)
+class View:
+    """A text as displaCy draws it.
+
+    html (str): The HTML. What comes from the text and its labels is escaped.
+    rows (Optional[int]): The number of lines of labels below each line of text; None for the view
+        of entities, which has them within the line.
+    """
+
+    html: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What displaCy has to know of a text beside its marks.
+
+    text (str): The text.
+    token_starts (Sequence[int]): The offset of each token's first character.
+    colours (Mapping[str, str]): The colour of each label, in CSS.
+    language (str): Language code of the text.
+    """
+
+    text: str
+    token_starts: Sequence[int]
+    colours: Mapping[str, str]
+    language: str
+
+    def entities(self, drawn: Sequence[tuple[Mark, Finding]]) -> View:
+        """Draw spans that do not overlap.
+
+        drawn (Sequence[Tuple[Mark, Finding]]): The spans in text order, each with its comparison.
+        RETURNS (View): The text with its spans marked.
+        """
+        verdict = template_variable(_TEMPLATES, "verdict")
+        ents = [
+            {
+                "start": mark.start,
+                "end": mark.end,
+                "label": mark.label,
+                # displaCy puts parameters into its template as they are.
+                "params": {
+                    "kind": finding.kind,
+                    "bg": self.colours[mark.label],
+                    "hint": escape(_hint(finding, mark)),
+                    "shown": escape(_label(mark)),
+                    "verdict": (
+                        verdict.format(name=KIND_NAMES[finding.kind]) if finding.is_error else ""
+                    ),
+                },
+            }
+            for mark, finding in drawn
+        ]
+        html = displacy.render(
+            {"text": self.text, "ents": ents, "settings": self._settings()},
+            style="ent",
+            manual=True,
+            jupyter=False,
+            options={"template": template_variable(_TEMPLATES, "entity")},
+        )
+        return View(html)
+
+    def spans(self, drawn: Sequence[tuple[Mark, Finding | None]]) -> View:
+        """Draw spans that may overlap: their labels are below the words where they begin.
+
+        drawn (Sequence[Tuple[Mark, Optional[Finding]]]): The spans, each with its comparison, if
+            there is one.
+        RETURNS (View): The text with lines below its spans.
+        """
+        pieces, place = self._pieces([mark for mark, _ in drawn])
+        spans, colours = [], {}
+        for mark, finding in drawn:
+            verdict = f" {KIND_NAMES[finding.kind]}" if finding and finding.is_error else ""
+            # displaCy writes labels as they are, and looks colours up by them.
+            label = escape(_label(mark) + verdict)
+            missed = finding is not None and finding.kind == MISSED
+            colours[label] = "var(--bad-soft)" if missed else self.colours[mark.label]
+            start, end = place[mark.start_token], place[mark.end_token]
+            spans.append({"start_token": start, "end_token": end, "label": label})
+        template = {
+            name: template_variable(_TEMPLATES, name) for name in ("span", "slice", "start")
+        }
+        html = displacy.render(
+            {"tokens": pieces, "spans": spans, "settings": self._settings()},
+            style="span",
+            manual=True,
+            jupyter=False,
+            options={"colors": colours, "template": template, **_SPAN_OFFSETS},
+        )
+        return View(html, _rows(spans))
+
+    def _pieces(self, marks: Sequence[Mark]) -> tuple[list[str], list[int]]:
+        """Split the text for displaCy: token by token within spans, whole stretches between them.
+
+        displaCy puts a space after each word outside of spans. A stretch passed as one word keeps
+        its own spacing.
+
+        RETURNS (Tuple[List[str], List[int]]): The pieces; and for each token, and for the end of
+            the text, the index of its piece.
+        """
+        starts = [*self.token_starts, len(self.text)]
+        inside = {i for mark in marks for i in range(mark.start_token, mark.end_token)}
+        pieces: list[str] = []
+        place: list[int] = []
+        for token, (start, end) in enumerate(pairwise(starts)):
+            if token and token not in inside and token - 1 not in inside:
+                pieces[-1] += self.text[start:end]
+            else:
+                pieces.append(self.text[start:end])
+            place.append(len(pieces) - 1)
+        between = [p for t, p in enumerate(place) if t not in inside]
+        for piece in set(between):
+            pieces[piece] = pieces[piece].removesuffix(" ")
+        return pieces, [*place, len(pieces)]
+
+    def _settings(self) -> dict[str, str]:
+        return {"lang": self.language, "direction": _direction(self.text)}
+
+
+def label_colours(labels: Sequence[str]) -> dict[str, str]:
+    """Give each label a colour; the ninth label has the first one's again.
+
+    labels (Sequence[str]): The labels.
+    RETURNS (Dict[str, str]): Colours in CSS.
+    """
+    return {label: f"var(--l{index % _N_COLOURS})" for index, label in enumerate(labels)}
+
+
+def shown_label(label: str) -> str:
+    """Return the text shown for a label: an entity may have none."""
+    return label or "(no label)"
+
+
+def _label(mark: Mark) -> str:
+    score = "" if mark.score is None else f" {mark.score:.2f}"
+    return shown_label(mark.label) + score
+
+
+def _hint(finding: Finding, mark: Mark) -> str:
+    score = "" if mark.score is None else f", probability {mark.score:.4f}"
+    gold = finding.gold
+    other = f"; gold label {gold.label}" if finding.kind in (LABEL, BOTH) and gold else ""
+    return f"{shown_label(mark.label)}{score}: {KIND_NAMES[finding.kind]}{other}"
+
+
+def _rows(spans: Sequence[dict]) -> int:
+    """Count the lines that displaCy draws below the words: a span goes below those it overlaps."""
+    slots: list[tuple[int, int]] = []  # (end, line) of spans that began before
+    most = 0
+    for span in sorted(
+        spans, key=lambda s: (s["start_token"], s["start_token"] - s["end_token"], s["label"])
+    ):
+        open_ = [line for end, line in slots if end > span["start_token"]]
+        line = (open_[-1] if open_ else 0) + 1
+        slots.append((span["end_token"], line))
+        most = max(most, line)
+    return most
+
+
+def _direction(text: str) -> str:
+    """Return the direction of the first letter that has one: "ltr" or "rtl"."""
+    for letter in text:
+        kind = bidirectional(letter)
+        if kind in ("L", "R", "AL"):
+            return "ltr" if kind == "L" else "rtl"
+    return "ltr"

@@ -1,0 +1,208 @@
+"""The page on one text: its spans, the band of their scores, and the parts of a score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .displacy_view import Canvas, View, label_colours, shown_label
+from .error_classes import Mark
+from .templating import render
+
+# Logits of cells that are no span are far below this.
+_NO_SPAN = -1e5
+_LEAST_SHOWN = 0.005  # lower probabilities have no number
+_SURE = 0.995  # higher ones are written as 1
+_LEAST_WIDTH = 3  # columns of the band that are always shown
+_LEAST_REST = 0.05  # a difference of logit and sum that is more than rounding
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A span in the band of scores, with its most probable label.
+
+    start, offset, label (int): Its first token, its number of further tokens, and the label's
+        index.
+    words (str): Its text.
+    label_name (str): The label, as shown.
+    probability (float): Its probability, in [0, 1].
+    is_linked (bool): Whether the page has the parts of its score.
+    is_found (bool): Whether it is among the predicted spans.
+    """
+
+    start: int
+    offset: int
+    label: int
+    words: str
+    label_name: str
+    probability: float
+    is_linked: bool
+    is_found: bool
+
+    @property
+    def figure(self) -> str:
+        """The probability in the cell, to two decimals, without the zero before the point."""
+        if self.probability < _LEAST_SHOWN:
+            return ""
+        return "1" if self.probability >= _SURE else f"{self.probability:.2f}"[1:]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A span, and the parts that its logit is the sum of.
+
+    anchor (str): The id of its place in the page.
+    words, label (str): Its text and its label, as shown.
+    probability, logit (float): Its score.
+    values (Sequence[Tuple[str, str, float, float]]): Name, meaning and value of each part, and the
+        value's size relative to the largest, in [0, 1].
+    rest (float): The logit less the sum of the parts; 0 where they agree within rounding.
+    """
+
+    anchor: str
+    words: str
+    label: str
+    probability: float
+    logit: float
+    values: Sequence[tuple[str, str, float, float]]
+    rest: float
+
+
+@dataclass(frozen=True)
+class ExplanationPage:
+    """The data of the page; its template is templates/explanation.html.jinja.
+
+    title (str): The heading.
+    facts (Sequence[Tuple[str, str]]): Names and values.
+    text (str): The text.
+    tokens (Sequence[str]): Its tokens.
+    token_starts (Sequence[int]): The offset of each token's first character.
+    labels (Sequence[str]): The component's labels.
+    marks (Sequence[Mark]): The predicted spans.
+    logits (ndarray): float32 (tokens, width, labels).
+    parts (Sequence[str]): The names of a logit's parts.
+    details (Sequence[str]): What each part scores.
+    values (ndarray): float32 (tokens, width, labels, parts).
+    chosen (Sequence[Tuple[int, int, int]]): (start, offset, label) of the spans whose parts are
+        shown.
+    language (str): Language code of the text.
+    """
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    text: str
+    tokens: Sequence[str]
+    token_starts: Sequence[int]
+    labels: Sequence[str]
+    marks: Sequence[Mark]
+    logits: np.ndarray
+    parts: Sequence[str]
+    details: Sequence[str]
+    values: np.ndarray
+    chosen: Sequence[tuple[int, int, int]]
+    language: str = "en"
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """float (tokens, width, labels): the sigmoid of the logits, 0 where there is no span."""
+        return probabilities(self.logits)
+
+    @cached_property
+    def width(self) -> int:
+        """The number of the band's columns shown: longer spans have no probability to show."""
+        best = self.probabilities.max(axis=2)
+        shown = np.flatnonzero((best >= _LEAST_SHOWN).any(axis=0))
+        return min(self.full_width, int(shown.max(initial=_LEAST_WIDTH - 1)) + 1)
+
+    @property
+    def full_width(self) -> int:
+        """The number of the band's columns."""
+        return int(self.logits.shape[1])
+
+    def draw(self) -> View:
+        """Draw the text with its predicted spans."""
+        colours = label_colours(self.labels)
+        canvas = Canvas(self.text, self.token_starts, colours, self.language)
+        return canvas.spans([(mark, None) for mark in self.marks])
+
+    def rows(self) -> Iterator[tuple[str, list[Cell | None]]]:
+        """Yield the band's rows.
+
+        YIELDS (Tuple[str, List[Optional[Cell]]]): A token, and the spans that begin with it by
+            length; None where there is no such span.
+        """
+        linked = {(start, offset) for start, offset, _ in self.chosen}
+        found = {(m.start_token, m.end_token - m.start_token - 1) for m in self.marks}
+        best, label = self.probabilities.max(axis=2), self.logits.argmax(axis=2)
+        is_span = self.logits.max(axis=2) > _NO_SPAN
+        for start, token in enumerate(self.tokens):
+            cells: list[Cell | None] = []
+            for offset in range(self.width):
+                place, index = (start, offset), int(label[start, offset])
+                cell = Cell(
+                    start,
+                    offset,
+                    index,
+                    self._words(start, offset),
+                    shown_label(self.labels[index]),
+                    float(best[place]),
+                    place in linked,
+                    place in found,
+                ) if is_span[place] else None  # fmt: skip
+                cells.append(cell)
+            yield token.strip() or "␣", cells
+
+    def explained(self) -> Iterator[Parts]:
+        """Yield the chosen spans with the parts of their logits."""
+        for start, offset, label in self.chosen:
+            values = self.values[start, offset, label]
+            most = max(float(np.abs(values).max(initial=0.0)), 1e-6)
+            logit = float(self.logits[start, offset, label])
+            rest = logit - float(values.sum())
+            yield Parts(
+                anchor=f"s{start}-{offset}-{label}",
+                words=self._words(start, offset),
+                label=shown_label(self.labels[label]),
+                probability=float(self.probabilities[start, offset, label]),
+                logit=logit,
+                values=[
+                    (name, detail, float(value), abs(float(value)) / most)
+                    for name, detail, value in zip(self.parts, self.details, values, strict=True)
+                ],
+                rest=rest if abs(rest) > _LEAST_REST else 0.0,
+            )
+
+    def _words(self, start: int, offset: int) -> str:
+        end = start + offset
+        last = self.token_starts[end] + len(self.tokens[end])
+        return " ".join(self.text[self.token_starts[start] : last].split())
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the sigmoid of logits, 0 where there is no span; the same shape."""
+    return np.where(logits > _NO_SPAN, 1 / (1 + np.exp(-np.clip(logits, -60, 60))), 0.0)
+
+
+def choose_spans(logits: np.ndarray, limit: int) -> list[tuple[int, int, int]]:
+    """Choose the most probable spans.
+
+    logits (ndarray): float32 (tokens, width, labels).
+    limit (int): The number of spans.
+    RETURNS (List[Tuple[int, int, int]]): (start, offset, label), the best first.
+    """
+    flat = logits.reshape(-1)
+    order = np.argsort(-flat, kind="stable")[:limit]
+    best = [int(i) for i in order if flat[i] > _NO_SPAN]
+    return [tuple(int(x) for x in np.unravel_index(i, logits.shape)) for i in best]  # type: ignore[misc]
+
+
+def render_explanation_page(page: ExplanationPage) -> str:
+    """Render the page.
+
+    page (ExplanationPage): The data.
+    RETURNS (str): A whole HTML document that needs no other file and no script.
+    """
+    return render("explanation.html.jinja", page=page, least_shown=_LEAST_SHOWN)
