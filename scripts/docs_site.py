@@ -161,9 +161,11 @@ def _block(name: str, target: str) -> list[str]:
 
 
 def _class_of(factory: str) -> str:
-    """The component that a factory makes, from its annotation."""
-    module, _, name = factory.rpartition(".")
-    made = inspect.signature(getattr(importlib.import_module(module), name)).return_annotation
+    """The component that a factory makes, from its annotation: a class, or its name as text."""
+    module_name, _, name = factory.rpartition(".")
+    module = importlib.import_module(module_name)
+    made = inspect.signature(getattr(module, name)).return_annotation
+    made = getattr(module, made) if isinstance(made, str) else made
     return f"{made.__module__}.{made.__qualname__}"
 
 

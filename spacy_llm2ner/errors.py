@@ -40,6 +40,142 @@ class Errors(metaclass=_WithCodes):
     E002 = "{component}: the setting {setting} is {value}; it must be a number {bounds}."
 
     # E1xx llm
+    E101 = (
+        "llm2ner: the {what} of the LLM in {where} cannot be loaded by transformers {version}: "
+        "{error}"
+    )
+    E102 = (
+        "llm2ner: the config.json of the LLM (model type '{model_type}') was written by "
+        "transformers 5, and transformers {version} would misread its 'rope_parameters'. Install "
+        "transformers>=5."
+    )
+    E103 = (
+        "llm2ner: to read the GGUF file {file}, install the extra 'gguf': "
+        "pip install 'spacy-llm2ner[gguf]' (missing: {package})."
+    )
+    E104 = (
+        "llm2ner: the setting 'name' of the LLM is the folder '{folder}', but there is no "
+        "config.json in it. A folder made by `save_pretrained` is expected."
+    )
+    E105 = (
+        "llm2ner: the setting 'name' of the LLM is the file '{file}'. Of files, only GGUF files "
+        "(.gguf) are accepted; otherwise give a folder or a hub id."
+    )
+    E106 = (
+        "llm2ner: the setting 'name' of the LLM is '{name}', and there is no such folder or file "
+        "(working directory: {cwd}). Give a model folder, a GGUF file or a hub id such as "
+        "'HuggingFaceTB/SmolLM2-135M-Instruct'; for a trained pipeline: spacy.load(..., "
+        "config={{'components.llm2ner.model.llm.name': ...}})."
+    )
+    E107 = (
+        "llm2ner: the LLM '{name}'{revision} is no local folder or GGUF file, and it could not be "
+        "downloaded from the model hub either: {error}. Check the name, log in if the model is "
+        "gated, or download it elsewhere and give the folder as 'name'."
+    )
+    E108 = (
+        "llm2ner: the config.json of the LLM in {folder} (model type '{model_type}') states "
+        "no '{setting}'. Language models with one row of blocks, decoders or encoders, are "
+        "supported."
+    )
+    E109 = (
+        "llm2ner: the tokenizer of the LLM in {folder} is {tokenizer}, a slow one, which gives no "
+        "character offsets. A fast tokenizer (tokenizer.json) is needed."
+    )
+    E110 = (
+        "llm2ner: there are no weights in the LLM's folder {folder} (*.safetensors or *.bin "
+        "expected)."
+    )
+    E111 = (
+        "llm2ner: there is no tokenizer in the LLM's folder {folder} (tokenizer.json expected: a "
+        "fast tokenizer is needed for character offsets)."
+    )
+    E112 = "llm2ner: the LLM's folder {folder} lacks weights that its config.json names: {weights}."
+    E113 = (
+        "llm2ner: the architecture {model} has no list of {depth} blocks whose states could be "
+        "read. Models with one module per layer are supported."
+    )
+    E114 = (
+        "llm2ner: the setting 'device' of the LLM is '{device}': {error}. Accepted are torch "
+        "devices that this machine has, such as 'cpu' or 'cuda:0', and null."
+    )
+    E115 = (
+        "llm2ner: the architecture {model} of the LLM in {folder} cannot be read: for pieces of "
+        "shape {given}, layer {layer} gives {shape}, where (batch, pieces, {width}) is expected."
+    )
+    E116 = (
+        "llm2ner: the setting 'layers' asks for layer {layer}, but the LLM in {folder} has "
+        "{blocks} blocks (layers 0 to {blocks})."
+    )
+    E117 = (
+        "llm2ner: the setting 'layers' of the LLM is {layers}; a list of layers is expected "
+        "(0 = embeddings, k = output of block k - 1), or null."
+    )
+    E118 = (
+        "llm2ner: the LLM {name} has {limit} positions: too few for even one piece of text with "
+        "reading '{reading}'."
+    )
+    E119 = (
+        "llm2ner: the setting 'window' of the LLM is {window} pieces, but with reading "
+        "'{reading}' the LLM {name} has positions for {most} ({limit} in all). Give at most that, "
+        "or null."
+    )
+    E120 = (
+        "llm2ner: the setting 'stride' of the LLM is {stride}; accepted are 1 to the window's "
+        "{window} pieces (half the window is usual), otherwise pieces would be skipped."
+    )
+    E121 = (
+        "llm2ner: the tokenizer of the LLM ({tokenizer}) has neither a BOS nor an EOS piece, so "
+        "that no special piece can precede the text."
+    )
+    E122 = (
+        "llm2ner: the tokenizer of the LLM ({tokenizer}) turns none of the texts {texts} into "
+        "pieces, so that it cannot be used."
+    )
+    E123 = (
+        "llm2ner: tuning = 'lora' needs the extra 'lora': pip install 'spacy-llm2ner[lora]' "
+        "(missing: {package})."
+    )
+    E124 = (
+        "llm2ner: the setting 'lora_targets' of the LLM is {targets}, and peft finds no layers of "
+        "{model} for it: {error}"
+    )
+    E125 = (
+        "llm2ner: the GPU's memory is too small for even one window of {pieces:,} pieces. Set "
+        "'window' of the LLM lower, or 'dtype' to a smaller type, or 'device' to 'cpu'. ({error})"
+    )
+    E126 = (
+        "llm2ner: with dtype '{dtype}' the states of the LLM {name} are not finite (overflow, or "
+        "damaged weights). Set 'dtype' to 'bfloat16' or 'float32'."
+    )
+    E127 = (
+        "llm2ner: the stored weights of the {part} do not fit its config: '{weight}' has shape "
+        "{stored} in the checkpoint, and {made} by the config ({settings}). Load the pipeline "
+        "with the settings that it was trained with."
+    )
+    E128 = (
+        "llm2ner: with tuning = 'full' the setting 'dtype' of the LLM is '{dtype}', but weights "
+        "are trained in 'float32'. For speed and memory set 'mixed_precision' instead."
+    )
+    E129 = (
+        "llm2ner: the setting 'reading' of the LLM is 'unmasked', but {model} of {name} looks "
+        "back only, whatever mask it is given. Set 'attention' to 'sdpa' or 'eager', or 'reading' "
+        "to 'twice'."
+    )
+    E130 = "A key of the state store is {length} bytes (see state_key), not {key}."
+    E131 = (
+        "States must be a C-contiguous float16 array of shape (tokens, layers, width), but came "
+        "as {dtype} of shape {shape} with strides {strides}."
+    )
+    E132 = (
+        "StateStore.path = {path!r} {what}. Accepted: a folder that a StateStore has made, an "
+        "empty folder, or one that does not exist yet."
+    )
+    E133 = "StateStore.path must name a folder or be left out, but is ''."
+    E134 = "StateStore.ram_mb must be 0 or more (MB), but is {ram_mb!r}."
+    E135 = (
+        "StateStore.disk_gb must be above 0 (GB) and come with StateStore.path, or be left out "
+        "for no limit, but is {disk_gb!r} with path = {path!r}."
+    )
 
     # E2xx heads, decoding, losses, tags
     E201 = "'{tag}' is not a tag: expected O, or B-, I-, E-, S-, L- or U- before a label."
@@ -82,10 +218,91 @@ class Errors(metaclass=_WithCodes):
         "or on another way of reading it ({differences}). Give the LLM that they were trained "
         "with, or train anew."
     )
+    E310 = (
+        "{name}: the training data has spans labelled {unknown}, but the component's labels are "
+        "{labels}. Add labels with add_label, or give all of them in "
+        "[initialize.components.{name}.labels] (made by `spacy init labels`)."
+    )
+    E311 = (
+        "{name}: the stored component has no labels: its file 'cfg' is missing or damaged. Store "
+        "the pipeline again, or load it with exclude=['cfg'] to keep the labels as they are."
+    )
+    E312 = (
+        "{name}: the setting 'threshold' is {threshold}; probabilities from 0 to 1 are expected, "
+        "one for all labels or one per label."
+    )
+    E313 = (
+        "{name}: the temperature is {temperature}; numbers above 0 are expected, one for all "
+        "labels or one per label."
+    )
+    E314 = (
+        "{name}: the setting 'pretrained' is '{pretrained}'; the heads that come with the package "
+        "are {shipped}."
+    )
+    E315 = (
+        "{name}: the setting 'pretrained' brings its own head, for which the model must be "
+        "spacy_llm2ner.SpanRecognizer.v1, not '{model}'."
+    )
+    E316 = (
+        "a pipeline with {pipes} has no component '{name}' with the head {head}, the only one "
+        "that can be joined"
+    )
+    E317 = (
+        "the {part} of '{name}' is {value} in the first pipeline, but {other} in pipeline "
+        "{number}; only heads that were trained alike can be joined"
+    )
 
     # E4xx tommer, hf
+    E450 = (
+        "llm2ner: the checkpoint has not been loaded yet. Call nlp.initialize(), or load a "
+        "pipeline that was stored after that."
+    )
+    E451 = (
+        "llm2ner: the setting 'window' is {window} pieces, but the model {name} has positions for "
+        "{most} beside its special pieces. Give at most that, or null."
+    )
+    E452 = (
+        "llm2ner: {name} is no finished model for token classification: its weights lack "
+        "{weights}. For a plain language model, use spacy_llm2ner.TunedLLM.v1 or "
+        "spacy_llm2ner.FrozenLLM.v1 with a head."
+    )
+    E453 = "llm2ner: {model} has no linear layer with {tags} outputs, one for each of its tags."
 
     # E5xx few_shot, prompted
+    E550 = (
+        "llm2ner: the LLM in {folder} ({model}) is an encoder: its pieces see what follows them, "
+        "so that it cannot generate an answer. Give a decoder (such as Llama) or an "
+        "encoder-decoder (such as T5)."
+    )
+    E551 = (
+        "llm2ner: the LLM's folder {folder} lacks weights that are needed to generate answers: "
+        "{weights}. Give a model that was saved with its LM head."
+    )
+    E552 = (
+        "llm2ner: neither the tokenizer nor the config of the LLM in {folder} names an end piece "
+        "(EOS), so that an answer would never end."
+    )
+    E553 = (
+        "llm2ner: the stored weights were trained on another LLM than the one configured as "
+        "model.name = '{name}' ({differences}). Give the LLM that they were trained on, or train "
+        "anew."
+    )
+    E554 = (
+        "llm2ner: the trained weights of the LLM take {size:,} bytes, and a pipeline can hold "
+        "{limit:,}. Train adapters only: tuning = 'lora'."
+    )
+    E555 = (
+        "llm2ner: the pipeline has trained weights for its LLM, but the setting 'tuning' is "
+        "'none'. Load it with the settings that it was trained with."
+    )
+    E556 = (
+        "llm2ner: with tuning = 'full' the weights themselves are trained, for which half "
+        "precision is too coarse. Give dtype = 'float32', or tuning = 'lora'."
+    )
+    E557 = (
+        "llm2ner: the setting 'prompt_style' is 'chat', but the tokenizer of the LLM in {folder} "
+        "has no chat template. Accepted are auto, plain and inst."
+    )
     E500 = (
         "llm2ner_prompted: the setting 'model.name' is not set, and there is no default. Give the "
         "hub id, the folder or the GGUF file of an LLM that was trained to follow instructions, "
@@ -225,7 +442,28 @@ class Errors(metaclass=_WithCodes):
         "({error})."
     )
 
+    E805 = "llm2ner: {model} is not a folder; name the file to write the card to (OUT)."
+    E806 = (
+        "llm2ner: {metrics} contains no scores; a JSON object as `spacy evaluate --output` writes "
+        "it is needed."
+    )
+
     # E9xx cli
+    E901 = "output path {path}: expected a folder, but this is a file."
+    E902 = "data path {path}: there is no such file or folder."
+    E903 = "data path {path}: there is no {suffix} file in this folder."
+    E904 = (
+        "data path {path}: expected a {suffix} file; `python -m spacy convert` and "
+        "`python -m spacy llm2ner convert` make them."
+    )
+    E905 = "data path {path}: cannot be read as {suffix} data ({error})."
+    E906 = "the text has {tokens} tokens; a page shows 1 to {most}. Shorten the text."
+    E907 = "the pipeline has no '{factory}' component; its components are {components}."
+    E908 = "the pipeline has no component '{name}'; its components are {components}."
+    E909 = (
+        "the scores of the component '{name}' cannot be split into parts; a model "
+        "SpanRecognizer.v1 with the head SpanScorer.v1, or ToMMeR.v1, is needed."
+    )
     E910 = "output path {path}: expected a folder, but this is a file."
     E911 = (
         "{model} is not a folder that can be rewritten: give the folder for the calibrated "
@@ -254,13 +492,77 @@ class Errors(metaclass=_WithCodes):
 class Warnings(metaclass=_WithCodes):
     """Texts of warnings; `spacy.errors.filter_warning` can silence one by its code."""
 
+    # The state store
+    STORE = "State store {path!r} {trouble}"
+
     # W0x the span recogniser and what it shares with other components
+    W01 = (
+        "{name}: {long} of {total} gold spans of the training data are longer than the {width} "
+        "tokens of max_span_tokens and can be neither learnt nor found (the longest has "
+        "{longest}). Raise max_span_tokens of the head."
+    )
+    W02 = (
+        "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
+        "tokens of the pipeline's tokenizer do, or do so with white space, and cannot be learnt."
+    )
     W03 = (
         "llm2ner: the LLM '{name}' is read with other settings than those that the head was "
         "trained with, or is another copy of it ({differences}). Its scores may move a little."
     )
+    W04 = (
+        "{name}: no component gives a score that [training.score_weights] counts ({weights}), so "
+        "that every checkpoint looks as good as any other. With annotate = '{annotate}' and "
+        "spans_key = '{key}', add {own} = 1.0 there."
+    )
+    W05 = (
+        "{name}: {unseen} of {total} gold spans of the training data begin or end with a token "
+        "that no piece of the LLM's tokenizer touches, and can be neither learnt nor found."
+    )
+    W06 = (
+        "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
+        "{labels}: that threshold acts on nothing."
+    )
+    W08 = "{name}: the schedule does not fit the data: {faults}"
+    W11 = (
+        "{name}: {unscored} of {total} gold spans of the training data have more pieces of the "
+        "LLM's tokenizer than the head's sliding_window allows, or begin or end with a mark that "
+        "shares a piece with a word, and can be neither learnt nor found."
+    )
 
     # W2x token taggers
+    W20 = (
+        "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
+        "tokens of the pipeline's tokenizer do, or do so with white space, and cannot be learnt."
+    )
+    W21 = (
+        "{name}: {lost} of {total} gold spans of the training data overlap another one, or are "
+        "expressed by none of the tags {tags} ..., and cannot be learnt: of overlapping spans the "
+        "first and longest one counts. For overlapping spans there is the component 'llm2ner'."
+    )
+    W22 = (
+        "{name}: {unseen} of {total} gold spans of the training data begin or end with a token "
+        "that no piece of the LLM's tokenizer touches, and can only be learnt without it."
+    )
+    W23 = (
+        "{name}: no component gives a score that [training.score_weights] counts ({weights}), so "
+        "that every checkpoint looks as good as any other. With annotate = '{annotate}' and "
+        "spans_key = '{key}', add {own} = 1.0 there."
+    )
+    W24 = (
+        "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
+        "{labels}: that threshold acts on nothing."
+    )
+    W25 = (
+        "{name}: the head has a CRF, but the setting 'crf' of the loss is 0: its transitions are "
+        "never trained, and only forbid what the tag scheme forbids. Set 'crf' above 0, or take "
+        "the head spacy_llm2ner.LinearTagger.v1."
+    )
+    W26 = "{name}: {problem}"
+    W27 = (
+        "{name}: {dropped} entities were left out: they share a token with a more probable "
+        "entity, because the pipeline's tokens are longer than the model's words; or they stand "
+        "on white space only."
+    )
 
     # W3x few-shot recognition
 

@@ -33,7 +33,7 @@ from benchmarks.paths import LLM, ROOT
 from benchmarks.pipelines import bytes_of
 from benchmarks.results import markdown_table, write
 from spacy_llm2ner.corpora import ConllCorpus, read_conll
-from spacy_llm2ner.llm.source import identity
+from spacy_llm2ner.llm.checkpoint import identity
 from spacy_llm2ner.prompted.aligning import read_answer
 from spacy_llm2ner.prompted.metric import Score, score_positions, score_strings
 from spacy_llm2ner.prompted.spans import tags_to_spans
@@ -108,7 +108,7 @@ def ask(nlp: Language, examples: list[Example], decoding: str, path: Path) -> No
     if path.is_file():
         return
     pipe: Any = nlp.get_pipe("llm2ner_prompted")
-    pipe.cfg.update(decoding=decoding, keep_answers=True)
+    pipe.settings.update(decoding=decoding, keep_answers=True)
     pipe.shim.asking  # noqa: B018  load the LLM before the clock starts
     docs = [example.predicted.copy() for example in examples]
     wall, cpu = time.perf_counter(), time.process_time()

@@ -9,7 +9,7 @@ from typing import Literal, cast
 from spacy.tokens import Doc
 from thinc.api import Model
 
-from ..llm.frozen_settings import FrozenLLMSettings
+from ..llm.extraction import FrozenLLMSettings
 from ..llm.lora import Lora
 from ..llm.tuned import TunedLLM, TunedLLMSettings
 from .shims import TunedShim

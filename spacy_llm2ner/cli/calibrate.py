@@ -23,10 +23,10 @@ from ..calibration.calibrate import (
 )
 from ..calibration.dev_scores import with_states
 from ..calibration.reliability import Reliability
-from ..calibration.tuning import FOLDS, Objective, prf
+from ..calibration.threshold_search import FOLDS, Objective, prf
 from ..corpora.reader import open_corpus
 from ..errors import Errors
-from ..pipeline.entity_pipe import EntityPipe
+from ..pipeline.base import EntityPipe
 from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
 from .debug_data import find_component
 
@@ -156,7 +156,7 @@ def write_calibrated(
     pipe = nlp.get_pipe(calibration.name)
     assert isinstance(pipe, EntityPipe)
     # The weights, and a bundled LLM that is in use, stay untouched.
-    _replace(folder / calibration.name / "cfg", srsly.json_dumps(pipe._stored_cfg()))
+    _replace(folder / calibration.name / "cfg", srsly.json_dumps(pipe.cfg))
     _replace(folder / "config.cfg", nlp.config.to_str())
     return folder
 

@@ -22,13 +22,11 @@ from spacy.util import registry, resolve_dot_names
 from wasabi import Printer
 
 from ..architectures.shims import TunedShim
-from ..llm.frozen import token_boundaries
-from ..llm.tuned import TunedLLM
-from ..pipeline.entity_pipe import EntityPipe
-from ..pipeline.gold import annotated_spans, read_gold
+from ..llm.alignment import token_boundaries
+from ..pipeline.base import EntityPipe
+from ..pipeline.gold import annotated_spans, read_gold, unsayable
 from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
-from ..pipeline.tag_gold import unsayable
-from ..pipeline.tag_pipe import TagPipe
+from ..pipeline.token_tagger import TokenTagger
 from ..tags import TagSet
 
 # Labels with fewer training spans are reported.
@@ -89,8 +87,7 @@ class ReadBy:
         for tuned in pipe._shims(TunedShim):
             reader = tuned.reader
             # Where the LLM looks is only known when it is loaded; how far is known before.
-            window = reader.base.window if isinstance(reader, TunedLLM) else reader.cut.window
-            return cls(reader.tokenizer, window)
+            return cls(reader.tokenizer, reader.window)
         return None
 
 
@@ -209,7 +206,7 @@ def find_component(nlp: Language, name: str, msg: Printer) -> EntityPipe:
     return found[name] if name else next(iter(found.values()))
 
 
-def _own_tags(pipe: TagPipe) -> list[str]:
+def _own_tags(pipe: TokenTagger) -> list[str]:
     """Return the tags of a checkpoint, before `initialize` adopts them."""
     if "load_tags" not in pipe.model.attrs:
         return []
@@ -218,7 +215,7 @@ def _own_tags(pipe: TagPipe) -> list[str]:
 
 def _tags_for(pipe: EntityPipe) -> Callable[[Iterable[str]], TagSet] | None:
     """Return a function from labels to a tagger's tags; None for other components."""
-    if not isinstance(pipe, TagPipe):
+    if not isinstance(pipe, TokenTagger):
         return None
     own, scheme = _own_tags(pipe), pipe.scheme
     known = TagSet(tuple(own)).labels
@@ -245,7 +242,7 @@ def _print_reports(
         ("  crossing pairs", train.crossing, dev.crossing),
         ("  longest, tokens", max(train.lengths, default=0), max(dev.lengths, default=0)),
     ]
-    if isinstance(pipe, TagPipe):
+    if isinstance(pipe, TokenTagger):
         rows.append(("  not expressible by tags", train.unsayable, dev.unsayable))
     if llm is not None:
         rows += [
@@ -261,7 +258,7 @@ def _print_reports(
     msg.table(per_label, header=("label", "train", "dev"), divider=True, aligns=("l", "r", "r"))
     if isinstance(pipe, SpanRecognizer):
         special, learnt = _band_warnings(pipe, train, dev)
-    elif isinstance(pipe, TagPipe):
+    elif isinstance(pipe, TokenTagger):
         special, learnt = _tag_warnings(pipe, train, dev)
     else:
         special, learnt = [], ""
@@ -278,15 +275,15 @@ def _band_warnings(
         for name, report in (("training", train), ("dev", dev))
         if (long := report.longer_than(width))
     ]
-    if train.nested + train.crossing and pipe.cfg["decoding"] in ("flat", "greedy"):
+    if train.nested + train.crossing and pipe.settings["decoding"] in ("flat", "greedy"):
         warnings.append(
-            f"Gold spans overlap, but decoding = '{pipe.cfg['decoding']}' finds disjoint spans "
-            f"only: set it to 'nested' or 'all'."
+            f"Gold spans overlap, but decoding = '{pipe.settings['decoding']}' finds only disjoint "
+            f"spans: set it to 'nested' or 'all'."
         )
     return warnings, f"max_span_tokens = {width}"
 
 
-def _tag_warnings(pipe: TagPipe, train: DataReport, dev: DataReport) -> tuple[list[str], str]:
+def _tag_warnings(pipe: TokenTagger, train: DataReport, dev: DataReport) -> tuple[list[str], str]:
     """Return warnings about spans that tags cannot express, and the tags."""
     warnings = [
         f"{report.unsayable} of {report.spans} {name} spans overlap another one, or cannot be "

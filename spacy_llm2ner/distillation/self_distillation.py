@@ -14,6 +14,7 @@ from thinc.types import Floats3d
 
 from ..architectures.shims import HeadShim
 from ..log import logger
+from ..numeric import sigmoid
 
 
 @dataclass
@@ -37,8 +38,7 @@ class Teacher:
         together = []
         for band, target in zip(self.model.predict(docs), targets, strict=True):
             xp = self.model.ops.xp
-            probability = 1.0 / (1.0 + xp.exp(-xp.clip(band, -60, 60)))
-            sure = (probability > self.threshold).astype(target.dtype)
+            sure = (sigmoid(band) > self.threshold).astype(target.dtype)
             together.append(xp.maximum(target, sure))
         return together
 

@@ -15,17 +15,24 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats3d
 
+from ..batching import batches
 from ..decoding.spans import Spans, decode
 from ..errors import Errors
 from ..log import logger
-from ..pipeline.annotate import ANNOTATE, ON_EXISTING_ENTS, OnExistingEnts
-from ..pipeline.base import LLMPipe, ReadingLog, within_budget
-from ..pipeline.entity_pipe import no_spans
+from ..pipeline.base import (
+    ANNOTATE,
+    DEFAULT_THRESHOLD,
+    ON_EXISTING_ENTS,
+    LLMPipe,
+    OnExistingEnts,
+    ReadingLog,
+    check_threshold,
+    no_spans,
+)
 from ..pipeline.gold import Gold, read_gold
 from ..pipeline.pretrained_head import with_pretrained_head
 from ..pipeline.scorer import score_span_recognizer
 from ..pipeline.span_recognizer import DEFAULT_MODEL
-from ..pipeline.thresholds import DEFAULT_THRESHOLD, check_threshold
 from ..settings import check_choice
 from .examples import (
     OTHER,
@@ -173,6 +180,7 @@ class FewShotRecognizer(LLMPipe):
         self.words = {label: tuple(given) for label, given in (words or {}).items()}
         self.other = tuple(other)
         self._check_strings()
+        self.cfg["setting"] = list(self.strings)
         for label in self.strings:
             self.add_label(label)
 
@@ -364,21 +372,21 @@ class FewShotRecognizer(LLMPipe):
             return [self._label(scorer, states, band) for states, band in self._read(docs)]
 
     def _label(self, scorer: LabelScorer, states: np.ndarray, band: np.ndarray) -> Spans:
-        found = self._mentions(band, self.cfg["threshold"])
+        found = self._mentions(band, self.settings["threshold"])
         p = scorer.probabilities(self._vectors(states, found.ends))
         labelled = p[:, : len(self.labels)]
         best = labelled.argmax(axis=1).astype(np.int32)
         scores = found.scores * labelled[np.arange(len(best)), best]
         # A mention may be ambiguous between labels, but must have some label with this probability.
         any_label = found.scores * labelled.sum(axis=1)
-        kept = any_label >= np.float32(self.cfg["threshold"])
+        kept = any_label >= np.float32(self.settings["threshold"])
         return Spans(found.starts, found.ends, best, scores).select(kept)
 
     def _read(self, docs: list[Doc]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield each doc's states (tokens, layers, width) and the mention head's band."""
         self._require_head()
         llm, head = self.model.layers
-        for some in within_budget(docs, _TOKENS_AT_ONCE):
+        for some in batches(docs, _TOKENS_AT_ONCE):
             states = llm.predict(some)
             for rows, band in zip(states, head.predict(states), strict=True):
                 yield rows, self.model.ops.to_numpy(band)
@@ -412,12 +420,10 @@ class FewShotRecognizer(LLMPipe):
 
     # Going to disk and back -------------------------------------------------------------------
 
-    def _stored_cfg(self) -> dict[str, Any]:
-        return {"labels": list(self.labels), "setting": list(self.strings)}
-
-    def _load_cfg(self, stored: dict[str, Any]) -> None:
+    def _state_loaded(self, before: dict[str, Any]) -> None:
         # Labels that were changed in the config since the pipeline was stored take effect.
-        if stored["setting"] != list(self.strings):
+        stored, setting = self.cfg, list(self.strings)
+        if stored["setting"] != setting:
             learnt = [label for label in stored["labels"] if label not in stored["setting"]]
-            stored = {"labels": list(dict.fromkeys([*self.strings, *learnt]))}
-        super()._load_cfg(stored)
+            stored.update(labels=list(dict.fromkeys([*setting, *learnt])), setting=setting)
+        super()._state_loaded(before)

@@ -10,9 +10,10 @@ from spacy.util import registry
 
 from ..architectures.shims import HeadShim, LLMShim
 from ..architectures.span_recognizer import build_span_recognizer
+from ..errors import Errors
+from .base import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD
 from .pretrained_head import head_config
 from .span_recognizer import SpanRecognizer
-from .thresholds import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD
 
 _HEAD = "spacy_llm2ner.SpanScorer.v1"
 
@@ -47,9 +48,10 @@ def join_heads(pipelines: Sequence[Language], name: str) -> bool:
     agree = all(_tuned(pipe) == _tuned(first) for pipe in pipes)
     changed = config.copy()
     changed["model"] = {**config["model"], "head": head}
-    changed["pretrained"] = first.cfg["pretrained"] = None  # the config itself says it all now
+    changed["pretrained"] = first.settings["pretrained"] = None  # the config itself says it all now
     if not agree:
-        first.cfg.update(threshold=DEFAULT_THRESHOLD, temperature=DEFAULT_TEMPERATURE)
+        first.settings["threshold"] = DEFAULT_THRESHOLD
+        first.temperature = DEFAULT_TEMPERATURE
         changed["threshold"] = DEFAULT_THRESHOLD
     pipelines[0]._pipe_configs[name] = changed
     return agree
@@ -59,10 +61,7 @@ def _pipe(nlp: Language, name: str) -> SpanRecognizer:
     pipe = nlp.get_pipe(name) if name in nlp.pipe_names else None
     head = nlp.get_pipe_config(name)["model"].get("head", {}) if pipe is not None else {}
     if not isinstance(pipe, SpanRecognizer) or head.get("@architectures") != _HEAD:
-        raise ValueError(
-            f"a pipeline with {nlp.pipe_names} has no component '{name}' with the head {_HEAD}, "
-            f"the only one that can be joined"
-        )
+        raise ValueError(Errors.E316.format(pipes=nlp.pipe_names, name=name, head=_HEAD))
     return pipe
 
 
@@ -98,10 +97,11 @@ def _check_alike(name: str, configs: Sequence[Any], pipes: Sequence[SpanRecogniz
         for part, value in first.items():
             if other[part] != value:
                 raise ValueError(
-                    f"the {part} of '{name}' is {value} in the first pipeline, but {other[part]} "
-                    f"in pipeline {number}; only heads that were trained alike can be joined"
+                    Errors.E317.format(
+                        part=part, name=name, value=value, other=other[part], number=number
+                    )
                 )
 
 
 def _tuned(pipe: SpanRecognizer) -> Any:
-    return pipe.cfg["threshold"], pipe.cfg.get("temperature")
+    return pipe.settings["threshold"], pipe.temperature

@@ -1,4 +1,4 @@
-"""Gold annotation of examples: where it is looked for, and how it becomes target bands."""
+"""Gold annotation of examples: where it is looked for, and how it becomes bands or tags."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from spacy.attrs import ENT_IOB
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import filter_spans
+
+from ..tags import TagSet
 
 _UNKNOWN = 0  # ent_iob of a token about which nothing is said
 
@@ -112,6 +114,39 @@ def target_band(gold: Gold, width: int, labels: Mapping[str, int]) -> tuple[np.n
     inside = fits & (before[np.minimum(ends, n_tokens)] - before[starts] == 0)
     weights = np.repeat(inside[:, :, None], len(labels), axis=2).astype(np.float32)
     return targets, weights
+
+
+def allowed_tags(gold: Gold, words: np.ndarray, tag_set: TagSet) -> np.ndarray:
+    """The tags that each word may have, by its gold annotation.
+
+    gold (Gold): The annotation; its labels must be among those of `tag_set`.
+    words (ndarray): int (words, 2): the tokens of each word, in order.
+    tag_set (TagSet): The tags.
+    RETURNS (ndarray): bool (words, tags): the one tag of an annotated word; all tags for a word
+        with a token about which the annotation says nothing. A gold span covers the words that it
+        shares tokens with; spans that no tags express (see `TagSet.write`) are left out.
+    """
+    # A span without any word (white space) is empty here, and says nothing.
+    spans = [
+        (
+            int(np.searchsorted(words[:, 1], start, side="right")),
+            int(np.searchsorted(words[:, 0], end, side="left")),
+            label,
+        )
+        for start, end, label in gold.spans
+    ]
+    columns, _ = tag_set.write([s for s in spans if s[0] < s[1]], len(words))
+    allowed = np.zeros((len(words), len(tag_set)), dtype=bool)
+    allowed[np.arange(len(words)), columns] = True
+    unknown_before = np.concatenate([[0], np.cumsum(~gold.known)])
+    unknown = unknown_before[words[:, 1]] > unknown_before[words[:, 0]]
+    allowed[unknown] = True
+    return allowed
+
+
+def unsayable(gold: Gold, tag_set: TagSet) -> int:
+    """Count gold spans that no tags express: they overlap others, or lack a tag in the set."""
+    return len(tag_set.write(gold.spans, len(gold.known))[1])
 
 
 def count_unseen(examples: Sequence[Example], states: Sequence[np.ndarray], spans_key: str) -> int:

@@ -12,6 +12,7 @@ from thinc.api import Model
 
 from ..architectures.shims import HeadShim, LLMShim, architecture_of
 from ..architectures.span_recognizer import build_span_recognizer
+from ..errors import Errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,16 +48,15 @@ def with_pretrained_head(
     RAISES: ValueError if there is no such head, or the model is of another kind.
     """
     folder = FOLDER / pretrained
-    if pretrained not in shipped_heads():
+    shipped = shipped_heads()
+    if pretrained not in shipped:
         raise ValueError(
-            f"{name}: the setting 'pretrained' is '{pretrained}'; the heads that come with the "
-            f"package are {', '.join(shipped_heads()) or 'none'}."
+            Errors.E314.format(
+                name=name, pretrained=pretrained, shipped=", ".join(shipped) or "none"
+            )
         )
     if model.name != "span_recognizer":
-        raise ValueError(
-            f"{name}: the setting 'pretrained' brings a head of its own, for which the model must "
-            f"be spacy_llm2ner.SpanRecognizer.v1, not '{model.name}'."
-        )
+        raise ValueError(Errors.E315.format(name=name, model=model.name))
     meta = srsly.read_json(folder / META)
     head = registry.resolve({"head": meta["head"]})["head"]
     for shim in head.shims:

@@ -17,16 +17,16 @@ from thinc.types import Floats1d
 
 from ..errors import Errors
 from ..log import logger
-from ..pipeline.annotate import (
+from ..pipeline.base import (
     ANNOTATE,
     ON_EXISTING_ENTS,
+    LLMPipe,
     OnExistingEnts,
+    check_threshold,
     make_spans,
 )
-from ..pipeline.base import LLMPipe
 from ..pipeline.gold import Gold, annotated_ents, read_gold
 from ..pipeline.scorer import score_span_recognizer, unscored_weights
-from ..pipeline.thresholds import check_threshold
 from ..settings import check_choice, check_number
 from .architecture import Instance
 from .metric import ENTITY_POSITION, Score, score_strings
@@ -278,7 +278,7 @@ class PromptedRecognizer(LLMPipe):
         self.label_choice = LabelChoice(shuffle_labels, drop_labels, negative_labels)
         self.scorer = scorer
         self._label_counts: Counter[str] = Counter()
-        self._setting = sorted(labels or [])
+        self.cfg["setting"] = sorted(labels or [])
         for label in labels or []:
             self.add_label(label)
         self._check_names()
@@ -316,23 +316,22 @@ class PromptedRecognizer(LLMPipe):
 
     def prompt_name(self, label: str) -> str:
         """Return the name of a label in the prompt: that of `label_names`, else the label."""
-        return str(self.cfg["label_names"].get(label, label))
+        return str(self.settings["label_names"].get(label, label))
 
-    def _stored_cfg(self) -> dict[str, Any]:
-        return {"labels": list(self.labels), "setting": self._setting}
-
-    def _load_cfg(self, stored: dict[str, Any]) -> None:
+    def _state_loaded(self, before: dict[str, Any]) -> None:
         # Labels that were changed in the config since the pipeline was stored take effect.
-        if stored.get("setting", self._setting) == self._setting:
-            super()._load_cfg(stored)
+        if self.cfg.get("setting", before["setting"]) != before["setting"]:
+            self.cfg = before
+        self.cfg["setting"] = before["setting"]
+        super()._state_loaded(before)
 
     def _recognizer(self) -> Recognizer:
         names = [self.prompt_name(label) for label in self.labels]
-        cfg = self.cfg
-        given = {self.prompt_name(label): text for label, text in cfg["descriptions"].items()}
+        chosen = self.settings
+        given = {self.prompt_name(label): text for label, text in chosen["descriptions"].items()}
         return Recognizer(
-            *(self.shim, names, given, cfg["decoding"], cfg["parser"], cfg["beams"]),
-            dataset=cfg["dataset"],
+            *(self.shim, names, given, chosen["decoding"], chosen["parser"], chosen["beams"]),
+            dataset=chosen["dataset"],
         )
 
     # Predicting -------------------------------------------------------------------------------
@@ -352,7 +351,7 @@ class PromptedRecognizer(LLMPipe):
         recognizer = self._recognizer()
         questions, owners = [], []
         for index, doc in enumerate(docs):
-            for chunk in cut_chunks(doc, self.cfg["chunk_words"]):
+            for chunk in cut_chunks(doc, self.settings["chunk_words"]):
                 asked = recognizer.ask(chunk)
                 questions += asked
                 owners += [index] * len(asked)
@@ -365,8 +364,8 @@ class PromptedRecognizer(LLMPipe):
 
     def _collect(self, found: Found, tokens: list[int], tagged: Tagged) -> None:
         labels = {self.prompt_name(label): label for label in self.labels}
-        found.report.add(tagged, len(tokens), self.cfg["keep_answers"])
-        for start, end, name in tags_to_spans(tagged.tags, self.cfg["bio"]):
+        found.report.add(tagged, len(tokens), self.settings["keep_answers"])
+        for start, end, name in tags_to_spans(tagged.tags, self.settings["bio"]):
             score = float(np.prod(tagged.scores[start:end]))
             label = labels[name]
             if score >= self._threshold(label):
@@ -374,7 +373,7 @@ class PromptedRecognizer(LLMPipe):
                 found.scores.append(score)
 
     def _threshold(self, label: str) -> float:
-        threshold = self.cfg["threshold"]
+        threshold = self.settings["threshold"]
         return threshold.get(label, 0.0) if isinstance(threshold, dict) else threshold
 
     def _log(self, reports: Sequence[Report]) -> None:
@@ -433,7 +432,7 @@ class PromptedRecognizer(LLMPipe):
     def _report_score_weights(self, nlp: Language | None) -> None:
         if nlp is None or self.scorer not in (score_prompted, score_span_recognizer):
             return
-        weights = unscored_weights(nlp, self.name, annotate=self.cfg["annotate"], key=self.key)
+        weights = unscored_weights(nlp, self.name, annotate=self.settings["annotate"], key=self.key)
         if weights and not any(w.startswith(("gner_string", "entity_position")) for w in weights):
             self._warn(
                 "L2N-W32",
@@ -460,7 +459,7 @@ class PromptedRecognizer(LLMPipe):
         for example in examples:
             gold = read_gold(example, self.key)
             self._require_known_labels([gold])
-            for chunk in cut_chunks(example.predicted, self.cfg["chunk_words"]):
+            for chunk in cut_chunks(example.predicted, self.settings["chunk_words"]):
                 for question in recognizer.ask(chunk):
                     if any(gold.known[token] for token in question.chunk.tokens):
                         part = question.chunk

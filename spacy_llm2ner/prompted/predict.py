@@ -12,9 +12,10 @@ import numpy as np
 from spacy.tokens import Doc
 from tqdm import tqdm
 
+from ..batching import batches_by_length
 from ..errors import Errors
 from .aligning import Reading, RoundTrip, read_answer
-from .generation import Answer, batches_by_length
+from .generation import Answer
 from .prompt import allowed_tags, make_prompt, may_follow
 from .shim import GeneratorShim
 from .spans import TagSpan

@@ -168,7 +168,7 @@ def count_labels(golds: Sequence[Gold]) -> Counter[str]:
 
 def within_pieces(instances: list[Instance], batch_pieces: int) -> Iterator[list[Instance]]:
     """Instances in batches of similar length that have room for so many padded pieces."""
-    from .generation import batches_by_length
+    from ..batching import batches_by_length
 
     lengths = [len(instance.prompt) + len(instance.target) for instance in instances]
     for batch in batches_by_length(lengths, batch_pieces):
