@@ -130,7 +130,7 @@ def _facts(pipe: object) -> list[tuple[str, str]]:
                 layers = ", ".join(str(layer) for layer in llm.layers)
                 read = f"{Path(llm.settings.name).name}, layers {layers}"
                 facts.append(("LLM", f"{read}, read {llm.settings.reading}"))
-    cfg = pipe.cfg  # type: ignore[attr-defined]
-    facts.append(("Threshold", str(cfg.get("threshold"))))
-    facts.append(("Decoding", str(cfg.get("decoding"))))
+    settings = pipe.settings  # type: ignore[attr-defined]
+    facts.append(("Threshold", str(settings.get("threshold"))))
+    facts.append(("Decoding", str(settings.get("decoding"))))
     return facts
