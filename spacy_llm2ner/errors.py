@@ -519,7 +519,7 @@ class Errors(metaclass=_WithCodes):
         "`python -m spacy llm2ner convert` make them."
     )
     E905 = "data path {path}: cannot be read as {suffix} data ({error})."
-    E906 = "the text has {tokens} tokens; a page shows 1 to {most}. Shorten the text."
+    E906 = "the text has {tokens} tokens; give a text of 1 to {most} tokens."
     E907 = "the pipeline has no '{factory}' component; its components are {components}."
     E908 = "the pipeline has no component '{name}'; its components are {components}."
     E909 = (
