@@ -103,7 +103,7 @@ def test_the_settings_of_llm2ner_md(tiny_llm: Path) -> None:
     code = snippets("docs/llm2ner.md")["settings"][1].replace(DEFAULT_LLM, str(tiny_llm))
     scope: dict[str, Any] = {}
     exec(compile(code, "settings", "exec"), scope)
-    assert scope["nlp"].get_pipe("llm2ner").cfg["decoding"] == "nested"
+    assert scope["nlp"].get_pipe("llm2ner").settings["decoding"] == "nested"
 
 
 def test_the_config_of_few_shot_md(tiny_llm: Path) -> None:
