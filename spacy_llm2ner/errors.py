@@ -251,8 +251,66 @@ class Errors(metaclass=_WithCodes):
         "the {part} of '{name}' is {value} in the first pipeline, but {other} in pipeline "
         "{number}; only heads that were trained alike can be joined"
     )
+    E320 = (
+        "llm2ner: spacy_llm2ner.TransformerStates.v1 needs the extra 'spacy-transformers': "
+        "pip install 'spacy-llm2ner[spacy-transformers]' (missing: {missing})."
+    )
+    E321 = (
+        "llm2ner: no component named '{upstream}' of the factory 'transformer' precedes this one, "
+        "so that spacy_llm2ner.TransformerStates.v1 has no states. Add one to [nlp.pipeline], or "
+        "set 'upstream'."
+    )
+    E322 = (
+        "llm2ner: a text has no states: the component 'transformer' that "
+        "spacy_llm2ner.TransformerStates.v1 listens to is disabled or comes after it."
+    )
 
     # E4xx tommer, hf
+    E400 = (
+        "llm2ner: the setting '{setting}' of ToMMeR.v1 is {value!r}, but the stored head was "
+        "trained with {stored!r}. Load the pipeline with the settings that it was trained with."
+    )
+    E401 = (
+        "llm2ner: the ToMMeR head {source} reads block {layer}, which is layer {number} of "
+        "FrozenLLM.v1, but the config says layer = {asked} and model.llm.layers = {layers}. Leave "
+        "both at null."
+    )
+    E402 = (
+        "llm2ner: the ToMMeR head '{source}' was made for block {layer} of {llm} (width {width}), "
+        "but model.llm.name is '{name}', with width {found} and blocks 0 to {last}. Its scores "
+        "would mean nothing. Give the LLM that it was made for; if this is that LLM under another "
+        "name, set llm_name of ToMMeR.v1 to '{alias}'."
+    )
+    E410 = (
+        "llm2ner: the source of the ToMMeR head is '{source}', which is neither a folder nor a "
+        "hub id ('org/name')."
+    )
+    E411 = (
+        "llm2ner: the ToMMeR head '{source}' is no local folder and cannot be fetched from the "
+        "hub ({error}). Give a folder with {files}."
+    )
+    E412 = "llm2ner: {path} holds more than tensors, or is damaged, and was not opened: {error}"
+    E413 = "llm2ner: there is no ToMMeR head in the folder {folder}: {wanted} expected."
+    E414 = (
+        "llm2ner: {path} does not describe a ToMMeR head: an object of type 'ToMMeR' with fields "
+        "llm_name, layer and rank is expected ({error})."
+    )
+    E415 = (
+        "llm2ner: the tensors of the ToMMeR head {path} are {found}, but its settings (rank "
+        "{rank}) make them {wanted}."
+    )
+    E420 = (
+        "llm2ner: the component '{name}' has no ToMMeR head (spacy_llm2ner.ToMMeR.v1), so that it "
+        "cannot be saved as one."
+    )
+    E421 = (
+        "llm2ner: the published layout has room for one label; '{name}' has {labels}. Give one of "
+        "them as label, not {label!r}."
+    )
+    E422 = (
+        "llm2ner: '{name}' reads its texts {reading}; the published layout cannot record that, "
+        "and other programs would read them once."
+    )
     E450 = (
         "llm2ner: the checkpoint has not been loaded yet. Call nlp.initialize(), or load a "
         "pipeline that was stored after that."
@@ -309,8 +367,49 @@ class Errors(metaclass=_WithCodes):
         "e.g. nlp.add_pipe('llm2ner_prompted', config={{'model': {{'name': "
         "'dyyyyyyyy/GNER-T5-large'}}, 'labels': ['person', 'city']}})."
     )
+    E501 = (
+        "{name}: the setting 'words' names the label '{label}', but the setting 'labels' has "
+        "{labels}. Add it there, with an empty list if it has no names."
+    )
+    E502 = (
+        "{name}: the setting '{setting}' is {strings}; names or words are expected, none of them "
+        "empty or with whitespace around it."
+    )
+    E503 = (
+        "{name}: a label is empty, in the setting 'labels' or in the annotation. Every label "
+        "needs a name."
+    )
+    E504 = (
+        "{name}: the label '{label}' has neither annotated texts nor names in the setting "
+        "'labels' nor words in the setting 'words'. Give some, e.g. 'words': {{'{label}': "
+        "['person']}}."
+    )
+    E505 = (
+        "{name}: there are no labels. Give them with a few names each by the setting 'labels', "
+        "e.g. nlp.add_pipe('llm2ner_fewshot', config={{'labels': {{'PER': ['John Smith'], 'LOC': "
+        "['Paris']}}}}), or by nlp.initialize() with annotated examples."
+    )
+    E506 = "llm2ner_fewshot: class {index} of {n_classes} has no example."
+    E510 = (
+        "{name}: the setting 'label_names' gives several labels the name '{twice}'. Each label "
+        "needs a name of its own."
+    )
+    E511 = (
+        "{name}: there are no labels to ask for. Give them by the setting 'labels', e.g. "
+        "nlp.add_pipe('llm2ner_prompted', config={{'labels': ['person', 'city']}}), or by "
+        "nlp.initialize() with training examples."
+    )
+    E512 = (
+        "llm2ner_prompted: the LLM in {folder} has room for {most} pieces, but the prompt with "
+        "{labels} labels and one word needs {needed}. Give fewer labels, shorter descriptions, or "
+        "another LLM."
+    )
 
     # E6xx calibration, distillation
+    E650 = (
+        "llm2ner: SelfDistillation.v1 names the component '{name}', which is no 'llm2ner' "
+        "component of the pipeline ({pipes})."
+    )
 
     # E7xx corpora
     E700 = (
@@ -426,6 +525,29 @@ class Errors(metaclass=_WithCodes):
     E909 = (
         "the scores of the component '{name}' cannot be split into parts; a model "
         "SpanRecognizer.v1 with the head SpanScorer.v1, or ToMMeR.v1, is needed."
+    )
+    E910 = "output path {path}: expected a folder, but this is a file."
+    E911 = (
+        "{model} is not a folder that can be rewritten: give the folder for the calibrated "
+        "pipeline by --output."
+    )
+    E912 = "two or more pipelines are needed, but {given} is given."
+    E920 = "{path} already exists; --force overwrites it."
+    E922 = (
+        "data path {path}: there is no such file or folder. To read a dataset on the hub, write a "
+        "block with spacy_llm2ner.HFDatasetCorpus.v1 to the config."
+    )
+    E923 = (
+        "data path {path}: there are no .spacy files in this folder. To convert the files of a "
+        "dataset, run `python -m spacy llm2ner convert`."
+    )
+    E924 = "data path {path}: cannot be read as .spacy data ({problem})."
+    E925 = "data path {path}: there are no texts in it."
+    E926 = "the config has no setting {settings}."
+    E940 = "output path {path}: expected a file with the suffix {suffix}."
+    E941 = (
+        "{path} is read as a CoNLL-style file, but {settings} can be set for a dataset only: "
+        "expected a folder, or a .parquet or .json file."
     )
 
 
