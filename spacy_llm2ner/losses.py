@@ -11,7 +11,9 @@ import numpy as np
 from thinc.api import get_array_module, torch2xp, xp2torch
 from thinc.types import Floats2d, Floats3d
 
+from .errors import Errors
 from .numeric import binary_cross_entropy
+from .settings import check_choice, check_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,26 +45,10 @@ class SpanBCE:
     dilation: int | None = None
 
     def __post_init__(self) -> None:
-        if self.reduction not in ("sum", "balanced"):
-            raise ValueError(
-                f"llm2ner: the setting 'reduction' of the loss is '{self.reduction}'; "
-                f"accepted are sum, balanced."
-            )
-        if not 0 <= self.label_smoothing < 0.5:
-            raise ValueError(
-                f"llm2ner: the setting 'label_smoothing' of the loss is {self.label_smoothing}; "
-                f"accepted are 0 to below 0.5."
-            )
-        if not 0 < self.positive_weight < float("inf"):
-            raise ValueError(
-                f"llm2ner: the setting 'positive_weight' of the loss is {self.positive_weight}; "
-                f"a number above 0 is expected."
-            )
-        if self.dilation is not None and self.dilation < 0:
-            raise ValueError(
-                f"llm2ner: the setting 'dilation' of the loss is {self.dilation}; a number of "
-                f"tokens from 0, or null, is expected."
-            )
+        check_choice("reduction", self.reduction, ("sum", "balanced"), of="the loss")
+        check_number("label_smoothing", self.label_smoothing, least=0, below=0.5, of="the loss")
+        check_number("positive_weight", self.positive_weight, above=0, of="the loss")
+        check_number("dilation", self.dilation, least=0, unit="tokens", of="the loss")
 
     def __call__(
         self,
@@ -166,16 +152,9 @@ class CompoundTagLoss:
         }
         named = {f"class_weights.{k}": v for k, v in (self.class_weights or {}).items()}
         for setting, value in {**terms, **named}.items():
-            if value is not None and not 0 <= value < float("inf"):
-                raise ValueError(
-                    f"llm2ner: the setting '{setting}' of the loss is {value}; a number of at "
-                    f"least 0 is expected."
-                )
+            check_number(setting, value, least=0, of="the loss")
         if self.cross_entropy == 0 and self.crf == 0:
-            raise ValueError(
-                "llm2ner: the settings 'cross_entropy' and 'crf' of the loss are both 0, so that "
-                "nothing could be learnt. Give at least one of them a weight."
-            )
+            raise ValueError(Errors.E220)
 
     def terms(self, has_crf: bool) -> tuple[float, float, float]:
         """The weights of CE, NLL and LS for a head with or without a CRF.
@@ -183,10 +162,7 @@ class CompoundTagLoss:
         RAISES: ValueError if the CRF has a weight and the head has no CRF.
         """
         if self.crf and not has_crf:
-            raise ValueError(
-                f"llm2ner: the setting 'crf' of the loss is {self.crf}, but the head has no CRF. "
-                f"Set it to 0 or null, or take the head spacy_llm2ner.CRFTagger.v1."
-            )
+            raise ValueError(Errors.E221.format(crf=self.crf))
         crf = (1.0 if has_crf else 0.0) if self.crf is None else self.crf
         cross_entropy = (0.0 if crf else 1.0) if self.cross_entropy is None else self.cross_entropy
         return cross_entropy, crf, self.label_smoothing

@@ -12,6 +12,7 @@ from spacy.language import Language
 from spacy.training import Example
 from thinc.api import Config
 
+from ..errors import Errors, Warnings
 from ..numeric import log_odds, sigmoid
 from ..pipeline.base import EntityPipe, PerLabel
 from ..pipeline.token_tagger import TokenTagger
@@ -192,11 +193,7 @@ def decodings_of(pipe: EntityPipe) -> tuple[str, ...]:
 def _report_unknown(pipe: EntityPipe, dev: ScoredDev) -> None:
     if dev.unknown_labels:
         counts = ", ".join(f"{label} ({n})" for label, n in sorted(dev.unknown_labels.items()))
-        pipe._warn(
-            "L2N-W07",
-            f"the dev data has spans with labels that the component does not have: {counts}. They "
-            f"are not counted.",
-        )
+        pipe._warn_once(Warnings.W07.format(name=pipe.name, labels=counts))
 
 
 def _rounded(thresholds: np.ndarray) -> np.ndarray:
@@ -247,11 +244,7 @@ def check_config_can_hold(name: str, threshold: PerLabel) -> None:
     except Exception:  # the parser's own kinds
         same = False
     if not same:
-        raise ValueError(
-            f"{name}: a config file cannot hold thresholds for labels named like "
-            f"{', '.join(map(repr, threshold))} (with '=', ':' or a '#' at the start); calibrate "
-            f"with one threshold for all labels (--global)."
-        )
+        raise ValueError(Errors.E602.format(name=name, labels=", ".join(map(repr, threshold))))
 
 
 def apply_calibration(nlp: Language, calibration: Calibration) -> None:

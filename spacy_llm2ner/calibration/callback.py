@@ -10,6 +10,7 @@ from spacy.training import Example
 from spacy.util import resolve_dot_names
 
 from ..corpora.reader import open_corpus
+from ..errors import Errors
 from ..log import logger
 from ..pipeline.base import EntityPipe
 from .calibrate import Calibration, CalibrationSettings, calibrate_pipe, calibrated_view
@@ -81,10 +82,7 @@ def _components(nlp: Language, name: str | None) -> list[EntityPipe]:
     if name is None:
         return [pipe for n, pipe in found.items() if n not in frozen]
     if name not in found:
-        raise ValueError(
-            f"spacy_llm2ner.calibrate.v1: the setting 'component' is '{name}'; the components of "
-            f"the pipeline that can be calibrated are {', '.join(found) or 'none'}."
-        )
+        raise ValueError(Errors.E603.format(component=name, accepted=", ".join(found) or "none"))
     return [found[name]]
 
 

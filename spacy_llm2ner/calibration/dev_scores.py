@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..decoding.spans import ILLEGAL_LOGIT, Spans, temper
 from ..decoding.tags import entity_logits
+from ..errors import Errors
 from ..numeric import probabilities
 from ..pipeline.base import EntityPipe
 from ..pipeline.gold import annotated_ents, annotated_spans, known_tokens
@@ -98,12 +99,9 @@ def score_dev(pipe: EntityPipe, examples: Iterable[Example]) -> ScoredDev:
                     builder.add_entities(example, spans)
                     bar.update()
             else:
-                raise ValueError(f"{pipe.name}: a component of this kind cannot be calibrated.")
+                raise ValueError(Errors.E604.format(name=pipe.name))
     if not builder.n_texts:
-        raise ValueError(
-            f"{pipe.name}: the dev data has no annotated text; entities are looked for in "
-            f"doc.spans['{pipe.key}'] and in doc.ents."
-        )
+        raise ValueError(Errors.E605.format(name=pipe.name, key=pipe.key))
     return builder.build()
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import Errors
 from ..numeric import binary_cross_entropy, sigmoid
 
 Floats = NDArray[np.float64]
@@ -48,12 +49,9 @@ def fit_temperature(logits: Floats, targets: Floats, weights: Floats | None = No
     z, y = np.asarray(logits, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     w = np.ones_like(z) if weights is None else np.asarray(weights, dtype=np.float64)
     if not z.shape == y.shape == w.shape or z.ndim != 1:
-        raise ValueError(
-            f"Logits, targets and weights must be of one shape (cells,), got {z.shape}, {y.shape} "
-            f"and {w.shape}."
-        )
+        raise ValueError(Errors.E600.format(logits=z.shape, targets=y.shape, weights=w.shape))
     if np.isnan(z).any():
-        raise ValueError("The logits contain NaN; the head that computed them has diverged.")
+        raise ValueError(Errors.E211)
     if not (w * np.abs(z)).any():
         return 1.0
     low, high = 1.0 / TEMPERATURES[1], 1.0 / TEMPERATURES[0]

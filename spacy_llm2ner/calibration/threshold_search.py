@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..decoding.spans import Spans, keep_mask
+from ..errors import Errors
 from ..numeric import log_odds, sigmoid
 
 Counts = NDArray[np.int64]  # (3, labels): true positives, false positives, gold spans
@@ -63,10 +64,7 @@ class Objective:
             return cls()
         if kind in ("recall", "precision") and 0 < at <= 1:
             return cls(kind, at)
-        raise ValueError(
-            f"objective '{text}': accepted are f1, recall@P (the highest recall with precision P) "
-            f"and precision@R, with P and R above 0 and up to 1, such as recall@0.95."
-        )
+        raise ValueError(Errors.E601.format(objective=text))
 
     def __str__(self) -> str:
         return "f1" if self.kind == "f1" else f"{self.kind}@{self.at:g}"

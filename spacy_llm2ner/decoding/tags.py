@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..errors import Errors
 from ..numeric import log_odds, probabilities
 from ..tags import TagSet
 from .spans import Spans
@@ -46,7 +47,7 @@ def decode_tags(
     RAISES: ValueError for NaN among the logits.
     """
     if any(np.isnan(text).any() for text in logits):
-        raise ValueError("The logits contain NaN; the head that computed them has diverged.")
+        raise ValueError(Errors.E211)
     found: list[list[Entity]] = [[] for _ in logits]
     for batch in _batches([len(text) for text in logits]):
         texts = [logits[i] for i in batch]

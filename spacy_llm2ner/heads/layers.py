@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..settings import check_choice
+
 # Logit of a cell that is no span of the text.
 MASKED = -1e6
 ENCODERS = ("none", "conv")
@@ -28,11 +30,7 @@ def check_encoder(kind: str) -> None:
     kind (str): One of `ENCODERS`.
     RAISES: ValueError if it is none of them.
     """
-    if kind not in ENCODERS:
-        raise ValueError(
-            f"llm2ner: the setting 'encoder' of the head is '{kind}'; "
-            f"accepted are {', '.join(ENCODERS)}."
-        )
+    check_choice("encoder", kind, ENCODERS, of="the head")
 
 
 def real_tokens(states: Tensor) -> Tensor:

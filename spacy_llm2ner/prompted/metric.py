@@ -14,6 +14,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..errors import Errors
 from ..tags import TagSpan
 
 GNER_STRING = "gner_string"
@@ -114,7 +115,8 @@ def average_f1(corpora: Mapping[str, Score]) -> float:
     metrics = {score.metric for score in corpora.values()}
     if len(metrics) != 1:
         raise ValueError(
-            f"llm2ner: a mean of F1 is taken over one metric and at least one corpus; given are "
-            f"{len(corpora)} corpora under {', '.join(sorted(metrics)) or 'no metric'}."
+            Errors.E560.format(
+                corpora=len(corpora), metrics=", ".join(sorted(metrics)) or "no metric"
+            )
         )
     return sum(score.f1 for score in corpora.values()) / len(corpora)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, get_args
 
+from ..settings import check_choice
+
 Mode = Literal["gner", "robust"]
 MODES: tuple[str, ...] = get_args(Mode)
 
@@ -69,8 +71,7 @@ class Parsed:
 
 def check_mode(mode: str) -> None:
     """RAISES: ValueError for a mode that there is not."""
-    if mode not in MODES:
-        raise ValueError(f"llm2ner: the mode is '{mode}'; accepted are {', '.join(MODES)}.")
+    check_choice("parser", mode, MODES)
 
 
 def parse(

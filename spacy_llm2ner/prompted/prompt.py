@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..errors import Errors
+
 _INSTRUCTION = """\
 Please analyze the sentence provided, identifying the type of entity for each word on a \
 token-by-token basis.
@@ -67,13 +69,7 @@ def check_label_names(names: Sequence[str]) -> None:
     for name in names:
         key = " ".join(name.split()).casefold()
         if key in ("", "o"):
-            raise ValueError(
-                f"llm2ner: '{name}' cannot be the name of a label in a prompt: a name is needed "
-                f"that is neither empty nor O, which marks words outside of entities."
-            )
+            raise ValueError(Errors.E561.format(name=name))
         if key in seen and seen[key] != name:
-            raise ValueError(
-                f"llm2ner: the label names '{seen[key]}' and '{name}' cannot be told apart in a "
-                f"model's answer. Give one of them another name with the setting 'label_names'."
-            )
+            raise ValueError(Errors.E562.format(one=seen[key], other=name))
         seen[key] = name

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
+from ..errors import Errors
 from ..heads.layers import MASKED, ahead, band_products, real_tokens, windows
 from .files import TommerDefinition, check_settings, read_tommer, write_tommer
 
@@ -138,9 +139,9 @@ class TokenMatching(nn.Module):
         layer = known.layer if layer is None and known else layer
         if llm_name is None or layer is None or not 0 <= label < self.n_labels:
             raise ValueError(
-                f"llm2ner: save_tommer needs the LLM's name, the layer and a label from 0 to "
-                f"{self.n_labels - 1}; given are llm_name = {llm_name}, layer = {layer}, "
-                f"label = {label}."
+                Errors.E490.format(
+                    last=self.n_labels - 1, llm_name=llm_name, layer=layer, label=label
+                )
             )
         definition = TommerDefinition(
             llm_name=llm_name,
