@@ -1,7 +1,7 @@
-"""What the model is asked, and what it is to answer.
+"""The prompt: the instruction of GNER with labels and a sentence.
 
-The instruction is that of GNER (github.com/yyDing1/GNER, Apache-2.0): its published checkpoints
-know no other, so it is kept to the letter, also where it shows commas that the answers lack.
+The instruction is that of GNER (github.com/yyDing1/GNER, Apache-2.0), character for character,
+including the commas that the answers lack: its published checkpoints know no other.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def make_prompt(
     descriptions: Mapping[str, str] | None = None,
     dataset: str | None = None,
 ) -> str:
-    """The instruction with its tags and its sentence.
+    """Make a prompt: the instruction, the tags and the sentence.
 
     words (Sequence[str]): The words of the sentence.
     labels (Sequence[str]): The labels, in the order in which they are named.
-    descriptions (Optional[Mapping[str, str]]): What labels mean. Those of `labels` that have one
-        get a line each. An addition of ours: GNER has names only.
+    descriptions (Optional[Mapping[str, str]]): Descriptions of labels. Those of `labels` get a line
+        each. GNER itself has only names.
     dataset (Optional[str]): GNER's optional line with the name of a corpus.
     RETURNS (str): The prompt; `wrap` makes of it what a model reads.
     """
@@ -48,7 +48,7 @@ def split_prompt(
     descriptions: Mapping[str, str] | None = None,
     dataset: str | None = None,
 ) -> tuple[str, str]:
-    """As `make_prompt`, in two parts: what is the same for all sentences, and the sentence.
+    """`make_prompt` in two parts: the text that all sentences share, and the sentence.
 
     RETURNS (Tuple[str, str]): The first part ends with a line break.
     """
@@ -61,9 +61,11 @@ def split_prompt(
 
 
 def check_label_names(names: Sequence[str]) -> None:
-    """Make sure that labels can be told apart in a prompt and in an answer.
+    """Check that labels can be told apart in a prompt and in an answer.
 
-    RAISES: ValueError for an empty name, for "O", or for names that differ in case or blanks only.
+    names (Sequence[str]): The names of the labels.
+    RAISES (ValueError): For an empty name, for "O", or for names that differ only in case or
+        blanks.
     """
     seen: dict[str, str] = {}
     for name in names:
