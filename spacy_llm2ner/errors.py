@@ -40,6 +40,142 @@ class Errors(metaclass=_WithCodes):
     E002 = "{component}: the setting {setting} is {value}; it must be a number {bounds}."
 
     # E1xx llm
+    E101 = (
+        "llm2ner: the {what} of the LLM in {where} cannot be loaded by transformers {version}: "
+        "{error}"
+    )
+    E102 = (
+        "llm2ner: the config.json of the LLM (model type '{model_type}') was written by "
+        "transformers 5, and transformers {version} would misread its 'rope_parameters'. Install "
+        "transformers>=5."
+    )
+    E103 = (
+        "llm2ner: to read the GGUF file {file}, install the extra 'gguf': "
+        "pip install 'spacy-llm2ner[gguf]' (missing: {package})."
+    )
+    E104 = (
+        "llm2ner: the setting 'name' of the LLM is the folder '{folder}', but there is no "
+        "config.json in it. A folder made by `save_pretrained` is expected."
+    )
+    E105 = (
+        "llm2ner: the setting 'name' of the LLM is the file '{file}'. Of files, only GGUF files "
+        "(.gguf) are accepted; otherwise give a folder or a hub id."
+    )
+    E106 = (
+        "llm2ner: the setting 'name' of the LLM is '{name}', and there is no such folder or file "
+        "(working directory: {cwd}). Give a model folder, a GGUF file or a hub id such as "
+        "'HuggingFaceTB/SmolLM2-135M-Instruct'; for a trained pipeline: spacy.load(..., "
+        "config={{'components.llm2ner.model.llm.name': ...}})."
+    )
+    E107 = (
+        "llm2ner: the LLM '{name}'{revision} is no local folder or GGUF file, and it could not be "
+        "downloaded from the model hub either: {error}. Check the name, log in if the model is "
+        "gated, or download it elsewhere and give the folder as 'name'."
+    )
+    E108 = (
+        "llm2ner: the config.json of the LLM in {folder} (model type '{model_type}') states "
+        "no '{setting}'. Language models with one row of blocks, decoders or encoders, are "
+        "supported."
+    )
+    E109 = (
+        "llm2ner: the tokenizer of the LLM in {folder} is {tokenizer}, a slow one, which gives no "
+        "character offsets. A fast tokenizer (tokenizer.json) is needed."
+    )
+    E110 = (
+        "llm2ner: there are no weights in the LLM's folder {folder} (*.safetensors or *.bin "
+        "expected)."
+    )
+    E111 = (
+        "llm2ner: there is no tokenizer in the LLM's folder {folder} (tokenizer.json expected: a "
+        "fast tokenizer is needed for character offsets)."
+    )
+    E112 = "llm2ner: the LLM's folder {folder} lacks weights that its config.json names: {weights}."
+    E113 = (
+        "llm2ner: the architecture {model} has no list of {depth} blocks whose states could be "
+        "read. Models with one module per layer are supported."
+    )
+    E114 = (
+        "llm2ner: the setting 'device' of the LLM is '{device}': {error}. Accepted are torch "
+        "devices that this machine has, such as 'cpu' or 'cuda:0', and null."
+    )
+    E115 = (
+        "llm2ner: the architecture {model} of the LLM in {folder} cannot be read: for pieces of "
+        "shape {given}, layer {layer} gives {shape}, where (batch, pieces, {width}) is expected."
+    )
+    E116 = (
+        "llm2ner: the setting 'layers' asks for layer {layer}, but the LLM in {folder} has "
+        "{blocks} blocks (layers 0 to {blocks})."
+    )
+    E117 = (
+        "llm2ner: the setting 'layers' of the LLM is {layers}; a list of layers is expected "
+        "(0 = embeddings, k = output of block k - 1), or null."
+    )
+    E118 = (
+        "llm2ner: the LLM {name} has {limit} positions: too few for even one piece of text with "
+        "reading '{reading}'."
+    )
+    E119 = (
+        "llm2ner: the setting 'window' of the LLM is {window} pieces, but with reading "
+        "'{reading}' the LLM {name} has positions for {most} ({limit} in all). Give at most that, "
+        "or null."
+    )
+    E120 = (
+        "llm2ner: the setting 'stride' of the LLM is {stride}; accepted are 1 to the window's "
+        "{window} pieces (half the window is usual), otherwise pieces would be skipped."
+    )
+    E121 = (
+        "llm2ner: the tokenizer of the LLM ({tokenizer}) has neither a BOS nor an EOS piece, so "
+        "that no special piece can precede the text."
+    )
+    E122 = (
+        "llm2ner: the tokenizer of the LLM ({tokenizer}) turns none of the texts {texts} into "
+        "pieces, so that it cannot be used."
+    )
+    E123 = (
+        "llm2ner: tuning = 'lora' needs the extra 'lora': pip install 'spacy-llm2ner[lora]' "
+        "(missing: {package})."
+    )
+    E124 = (
+        "llm2ner: the setting 'lora_targets' of the LLM is {targets}, and peft finds no layers of "
+        "{model} for it: {error}"
+    )
+    E125 = (
+        "llm2ner: the GPU's memory is too small for even one window of {pieces:,} pieces. Set "
+        "'window' of the LLM lower, or 'dtype' to a smaller type, or 'device' to 'cpu'. ({error})"
+    )
+    E126 = (
+        "llm2ner: with dtype '{dtype}' the states of the LLM {name} are not finite (overflow, or "
+        "damaged weights). Set 'dtype' to 'bfloat16' or 'float32'."
+    )
+    E127 = (
+        "llm2ner: the stored weights of the {part} do not fit its config: '{weight}' has shape "
+        "{stored} in the checkpoint, and {made} by the config ({settings}). Load the pipeline "
+        "with the settings that it was trained with."
+    )
+    E128 = (
+        "llm2ner: with tuning = 'full' the setting 'dtype' of the LLM is '{dtype}', but weights "
+        "are trained in 'float32'. For speed and memory set 'mixed_precision' instead."
+    )
+    E129 = (
+        "llm2ner: the setting 'reading' of the LLM is 'unmasked', but {model} of {name} looks "
+        "back only, whatever mask it is given. Set 'attention' to 'sdpa' or 'eager', or 'reading' "
+        "to 'twice'."
+    )
+    E130 = "A key of the state store is {length} bytes (see state_key), not {key}."
+    E131 = (
+        "States must be a C-contiguous float16 array of shape (tokens, layers, width), but came "
+        "as {dtype} of shape {shape} with strides {strides}."
+    )
+    E132 = (
+        "StateStore.path = {path!r} {what}. Accepted: a folder that a StateStore has made, an "
+        "empty folder, or one that does not exist yet."
+    )
+    E133 = "StateStore.path must name a folder or be left out, but is ''."
+    E134 = "StateStore.ram_mb must be 0 or more (MB), but is {ram_mb!r}."
+    E135 = (
+        "StateStore.disk_gb must be above 0 (GB) and come with StateStore.path, or be left out "
+        "for no limit, but is {disk_gb!r} with path = {path!r}."
+    )
 
     # E2xx heads, decoding, losses, tags
     E201 = "'{tag}' is not a tag: expected O, or B-, I-, E-, S-, L- or U- before a label."
@@ -134,14 +270,120 @@ class Errors(metaclass=_WithCodes):
         "the {part} of '{name}' is {value} in the first pipeline, but {other} in pipeline "
         "{number}; only heads that were trained alike can be joined"
     )
+    E320 = (
+        "llm2ner: spacy_llm2ner.TransformerStates.v1 needs the extra 'spacy-transformers': "
+        "pip install 'spacy-llm2ner[spacy-transformers]' (missing: {missing})."
+    )
+    E321 = (
+        "llm2ner: no component named '{upstream}' of the factory 'transformer' precedes this one, "
+        "so that spacy_llm2ner.TransformerStates.v1 has no states. Add one to [nlp.pipeline], or "
+        "set 'upstream'."
+    )
+    E322 = (
+        "llm2ner: a text has no states: the component 'transformer' that "
+        "spacy_llm2ner.TransformerStates.v1 listens to is disabled or comes after it."
+    )
 
     # E4xx tommer, hf
     E490 = (
         "llm2ner: save_tommer needs the LLM's name, the layer and a label from 0 to {last}; given "
         "are llm_name = {llm_name}, layer = {layer}, label = {label}."
     )
+    E400 = (
+        "llm2ner: the setting '{setting}' of ToMMeR.v1 is {value!r}, but the stored head was "
+        "trained with {stored!r}. Load the pipeline with the settings that it was trained with."
+    )
+    E401 = (
+        "llm2ner: the ToMMeR head {source} reads block {layer}, which is layer {number} of "
+        "FrozenLLM.v1, but the config says layer = {asked} and model.llm.layers = {layers}. Leave "
+        "both at null."
+    )
+    E402 = (
+        "llm2ner: the ToMMeR head '{source}' was made for block {layer} of {llm} (width {width}), "
+        "but model.llm.name is '{name}', with width {found} and blocks 0 to {last}. Its scores "
+        "would mean nothing. Give the LLM that it was made for; if this is that LLM under another "
+        "name, set llm_name of ToMMeR.v1 to '{alias}'."
+    )
+    E410 = (
+        "llm2ner: the source of the ToMMeR head is '{source}', which is neither a folder nor a "
+        "hub id ('org/name')."
+    )
+    E411 = (
+        "llm2ner: the ToMMeR head '{source}' is no local folder and cannot be fetched from the "
+        "hub ({error}). Give a folder with {files}."
+    )
+    E412 = "llm2ner: {path} holds more than tensors, or is damaged, and was not opened: {error}"
+    E413 = "llm2ner: there is no ToMMeR head in the folder {folder}: {wanted} expected."
+    E414 = (
+        "llm2ner: {path} does not describe a ToMMeR head: an object of type 'ToMMeR' with fields "
+        "llm_name, layer and rank is expected ({error})."
+    )
+    E415 = (
+        "llm2ner: the tensors of the ToMMeR head {path} are {found}, but its settings (rank "
+        "{rank}) make them {wanted}."
+    )
+    E420 = (
+        "llm2ner: the component '{name}' has no ToMMeR head (spacy_llm2ner.ToMMeR.v1), so that it "
+        "cannot be saved as one."
+    )
+    E421 = (
+        "llm2ner: the published layout has room for one label; '{name}' has {labels}. Give one of "
+        "them as label, not {label!r}."
+    )
+    E422 = (
+        "llm2ner: '{name}' reads its texts {reading}; the published layout cannot record that, "
+        "and other programs would read them once."
+    )
+    E450 = (
+        "llm2ner: the checkpoint has not been loaded yet. Call nlp.initialize(), or load a "
+        "pipeline that was stored after that."
+    )
+    E451 = (
+        "llm2ner: the setting 'window' is {window} pieces, but the model {name} has positions for "
+        "{most} beside its special pieces. Give at most that, or null."
+    )
+    E452 = (
+        "llm2ner: {name} is no finished model for token classification: its weights lack "
+        "{weights}. For a plain language model, use spacy_llm2ner.TunedLLM.v1 or "
+        "spacy_llm2ner.FrozenLLM.v1 with a head."
+    )
+    E453 = "llm2ner: {model} has no linear layer with {tags} outputs, one for each of its tags."
 
     # E5xx few_shot, prompted
+    E550 = (
+        "llm2ner: the LLM in {folder} ({model}) is an encoder: its pieces see what follows them, "
+        "so that it cannot generate an answer. Give a decoder (such as Llama) or an "
+        "encoder-decoder (such as T5)."
+    )
+    E551 = (
+        "llm2ner: the LLM's folder {folder} lacks weights that are needed to generate answers: "
+        "{weights}. Give a model that was saved with its LM head."
+    )
+    E552 = (
+        "llm2ner: neither the tokenizer nor the config of the LLM in {folder} names an end piece "
+        "(EOS), so that an answer would never end."
+    )
+    E553 = (
+        "llm2ner: the stored weights were trained on another LLM than the one configured as "
+        "model.name = '{name}' ({differences}). Give the LLM that they were trained on, or train "
+        "anew."
+    )
+    E554 = (
+        "llm2ner: the trained weights of the LLM take {size:,} bytes, and a pipeline can hold "
+        "{limit:,}. Train adapters only: tuning = 'lora'."
+    )
+    E555 = (
+        "llm2ner: the pipeline has trained weights for its LLM, but the setting 'tuning' is "
+        "'none'. Load it with the settings that it was trained with."
+    )
+    E556 = (
+        "llm2ner: with tuning = 'full' the weights themselves are trained, for which half "
+        "precision is too coarse. Give dtype = 'float32', or tuning = 'lora'."
+    )
+    E557 = (
+        "llm2ner: the setting 'prompt_style' is 'chat', but the tokenizer of the LLM in {folder} "
+        "has no chat template. Accepted are auto, plain and inst."
+    )
     E500 = (
         "llm2ner_prompted: the setting 'model.name' is not set, and there is no default. Give the "
         "hub id, the folder or the GGUF file of an LLM that was trained to follow instructions, "
@@ -182,9 +424,124 @@ class Errors(metaclass=_WithCodes):
     E605 = (
         "{name}: the dev data has no annotated text; entities are looked for in "
         "doc.spans['{key}'] and in doc.ents."
+    E501 = (
+        "{name}: the setting 'words' names the label '{label}', but the setting 'labels' has "
+        "{labels}. Add it there, with an empty list if it has no names."
+    )
+    E502 = (
+        "{name}: the setting '{setting}' is {strings}; names or words are expected, none of them "
+        "empty or with whitespace around it."
+    )
+    E503 = (
+        "{name}: a label is empty, in the setting 'labels' or in the annotation. Every label "
+        "needs a name."
+    )
+    E504 = (
+        "{name}: the label '{label}' has neither annotated texts nor names in the setting "
+        "'labels' nor words in the setting 'words'. Give some, e.g. 'words': {{'{label}': "
+        "['person']}}."
+    )
+    E505 = (
+        "{name}: there are no labels. Give them with a few names each by the setting 'labels', "
+        "e.g. nlp.add_pipe('llm2ner_fewshot', config={{'labels': {{'PER': ['John Smith'], 'LOC': "
+        "['Paris']}}}}), or by nlp.initialize() with annotated examples."
+    )
+    E506 = "llm2ner_fewshot: class {index} of {n_classes} has no example."
+    E510 = (
+        "{name}: the setting 'label_names' gives several labels the name '{twice}'. Each label "
+        "needs a name of its own."
+    )
+    E511 = (
+        "{name}: there are no labels to ask for. Give them by the setting 'labels', e.g. "
+        "nlp.add_pipe('llm2ner_prompted', config={{'labels': ['person', 'city']}}), or by "
+        "nlp.initialize() with training examples."
+    )
+    E512 = (
+        "llm2ner_prompted: the LLM in {folder} has room for {most} pieces, but the prompt with "
+        "{labels} labels and one word needs {needed}. Give fewer labels, shorter descriptions, or "
+        "another LLM."
+    )
+
+    # E6xx calibration, distillation
+    E650 = (
+        "llm2ner: SelfDistillation.v1 names the component '{name}', which is no 'llm2ner' "
+        "component of the pipeline ({pipes})."
     )
 
     # E7xx corpora
+    E700 = (
+        "{reader}: the setting 'sentences_per_doc' is {value}: expected 1 for a Doc per sentence, "
+        "n for up to n sentences per Doc, or 0 for a Doc per document."
+    )
+    E701 = (
+        "{reader}: the setting 'path' (corpora.train.path or corpora.dev.path) is not set: "
+        "expected a CoNLL-style file. Set it in the config or, where the config takes it from "
+        "[paths], by --paths.train FILE and --paths.dev FILE."
+    )
+    E702 = (
+        "{reader}: the setting 'path' (corpora.train.path or corpora.dev.path) is '{path}', which "
+        "{fault}: expected a CoNLL-style file."
+    )
+    E703 = "data path {path}: there is no such file or folder."
+    E704 = "data path {path}: the folder has no .spacy file, and is no dataset saved by `datasets`."
+    E705 = (
+        "{reader}: the setting 'path' is '{path}', which is no file: expected a file with a JSON "
+        "object per line."
+    )
+    E706 = (
+        "{path}:{line}: expected an object with 'tokens' and 'spans' or 'tags', or with "
+        "'tokenized_text' and 'ner' ({problem})."
+    )
+    E707 = "{reader}: the setting 'limit' is {limit}: expected a number of Docs, or 0 for all."
+    E710 = (
+        "{source}, line {line}: byte {byte} found, which is not UTF-8: expected a file in UTF-8 "
+        "(convert it with: iconv -t UTF-8)."
+    )
+    E711 = "{source}: no sentence found, expected lines of at least 2 columns (word ... tag)."
+    E712 = "{source}, line {line}: {found}, {expected} expected as in line {first}."
+    E713 = "{source}, line {line}: {found}, at least 2 expected (word ... tag)."
+    E714 = (
+        "{source}, line {line}: {found}, so that {setting} = {column} does not exist: expected "
+        "{least} to {most}."
+    )
+    E715 = (
+        "{source}, line {line}: {found}, and word_column = {word_column} is the same column as "
+        "tag_column = {tag_column}: expected two different ones."
+    )
+    E716 = "{source}, line {line}: column {column}: {problem}{hint}"
+    E720 = (
+        "{reader}: the setting 'path' is not set: expected a folder, a file, or the name of a "
+        "dataset on the hub."
+    )
+    E721 = "{source}: no sentence found, expected rows of words."
+    E722 = "{reader}: the dataset path = '{path}' cannot be opened: {problem}"
+    E723 = (
+        "{reader}: the setting 'split' is '{split}', but '{path}' has {splits}: expected one of "
+        "these."
+    )
+    E724 = (
+        "{reader}: the setting '{setting}' is '{column}', but {source} has the columns {columns}."
+    )
+    E725 = (
+        "{reader}: the setting '{setting}' is not set, and {source} has none of the columns "
+        "{usual} but {columns}."
+    )
+    E726 = "{source}, row {row}: expected a list of words and a list of tags."
+    E727 = "{source}, row {row}: {words} words, {tags} tags: expected one tag per word."
+    E728 = "{source}, row {row}: {problem}"
+    E729 = (
+        "{source}, row {row}: the tag {tag} is a number, and the dataset does not name its tags: "
+        "expected the setting 'labels', the tags in order or a JSON file of tag -> number."
+    )
+    E730 = "{source}, row {row}: the tag {tag} is none of the {labels} labels."
+    E731 = (
+        "{reader}: the setting 'labels' is '{path}', expected a JSON file of tags, or of tag -> "
+        "number ({problem})."
+    )
+    E732 = (
+        "{reader}: the setting 'labels' is {labels}: expected the tags in order, or tag -> number "
+        "from 0."
+    )
 
     # E8xx reports, hub
     E801 = (
@@ -226,10 +583,36 @@ class Errors(metaclass=_WithCodes):
         "the scores of the component '{name}' cannot be split into parts; a model "
         "SpanRecognizer.v1 with the head SpanScorer.v1, or ToMMeR.v1, is needed."
     )
+    E910 = "output path {path}: expected a folder, but this is a file."
+    E911 = (
+        "{model} is not a folder that can be rewritten: give the folder for the calibrated "
+        "pipeline by --output."
+    )
+    E912 = "two or more pipelines are needed, but {given} is given."
+    E920 = "{path} already exists; --force overwrites it."
+    E922 = (
+        "data path {path}: there is no such file or folder. To read a dataset on the hub, write a "
+        "block with spacy_llm2ner.HFDatasetCorpus.v1 to the config."
+    )
+    E923 = (
+        "data path {path}: there are no .spacy files in this folder. To convert the files of a "
+        "dataset, run `python -m spacy llm2ner convert`."
+    )
+    E924 = "data path {path}: cannot be read as .spacy data ({problem})."
+    E925 = "data path {path}: there are no texts in it."
+    E926 = "the config has no setting {settings}."
+    E940 = "output path {path}: expected a file with the suffix {suffix}."
+    E941 = (
+        "{path} is read as a CoNLL-style file, but {settings} can be set for a dataset only: "
+        "expected a folder, or a .parquet or .json file."
+    )
 
 
 class Warnings(metaclass=_WithCodes):
     """Texts of warnings; `spacy.errors.filter_warning` can silence one by its code."""
+
+    # The state store
+    STORE = "State store {path!r} {trouble}"
 
     # W0x the span recogniser and what it shares with other components
     W01 = (

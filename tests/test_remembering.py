@@ -10,7 +10,7 @@ import pytest
 import spacy
 from spacy.cli.train import train
 
-from spacy_llm2ner.llm import frozen, passes
+from spacy_llm2ner.llm import frozen
 from spacy_llm2ner.llm.store import StateStore
 
 ROOT = Path(__file__).parents[1]
@@ -42,13 +42,13 @@ def forget_what_the_process_remembers(monkeypatch):
 
 def test_a_second_training_runs_the_llm_zero_times(overrides, tmp_path, monkeypatch, caplog):
     calls: list[int] = []
-    read_texts = passes.read_texts
+    read_texts = frozen.read_texts
 
-    def counting(llm, texts):
+    def counting(model, texts, *args, **settings):
         calls.append(len(texts))
-        return read_texts(llm, texts)
+        return read_texts(model, texts, *args, **settings)
 
-    monkeypatch.setattr(passes, "read_texts", counting)
+    monkeypatch.setattr(frozen, "read_texts", counting)
     logger = logging.getLogger("spacy")
     logger.addHandler(caplog.handler)
     try:

@@ -33,7 +33,7 @@ from benchmarks.paths import LLM, ROOT
 from benchmarks.pipelines import bytes_of
 from benchmarks.results import markdown_table, write
 from spacy_llm2ner.corpora import ConllCorpus, read_conll
-from spacy_llm2ner.llm.source import identity
+from spacy_llm2ner.llm.checkpoint import identity
 from spacy_llm2ner.prompted.aligning import read_answer
 from spacy_llm2ner.prompted.metric import Score, score_positions, score_strings
 from spacy_llm2ner.tags import tags_to_spans

@@ -8,8 +8,8 @@ from typing import Literal
 from spacy.tokens import Doc
 from thinc.api import Model
 
+from ..llm.extraction import FrozenLLMSettings
 from ..llm.frozen import FrozenLLM
-from ..llm.frozen_settings import FrozenLLMSettings
 from ..llm.store import StateStore
 from .shims import LLMShim, frozen_forward
 from .types import States

@@ -24,9 +24,10 @@ from thinc.api import (
 )
 from thinc.types import Floats3d
 
+from ..compat import one_thread_after_fork
 from ..errors import Errors, Warnings
+from ..llm.checkpoint import describe_difference, differing_parts
 from ..llm.frozen import FrozenLLM
-from ..llm.source import describe_difference, differing_parts
 from ..llm.weights import averaged, check_fit, fresh_id, to_safetensors
 from ..settings import check_number
 from .types import States
@@ -478,8 +479,6 @@ class HeadShim(WeightsShim, PyTorchShim):
         self._adopt(module, sizes)
 
     def _adopt(self, module: nn.Module, sizes: Mapping[str, int]) -> None:
-        from ..llm.loading import one_thread_after_fork
-
         # A head may run in the parent of workers without any LLM: all states can be remembered.
         one_thread_after_fork()
         self.sizes = dict(sizes)

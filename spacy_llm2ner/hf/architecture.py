@@ -12,6 +12,7 @@ from thinc.api import Model
 
 from ..architectures.shims import TunedShim
 from ..architectures.types import TagScores
+from ..errors import Errors
 from ..llm.lora import Lora
 from .token_classification import ClassifierSettings, HFTokenClassifier
 
@@ -37,8 +38,8 @@ def build_hf_token_classifier(
 ) -> Model[list[Doc], TagScores]:
     """Any AutoModelForTokenClassification and its tags (`spacy_llm2ner.HFTokenClassifier.v1`).
 
-    `nlp.initialize()` loads it; training goes on from there. Texts of any length are read in
-    windows. A word has the scores of its first piece.
+    `nlp.initialize()` loads it; training continues from there. Texts of any length are read in
+    windows. The scores of a word are those of its first piece.
 
     name (str): Hub id or model folder.
     revision (Optional[str]): Branch, tag or commit of a hub id.
@@ -50,8 +51,9 @@ def build_hf_token_classifier(
     window (Optional[int]): Longest window, in pieces. null: what the model allows.
     stride (Optional[int]): Distance of window starts. null: half a window.
     mixed_precision (Optional[str]): Compute in this precision (autocast), with float32 weights.
-    gradient_checkpointing (bool): Compute blocks twice rather than keep their insides: less memory.
-    learn_rate_scale (float): Its learning rate, in units of the one of [training].
+    gradient_checkpointing (bool): Compute blocks twice instead of keeping what is inside them: less
+        memory.
+    learn_rate_scale (float): Its learning rate, in units of that of [training].
     lora_rank, lora_alpha, lora_dropout, lora_targets: As in `peft`.
     device (Optional[str]): A torch device such as "cuda:0". null: spaCy's choice.
     batch_pieces (int): Padded pieces in one forward pass: the memory budget.
@@ -112,10 +114,7 @@ def _forward(
 ) -> tuple[TagScores, Callable[[TagScores], list[Doc]]]:
     shim, reader = _parts(model)
     if not model.attrs["tags"]:
-        raise ValueError(
-            "llm2ner: the checkpoint has not been loaded yet. Call nlp.initialize(), or load a "
-            "pipeline that was stored after that."
-        )
+        raise ValueError(Errors.E450)
     prepared = shim.prepare(docs)
     words = cast(Any, [np.asarray(text.units, dtype="i") for text in prepared])
     if not is_train:

@@ -1,8 +1,8 @@
-"""Words as the token-classification pipeline of `transformers` puts them together from pieces.
+"""Words as the token-classification pipeline of `transformers` assembles them from pieces.
 
-With `aggregation_strategy="first"` it gives a word the tag of its first piece. What a word is
-depends on the tokenizer: WordPiece marks its continuing pieces, and for all others the pipeline
-takes what stands between blanks, punctuation included.
+With `aggregation_strategy="first"`, a word has the tag of its first piece. What a word is depends
+on the tokenizer: WordPiece marks its continuing pieces; with all others, a word is what stands
+between blanks, punctuation included.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def word_starts(
 
     text (str): The text.
     ids (Sequence[int]): Its pieces, without special ones.
-    offsets (Sequence[Tuple[int, int]]): Their character ranges, as the tokenizer states them.
+    offsets (Sequence[Tuple[int, int]]): Their character ranges, as the tokenizer returns them.
     tokenizer (PreTrainedTokenizerBase): The fast tokenizer that made them.
     """
     model = tokenizer.backend_tokenizer.model

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from spacy.tokens import Doc
 
-from ..llm.alignment import PoolingPlan
-from ..llm.cutting import find_blocks
-from ..llm.frozen import FrozenLLM, token_boundaries
-from ..llm.frozen_settings import FrozenLLMSettings
-from ..llm.loading import not_loadable, one_thread_after_fork, quiet_transformers, save_tokenizer
+from ..compat import one_thread_after_fork, save_tokenizer, transformers_loader
+from ..errors import Errors
+from ..llm.alignment import PoolingPlan, token_boundaries
+from ..llm.checkpoint import Checkpoint, read_config
+from ..llm.cutting import abridged, find_blocks
+from ..llm.loading import LoadSpec, read_model
 from ..llm.lora import Lora, add_lora
-from ..llm.passes import Cut, Text, planned
+from ..llm.passes import Text, planned
 from ..llm.reading import Reading, make_reading
-from ..llm.trainable import PRECISIONS, TUNINGS, TrainableReader, check_choice, checkpointed
+from ..llm.trainable import PRECISIONS, TUNINGS, TrainableReader, checkpointed
+from ..llm.windows import Cut
+from ..settings import check_choice
 from .pipeline_words import tokens_of_words, word_starts
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 WORDS = ("pipeline", "tokens")
 # Where neither the model nor its tokenizer sets a limit.
 _WINDOW_WITHOUT_LIMIT = 512
-# What a new label's tags lose against the others.
+# The bias of a new tag, whose weights start at zero: it is improbable until it is trained.
 _NEW_TAG_LOGIT = -5.0
 
 
@@ -55,16 +58,16 @@ class ClassifierSettings:
     lora: Lora = field(default_factory=Lora)
 
     def __post_init__(self) -> None:
-        check_choice("words", self.words, WORDS)
-        check_choice("tuning", self.tuning, TUNINGS)
-        check_choice("mixed_precision", self.mixed_precision, PRECISIONS)
+        check_choice("words", self.words, WORDS, of="the LLM")
+        check_choice("tuning", self.tuning, TUNINGS, of="the LLM")
+        check_choice("mixed_precision", self.mixed_precision, PRECISIONS, of="the LLM")
 
 
 class HFTokenClassifier(TrainableReader):
-    """A checkpoint for token classification, whole: its blocks and its own last layer.
+    """A whole checkpoint for token classification: its blocks and its own last layer.
 
-    With tuning = "full", all of it goes into the pipeline's checkpoints, tokenizer and all: these
-    then need nothing else. With "lora" only the adapters and the last layer do.
+    With tuning = "full", the pipeline stores all of it, tokenizer included, and then needs nothing
+    else. With "lora" it stores only the adapters and the last layer.
 
     settings (ClassifierSettings): What is read and how.
     """
@@ -76,39 +79,40 @@ class HFTokenClassifier(TrainableReader):
         self.mixed_precision = settings.mixed_precision
         self._tags: list[str] = []
         self._files: dict[str, bytes] = {}
-        self._base: FrozenLLM | None = None
+        self._checkpoint: Checkpoint | None = None
 
     def forget(self) -> None:
-        """Be as if nothing had been loaded and nothing been given."""
+        """Reset: drop the model, its trained weights, tags and files."""
         super().forget()
-        self._tags, self._files, self._base = [], {}, None
+        self._tags, self._files, self._checkpoint = [], {}, None
 
     # What it is -------------------------------------------------------------------------------
 
     @property
-    def base(self) -> FrozenLLM:
-        """The folder, its configuration and its tokenizer; the model itself is loaded here."""
-        if self._base is None:
+    def checkpoint(self) -> Checkpoint:
+        """The model folder; of a pipeline that stores all of the model, its own files."""
+        if self._checkpoint is None:
             chosen = self.settings
-            self._base = FrozenLLM(
-                FrozenLLMSettings(
-                    chosen.name,
-                    revision=chosen.revision,
-                    reading="once",
-                    device=chosen.device,
-                    attention=chosen.attention,
-                    trust_remote_code=chosen.trust_remote_code,
-                )
+            self._checkpoint = Checkpoint(
+                chosen.name,
+                revision=chosen.revision,
+                trust_remote_code=chosen.trust_remote_code,
+                folder=_unpacked(self, self._files) if self._files else None,
             )
-            if self._files:
-                self._base.use_bundle(_unpacked(self, self._files))
-        return self._base
+        return self._checkpoint
+
+    @property
+    def spec(self) -> LoadSpec:
+        """What is loaded."""
+        return LoadSpec.of(
+            self.checkpoint, device=self.settings.device, attention=self.settings.attention
+        )
 
     @property
     def tags(self) -> list[str]:
         """The tags, in the order of the scores: the checkpoint's id2label, and new ones."""
         if not self._tags:
-            names = self.base.config.id2label
+            names = self.checkpoint.config.id2label
             self._tags = [str(names[i]) for i in range(len(names))]
         return self._tags
 
@@ -117,16 +121,14 @@ class HFTokenClassifier(TrainableReader):
         """Everything that the scores depend on, beside the text and what is stored."""
         stored: dict[str, Any] = {"tuning": self.settings.tuning}
         if self.settings.tuning == "lora":
-            lora = self.settings.lora
-            own = self.base.identity
-            stored["lora"] = [lora.rank, lora.alpha, list(lora.targets or ())]
-            stored.update({key: own[key] for key in ("model", "tokenizer")})
+            stored["lora"] = self.settings.lora.identity
+            stored.update(self.checkpoint.identity)
         return stored
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's fast tokenizer."""
-        return self.base.tokenizer
+        return self.checkpoint.tokenizer
 
     @property
     def reading(self) -> Reading:
@@ -134,17 +136,22 @@ class HFTokenClassifier(TrainableReader):
         return make_reading("once", self.tokenizer, needs_prefix=False)
 
     @property
-    def cut(self) -> Cut:
-        """Windows as long as the model allows, and half a window apart."""
-        limit = self.base._max_positions()
+    def window(self) -> int:
+        """The longest window, in pieces; by default as long as the model allows.
+
+        RAISES: ValueError (E451) if the setting is larger than that.
+        """
+        limit = self.checkpoint.max_positions
         most = _WINDOW_WITHOUT_LIMIT if limit is None else limit - self.reading.overhead
         window = self.settings.window or most
         if limit is not None and window > most:
-            raise ValueError(
-                f"llm2ner: the setting 'window' is {window} pieces, but the model "
-                f"{self.settings.name} has positions for {most} beside its special pieces. Give "
-                f"at most that, or null."
-            )
+            raise ValueError(Errors.E451.format(window=window, name=self.settings.name, most=most))
+        return window
+
+    @property
+    def cut(self) -> Cut:
+        """How long texts are cut: by default, windows half a window apart."""
+        window = self.window
         return Cut(window, self.settings.stride or max(1, window // 2), "center")
 
     @property
@@ -160,14 +167,12 @@ class HFTokenClassifier(TrainableReader):
     @property
     def device(self) -> str:
         """The torch device."""
-        from thinc.api import get_torch_default_device
-
-        return self.settings.device or str(get_torch_default_device())
+        return self.spec.device
 
     # Words ------------------------------------------------------------------------------------
 
     def prepare(self, docs: Sequence[Doc]) -> list[Text]:
-        """Docs as pieces and windows; `units` of each has the tokens of each word."""
+        """Split docs into pieces and windows; `units` of each holds the tokens of each word."""
         if self.settings.words == "pipeline":
             return [self._prepare_pipeline(doc) for doc in docs]
         prepared = super().prepare(docs)
@@ -196,7 +201,6 @@ class HFTokenClassifier(TrainableReader):
     # The model --------------------------------------------------------------------------------
 
     def _load(self) -> torch.nn.Module:
-        one_thread_after_fork()
         model = self._from_files() if self._files else self._from_folder()
         last = _last_layer(model)
         if len(self.tags) > last.out_features:
@@ -209,59 +213,47 @@ class HFTokenClassifier(TrainableReader):
         else:
             model.requires_grad_(True)
         if self.settings.gradient_checkpointing:
-            for block in find_blocks(model, self.base.config.num_hidden_layers):
+            for block in find_blocks(model, self.checkpoint.config.num_hidden_layers):
                 checkpointed(block)
         return model.to(self.device)
 
     def _from_folder(self) -> Any:
         from transformers import AutoModelForTokenClassification
 
-        options: dict[str, Any] = {}
-        if self.settings.attention is not None:
-            options["attn_implementation"] = self.settings.attention
-        with quiet_transformers():
-            try:
-                model, info = AutoModelForTokenClassification.from_pretrained(
-                    str(self.base.folder),
-                    trust_remote_code=self.settings.trust_remote_code,
-                    local_files_only=True,
-                    output_loading_info=True,
-                    **options,
-                )
-            except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
-                raise not_loadable("classifier", self.base.folder, error) from error
-        if info["missing_keys"]:
-            missing = sorted(info["missing_keys"])
-            raise ValueError(
-                f"llm2ner: {self.settings.name} is no finished model for token classification: "
-                f"its weights lack {', '.join(missing[:3])}. For a plain language model, take "
-                f"spacy_llm2ner.TunedLLM.v1 or spacy_llm2ner.FrozenLLM.v1 with a head."
-            )
+        spec = self.spec
+        config = read_config(spec.folder, trust_remote_code=spec.trust_remote_code)
+        model, missing = read_model(
+            spec, AutoModelForTokenClassification, config, what="classifier"
+        )
+        if missing:
+            raise ValueError(Errors.E452.format(name=self.settings.name, weights=abridged(missing)))
         return model.float()
 
     def _from_files(self) -> Any:
-        from transformers import AutoConfig, AutoModelForTokenClassification
+        """The architecture alone: all weights are in the pipeline, and restored at once."""
+        from transformers import AutoModelForTokenClassification
 
-        with quiet_transformers():
-            config = AutoConfig.from_pretrained(str(self.base.folder), local_files_only=True)
-            if self.settings.attention is not None:
-                config._attn_implementation = self.settings.attention
-            # Its random weights are all overwritten at once.
+        one_thread_after_fork()
+        folder = self.checkpoint.folder
+        config = read_config(folder)
+        if self.settings.attention is not None:
+            config._attn_implementation = self.settings.attention
+        with transformers_loader("classifier", folder):
             return AutoModelForTokenClassification.from_config(config).float()
 
     def _vectors(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return self.module(input_ids=ids, attention_mask=mask).logits[:, :, None]
 
     def set_tags(self, tags: Sequence[str]) -> None:
-        """Have more tags; those that are there keep their scores.
+        """Add tags; the scores of the existing ones stay.
 
-        tags (Sequence[str]): All tags: those that are there, and new ones behind them.
+        tags (Sequence[str]): All tags: the existing ones, then the new ones.
         """
         self._tags = list(tags)
         if self._module is not None:
             _widen(self._module, len(tags))
 
-    # Going along with a pipeline --------------------------------------------------------------
+    # Storing with a pipeline ------------------------------------------------------------------
 
     def extras(self) -> dict[str, Any]:
         """The tags; with tuning = "full" also the configuration and the tokenizer, as files."""
@@ -273,15 +265,15 @@ class HFTokenClassifier(TrainableReader):
         return {"tags": self._tags, "files": self._with_tags(files)}
 
     def take(self, extras: Mapping[str, Any]) -> None:
-        """Read what `extras` gave."""
+        """Restore what `extras` returned."""
         self._tags = list(extras.get("tags", ()))
-        self._files, self._base = dict(extras.get("files", {})), None
+        self._files, self._checkpoint = dict(extras.get("files", {})), None
 
     def _packed(self) -> dict[str, bytes]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             save_tokenizer(self.tokenizer, folder)
-            shutil.copy(self.base.folder / "config.json", folder)
+            shutil.copy(self.checkpoint.folder / "config.json", folder)
             return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
     def _with_tags(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -295,7 +287,7 @@ class HFTokenClassifier(TrainableReader):
 
 
 def _unpacked(owner: HFTokenClassifier, files: Mapping[str, bytes]) -> Path:
-    """Files in a temporary folder, which goes when its owner goes."""
+    """Write files to a temporary folder, which is deleted with its owner."""
     folder = Path(tempfile.mkdtemp(prefix="llm2ner-"))
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     for name, content in files.items():
@@ -304,9 +296,9 @@ def _unpacked(owner: HFTokenClassifier, files: Mapping[str, bytes]) -> Path:
 
 
 def _last_layer(model: Any) -> torch.nn.Linear:
-    """The linear layer that gives the scores.
+    """The linear layer that gives the scores: the last one with as many outputs as tags.
 
-    RAISES: ValueError if there is none that is as wide as the tags are many.
+    RAISES: ValueError (E453) if there is none.
     """
     import torch
 
@@ -317,15 +309,12 @@ def _last_layer(model: Any) -> torch.nn.Linear:
         if isinstance(module, torch.nn.Linear) and module.out_features == n_tags
     ]
     if not found:
-        raise ValueError(
-            f"llm2ner: {type(model).__name__} has no linear layer with {n_tags} outputs, one for "
-            f"each of its tags."
-        )
+        raise ValueError(Errors.E453.format(model=type(model).__name__, tags=n_tags))
     return found[-1]
 
 
 def _widen(model: Any, n_tags: int) -> torch.nn.Linear:
-    """Give the last layer more outputs; gradients as before."""
+    """Add outputs to the last layer; whether it has gradients stays."""
     import torch
 
     old = _last_layer(model)

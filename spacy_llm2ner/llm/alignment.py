@@ -1,9 +1,9 @@
 """LLM pieces <-> spaCy tokens, by character offsets; and which pieces make up a token's state.
 
-Byte-level BPE counts the blank before a word as part of the word's first piece. If that blank were
-allowed to touch the token before it, a token would get a piece of the next word mixed in (and a
-causal model would leak what it has not read yet). So pieces are trimmed of white space first; a
-piece that is nothing but white space touches no token.
+Byte-level BPE counts the blank before a word as part of the word's first piece. If that blank
+touched the token before it, that token's state would include a piece of the next word (and a causal
+model would leak what it has not read yet). So pieces are trimmed of white space first; a piece that
+is nothing but white space touches no token.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+from spacy.attrs import IDX, LENGTH
+from spacy.tokens import Doc
+
+from ..settings import check_choice
 
 Pooling = Literal["last", "first", "first+last", "mean"]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
-# No pooling: states have a row for each piece of the text, and tokens play no part.
+# No pooling: states have a row for each piece of the text, whatever its tokens are.
 PIECES = "pieces"
 
 
@@ -49,6 +53,12 @@ class PoolingPlan:
     piece: np.ndarray
     weight: np.ndarray
     slots: int
+
+
+def token_boundaries(doc: Doc) -> list[tuple[int, int]]:
+    """Character ranges (start, end) of a doc's tokens."""
+    array = doc.to_array([IDX, LENGTH]).astype(np.int64).reshape(-1, 2)
+    return list(zip(array[:, 0].tolist(), array.sum(axis=1).tolist(), strict=True))
 
 
 def trim_offsets(text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -99,7 +109,7 @@ def align(
 
 
 def plan_pieces(n_pieces: int) -> PoolingPlan:
-    """The plan of "pieces": each piece's state as it is, in the place of a token's."""
+    """The plan of the pooling "pieces": each piece's state as it is, in the place of a token's."""
     pieces = np.arange(n_pieces)
     ones = np.ones(n_pieces, dtype=np.float32)
     return PoolingPlan(pieces, np.zeros_like(pieces), pieces, ones, slots=1)
@@ -110,8 +120,9 @@ def plan_pooling(alignment: Alignment, pooling: str) -> PoolingPlan:
 
     pooling (str): "last" or "first" piece; "first+last", side by side (twice as wide); "mean" of
         all pieces.
-    RAISES: ValueError for another pooling.
+    RAISES: ValueError (E001) for another pooling.
     """
+    check_choice("pooling", pooling, POOLINGS, of="the LLM")
     tokens = np.flatnonzero(alignment.touched)
     first, last = alignment.first[tokens], alignment.last[tokens]
     zeros, ones = np.zeros(len(tokens), dtype=np.int64), np.ones(len(tokens), dtype=np.float32)
@@ -125,17 +136,12 @@ def plan_pooling(alignment: Alignment, pooling: str) -> PoolingPlan:
             weight=np.concatenate([ones, ones]),
             slots=2,
         )
-    if pooling == "mean":
-        counts = last - first + 1
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return PoolingPlan(
-            token=np.repeat(tokens, counts),
-            slot=np.zeros(counts.sum(), dtype=np.int64),
-            piece=np.repeat(first, counts) + within,
-            weight=(1.0 / np.repeat(counts, counts)).astype(np.float32),
-            slots=1,
-        )
-    raise ValueError(
-        f"llm2ner: the setting 'pooling' of the LLM is '{pooling}'; "
-        f"accepted are {', '.join(POOLINGS)}."
+    counts = last - first + 1  # "mean"
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return PoolingPlan(
+        token=np.repeat(tokens, counts),
+        slot=np.zeros(counts.sum(), dtype=np.int64),
+        piece=np.repeat(first, counts) + within,
+        weight=(1.0 / np.repeat(counts, counts)).astype(np.float32),
+        slots=1,
     )

@@ -1,4 +1,4 @@
-"""Which part of a model is needed for the states of its lower blocks, and where its blocks are."""
+"""Cutting a model: which weights the states of lower blocks need, and where the blocks are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import copy
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..errors import Errors
 
 if TYPE_CHECKING:
     import torch
@@ -18,26 +20,32 @@ _DEPTH_MODELS = ("esmc", "gpt_neox_japanese")
 
 
 def check_weights(folder: Path, config: PretrainedConfig, missing: Collection[str]) -> None:
-    """RAISES: ValueError if weights that the states depend on were made up instead of read."""
+    """Require that all weights that the states depend on were read, none initialised at random.
+
+    missing (Collection[str]): Names of weights that are not in the folder.
+    RAISES: ValueError (E112).
+    """
     needed = needed_weights(config, missing)
     if needed:
-        raise ValueError(
-            f"llm2ner: the LLM's folder {folder} lacks weights that its config.json promises: "
-            f"{', '.join(needed[:3])}{' ...' if len(needed) > 3 else ''} ({len(needed)} in all)."
-        )
+        raise ValueError(Errors.E112.format(folder=folder, weights=abridged(needed)))
+
+
+def abridged(names: Sequence[str]) -> str:
+    """The first three of many names, and their number, for a message."""
+    return f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({len(names)} in all)"
 
 
 def needed_weights(config: PretrainedConfig, missing: Collection[str]) -> list[str]:
     """Those of the missing weights that the states depend on."""
-    # What is behind the blocks is never run: BERT's pooler, and the decoder after an encoder.
+    # What follows the blocks is never run: BERT's pooler, and the decoder after an encoder.
     needless = ("pooler.", "decoder.") if config.is_encoder_decoder else ("pooler.",)
     return sorted(key for key in missing if not any(name in key for name in needless))
 
 
 def nested_prefix(files: Sequence[Path], missing: Sequence[str]) -> str | None:
-    """What stands before the missing weights' names in the weight files, if it is always the same.
+    """The prefix under which the weight files hold all missing weights; None if there is none.
 
-    The weights of a language model may lie within those of a model for text and images, under
+    The weights of a language model may be part of those of a model for text and images, under
     names such as "language_model.model.layers.0.mlp.up_proj.weight".
     """
     from safetensors import safe_open
@@ -54,32 +62,6 @@ def nested_prefix(files: Sequence[Path], missing: Sequence[str]) -> str | None:
     return next(fitting, None)
 
 
-def translate_rope(config: PretrainedConfig) -> None:
-    """Let transformers 4 understand how transformers 5 writes down the rotary positions.
-
-    It would take its defaults instead, and give other states without a word.
-
-    RAISES: ValueError if they cannot be said in the older way.
-    """
-    import transformers
-
-    rope = getattr(config, "rope_parameters", None)
-    if not rope or int(transformers.__version__.split(".")[0]) >= 5:
-        return
-    settings = {key: rope[key] for key in ("rope_theta", "partial_rotary_factor") if key in rope}
-    nested = any(isinstance(value, dict) for value in rope.values())
-    if nested or not all(hasattr(type(config)(), key) for key in settings):
-        raise ValueError(
-            f"llm2ner: the config.json of the LLM (model type '{config.model_type}') was written "
-            f"by transformers 5, and transformers {transformers.__version__} would misread its "
-            f"'rope_parameters'. Install transformers>=5."
-        )
-    for key, value in settings.items():
-        setattr(config, key, value)
-    scaling = {key: value for key, value in rope.items() if key not in settings}
-    config.rope_scaling = None if scaling.get("rope_type", "default") == "default" else scaling
-
-
 def is_cuttable(config: PretrainedConfig) -> bool:
     """Whether a model without its upper blocks computes the same in the lower ones."""
     return config.model_type not in _DEPTH_MODELS and not any(
@@ -88,7 +70,7 @@ def is_cuttable(config: PretrainedConfig) -> bool:
 
 
 def cut_config(config: PretrainedConfig, depth: int) -> PretrainedConfig:
-    """A copy of `config` with `depth` blocks; settings given per block are cut along."""
+    """A copy of `config` with `depth` blocks; settings given per block are cut too."""
     total = config.num_hidden_layers
     cut = copy.deepcopy(config)
     for key, value in list(vars(cut).items()):
@@ -105,8 +87,8 @@ def cut_config(config: PretrainedConfig, depth: int) -> PretrainedConfig:
 def find_blocks(model: PreTrainedModel, depth: int) -> torch.nn.ModuleList:
     """The list of decoder or encoder blocks inside a model.
 
-    RAISES: ValueError if there is none, e.g. because all blocks share one set of weights (ALBERT),
-        or a layer's parts are spread over several lists (XLM).
+    RAISES: ValueError (E113) if there is none, e.g. because all blocks share one set of weights
+        (ALBERT), or a layer's parts are spread over several lists (XLM).
     """
     import torch
 
@@ -118,15 +100,12 @@ def find_blocks(model: PreTrainedModel, depth: int) -> torch.nn.ModuleList:
         ),
         key=lambda entry: (-entry[0], len(entry[1])),
     )
-    # Beside the blocks, lists of the same length only hold little things, or lie within a block.
+    # Other lists of the same length are much smaller than the blocks, or lie within them.
     rivals = [
         name
         for size, name, _ in found[1:]
         if 5 * size > found[0][0] and not name.startswith(f"{found[0][1]}.")
     ]
     if not found or rivals:
-        raise ValueError(
-            f"llm2ner: the architecture {type(model).__name__} has no list of {depth} blocks whose "
-            f"states could be read. Models with one module per layer are supported."
-        )
+        raise ValueError(Errors.E113.format(model=type(model).__name__, depth=depth))
     return found[0][2]

@@ -1,25 +1,28 @@
-"""A model folder -> a cut, frozen `transformers` model and its fast tokenizer, one per process.
+"""A checkpoint -> a cut, frozen `transformers` model in memory, shared within the process.
 
 "Cut": a head that reads layers 8, 12 and 16 of a model of 30 blocks needs 16 blocks. The others are
 never read into memory, and neither is the LM head. The states are taken at the blocks themselves
 (by hooks), and the pass ends at the highest block that is asked for: the final norm, which belongs
-to the last layer only, is never in the way, and neither is the decoder behind an encoder.
+to the last layer only, is never in the way, and neither is the decoder after an encoder.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
+from thinc.api import get_torch_default_device
+
+from ..compat import dtype_options, one_thread_after_fork, transformers_loader
+from ..errors import Errors
+from ..settings import check_choice
+from .checkpoint import Checkpoint, load_config, weight_files
 from .cutting import (
     check_weights,
     cut_config,
@@ -27,19 +30,15 @@ from .cutting import (
     is_cuttable,
     needed_weights,
     nested_prefix,
-    translate_rope,
 )
-from .source import weight_files
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel
 
-_DTYPES = ("float32", "float16", "bfloat16")
+DTYPES = ("float32", "float16", "bfloat16")
 
-_loaded: WeakValueDictionary[LoadSpec, LoadedLLM] = WeakValueDictionary()
-_loading = threading.Lock()
-_quiet = threading.RLock()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,15 +59,133 @@ class LoadSpec:
     trust_remote_code: bool
 
     def __post_init__(self) -> None:
-        if self.dtype not in _DTYPES:
-            raise ValueError(
-                f"llm2ner: the setting 'dtype' of the LLM is '{self.dtype}'; "
-                f"accepted are {', '.join(_DTYPES)}."
-            )
+        check_choice("dtype", self.dtype, DTYPES, of="the LLM")
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        dtype: str = "float32",
+        device: str | None = None,
+        attention: str | None = None,
+    ) -> LoadSpec:
+        """The model of a checkpoint.
+
+        device (Optional[str]): None: thinc's default device.
+        """
+        return cls(
+            checkpoint.folder.resolve(),
+            dtype,
+            device or str(get_torch_default_device()),
+            attention,
+            checkpoint.trust_remote_code,
+        )
+
+
+# What every kind of model needs -----------------------------------------------------------
+
+_shared: WeakValueDictionary[tuple[type, LoadSpec], Any] = WeakValueDictionary()
+_loading = threading.Lock()
+
+
+def shared(kind: type[T], spec: LoadSpec, make: Callable[[], T]) -> T:
+    """The one model of a kind in this process; it is dropped with its last user.
+
+    kind (type): The class of `make`'s result.
+    spec (LoadSpec): What is loaded.
+    make (Callable): Loads it if nobody has it yet.
+    """
+    with _loading:
+        known = _shared.get((kind, spec))
+        if known is None:
+            known = _shared[kind, spec] = make()
+        return known
+
+
+def read_model(
+    spec: LoadSpec,
+    auto_class: Any,
+    config: PretrainedConfig,
+    *,
+    what: str = "model",
+    **options: Any,
+) -> tuple[Any, list[str]]:
+    """Load weights into memory, on the CPU, in evaluation mode.
+
+    auto_class (type): E.g. `transformers.AutoModel`.
+    config (PretrainedConfig): The configuration, cut or not.
+    what (str): What is loaded, for messages.
+    options: Other arguments of `from_pretrained`.
+    RETURNS (Tuple[PreTrainedModel, List[str]]): The model, and the names of those of its weights
+        that are not in the folder and were initialised at random.
+    RAISES: ValueError (E101) if `transformers` cannot load it; ValueError (E114) if the device does
+        not exist.
+    """
+    import torch
+
+    _check_device(spec.device)
+    one_thread_after_fork()
+    if spec.attention is not None:
+        options["attn_implementation"] = spec.attention
+    with transformers_loader(what, spec.folder):
+        model, info = auto_class.from_pretrained(
+            str(spec.folder),
+            config=config,
+            trust_remote_code=spec.trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+            **dtype_options(getattr(torch, spec.dtype)),
+            **options,
+        )
+    return model, sorted(info["missing_keys"])
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("torch finds no CUDA device")
+    except RuntimeError as error:
+        raise ValueError(Errors.E114.format(device=name, error=error)) from error
+
+
+def is_causal(
+    run: Callable[[torch.Tensor], torch.Tensor],
+    vocab_size: int,
+    device: str | torch.device,
+    *,
+    tolerance: float = 0.0,
+) -> bool:
+    """Whether the output at a piece depends on that piece and earlier ones only, by experiment.
+
+    The output for pieces a b a must not change with the piece that follows.
+
+    run (Callable): Piece ids (1, pieces) -> outputs (1, pieces, ...).
+    vocab_size (int): The number of pieces.
+    device (str): Where the ids must be.
+    tolerance (float): Difference that still counts as none, beside the noise between equal runs.
+    """
+    import torch
+
+    # From the middle of the vocabulary: its ends are special, unused or padded with equal rows.
+    a, b, c = vocab_size // 2, vocab_size // 3, vocab_size // 5
+    # One row at a time: rows of one batch may be computed by different kernels.
+    first, same, other = (
+        run(torch.tensor([row], device=device))[:, :-1].float()
+        for row in ([a, b, a, a], [a, b, a, a], [a, b, a, c])
+    )
+    noise = float((first - same).abs().max())  # 0 wherever kernels are deterministic
+    return float((first - other).abs().max()) <= 4 * noise + tolerance
+
+
+# The cut model ----------------------------------------------------------------------------
 
 
 class _Enough(Exception):
-    """No error: ends a pass when the highest layer that is asked for is there."""
+    """Ends a pass when the highest layer that is asked for has been computed; no error."""
 
 
 class LoadedLLM:
@@ -76,7 +193,7 @@ class LoadedLLM:
 
     Safe to use from several threads: one pass runs at a time.
 
-    spec (LoadSpec): What was loaded.
+    spec (LoadSpec): What to load.
     depth (int): The number of blocks that are needed. A model that cannot be cut has more.
     RAISES: ValueError, see `load`.
     """
@@ -92,7 +209,7 @@ class LoadedLLM:
         self._read(depth)
 
     def _read(self, depth: int) -> None:
-        model = _read(self.spec, depth)
+        model = _read_cut(self.spec, depth)
         depth = model.config.num_hidden_layers
         self.model, self.depth, self.blocks = model, depth, find_blocks(model, depth)
 
@@ -104,29 +221,16 @@ class LoadedLLM:
 
     @property
     def is_causal(self) -> bool:
-        """Whether a piece's states depend on earlier pieces only: tried out, not looked up."""
+        """Whether a piece's states depend on that piece and earlier ones only: see `is_causal`."""
         if self._causal is None:
-            self._causal = self._try_causal()
+            import torch
+
+            self._causal = is_causal(
+                lambda ids: self.hidden_states(ids, torch.ones_like(ids), [self.depth]),
+                int(self.model.config.vocab_size),
+                self.spec.device,
+            )
         return self._causal
-
-    def _try_causal(self) -> bool:
-        import torch
-
-        # From the middle of the vocabulary: its ends are special, unused or padded with equal rows.
-        size = int(self.model.config.vocab_size)
-        a, b, c = size // 2, size // 3, size // 5
-        device = self.spec.device
-        # One row at a time: rows of one batch may be computed by different kernels.
-        first, same, other = (
-            self.hidden_states(
-                torch.tensor([row], device=device),
-                torch.ones(1, len(row), dtype=torch.long, device=device),
-                [self.depth],
-            )[:, :-1].float()
-            for row in ([a, b, a, a], [a, b, a, a], [a, b, a, c])
-        )
-        noise = float((first - same).abs().max())  # 0 wherever kernels are deterministic
-        return float((first - other).abs().max()) <= 4 * noise
 
     def hidden_states(
         self, ids: torch.Tensor, mask: torch.Tensor, layers: Sequence[int]
@@ -138,7 +242,7 @@ class LoadedLLM:
         layers (Sequence[int]): Layers to return, in this order. Layer k = output of block k - 1,
             layer 0 = what enters the first block.
         RETURNS (FloatTensor): (batch, pieces, layers, width), in the model's dtype, on its device.
-        RAISES: ValueError if the blocks' outputs are no states of the pieces.
+        RAISES: ValueError (E115) if the blocks' outputs are not states of the pieces.
         """
         import torch
 
@@ -148,23 +252,26 @@ class LoadedLLM:
     def pass_states(
         self, ids: torch.Tensor, mask: torch.Tensor, layers: Sequence[int]
     ) -> torch.Tensor:
-        """As `hidden_states`, for a caller to whom alone this model belongs: with gradients."""
+        """As `hidden_states`, with gradients and without lock: for the only user of this model."""
         import torch
 
         with self._recording(layers) as record, suppress(_Enough):
             self.model(input_ids=ids, attention_mask=mask)
+        width = self.model.config.hidden_size
         for layer in layers:
             shape = tuple(record[layer].shape) if layer in record else None
-            if shape != (*ids.shape, self.model.config.hidden_size):
-                raise self._unreadable(layer, shape, tuple(ids.shape))
+            if shape != (*ids.shape, width):
+                raise ValueError(
+                    Errors.E115.format(
+                        model=type(self.model).__name__,
+                        folder=self.spec.folder,
+                        given=tuple(ids.shape),
+                        layer=layer,
+                        shape=shape,
+                        width=width,
+                    )
+                )
         return torch.stack([record[layer] for layer in layers], dim=2)
-
-    def _unreadable(self, layer: int, shape: Any, given: Any) -> ValueError:
-        return ValueError(
-            f"llm2ner: the architecture {type(self.model).__name__} of the LLM in "
-            f"{self.spec.folder} cannot be read: for pieces of shape {given}, layer {layer} gives "
-            f"{shape}, where (batch, pieces, {self.model.config.hidden_size}) is expected."
-        )
 
     @contextmanager
     def _recording(self, layers: Sequence[int]) -> Iterator[dict[int, torch.Tensor]]:
@@ -199,202 +306,43 @@ class LoadedLLM:
 
     def save(self, folder: Path, depth: int) -> None:
         """Write the first `depth` blocks as an ordinary model folder (without tokenizer)."""
-        model = self.model if depth >= self.depth else _read(self.spec, depth)
+        model = self.model if depth >= self.depth else _read_cut(self.spec, depth)
         model.save_pretrained(folder)
 
 
 def load(spec: LoadSpec, depth: int) -> LoadedLLM:
-    """The model of `spec` with at least `depth` blocks; shared with whoever else uses it.
+    """The model of `spec` with at least `depth` blocks; shared with all other users of it.
 
-    RAISES: ValueError if the model has fewer blocks, its architecture hides them, weights are
-        missing, or the device is not there.
+    RAISES: ValueError (E101, E112 to E116) if the model has fewer blocks, its architecture hides
+        them, weights are missing, or the device does not exist.
     """
-    with _loading:
-        known = _loaded.get(spec)
-        if known is None:
-            known = LoadedLLM(spec, depth)
-            _loaded[spec] = known
-            one_thread_after_fork()
-        known.deepen(depth)
-        return known
+    llm = shared(LoadedLLM, spec, lambda: LoadedLLM(spec, depth))
+    llm.deepen(depth)
+    return llm
 
 
-def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
-    """The configuration of the model; of one for text and images, of its language model.
-
-    RAISES: ValueError if `transformers` does not know the model, or there are no blocks in it.
-    """
-    from transformers import AutoConfig
-
-    with quiet_transformers():
-        try:
-            config = AutoConfig.from_pretrained(
-                str(folder), trust_remote_code=trust_remote_code, local_files_only=True
-            )
-        except (ValueError, KeyError, OSError, ImportError) as error:
-            raise not_loadable("configuration", folder, error) from error
-    if hasattr(config, "num_decoder_layers"):
-        # An encoder of the T5 kind, saved by itself, may say that it is none.
-        config.is_encoder_decoder = True
-    if not config.is_encoder_decoder:
-        # Models for text and images keep the language model's settings one level down.
-        config = config.get_text_config()
-    translate_rope(config)
-    for setting in ("num_hidden_layers", "hidden_size", "vocab_size"):
-        if not isinstance(getattr(config, setting, None), int):
-            raise ValueError(
-                f"llm2ner: the config.json of the LLM in {folder} (model type "
-                f"'{config.model_type}') states no '{setting}'. Language models with one row of "
-                f"blocks, decoders or encoders, are supported."
-            )
-    return config
-
-
-def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The model's fast tokenizer, set to read any text as mere text, and all of it.
-
-    Special pieces are only put around a text, never found in it: where a text says "</s>" or
-    "[SEP]", these are characters like any others. (Except that a SentencePiece Unigram model, as of
-    T5, has "</s>" among its ordinary pieces, where transformers cannot take it out.)
-
-    RAISES: ValueError if there is none, or only a slow one, which gives no character offsets.
-    """
-    from transformers import AutoTokenizer
-
-    with quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                str(folder), trust_remote_code=trust_remote_code, local_files_only=True
-            )
-        except Exception as error:  # tokenizers raises bare Exceptions for broken files
-            raise not_loadable("tokenizer", folder, error) from error
-    if not tokenizer.is_fast:
-        raise ValueError(
-            f"llm2ner: the tokenizer of the LLM in {folder} is {type(tokenizer).__name__}, a slow "
-            f"one, which gives no character offsets. A fast tokenizer (tokenizer.json) is needed."
-        )
-    # Set once and never again: changing a fast tokenizer while another thread uses it is an error.
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = True
-    return tokenizer
-
-
-def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a fast tokenizer such that transformers 4 and 5 can both read it."""
-    tokenizer.save_pretrained(folder)
-    path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf8"))
-    if settings.get("tokenizer_class") == "TokenizersBackend":  # transformers 5's name of the same
-        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf8")
-
-
-def not_loadable(what: str, where: Path, error: Exception) -> ValueError:
-    """What a user is told when transformers gives up on a model."""
-    import transformers
-
-    return ValueError(
-        f"llm2ner: the {what} of the LLM in {where} cannot be loaded by transformers "
-        f"{transformers.__version__}: {error or type(error).__name__}"
-    )
-
-
-def _read(spec: LoadSpec, depth: int) -> PreTrainedModel:
-    import torch
-
-    _check_device(spec.device)
+def _read_cut(spec: LoadSpec, depth: int) -> PreTrainedModel:
     config = load_config(spec.folder, trust_remote_code=spec.trust_remote_code)
     if depth > config.num_hidden_layers:
         raise ValueError(
-            f"llm2ner: the setting 'layers' asks for layer {depth}, but the LLM in {spec.folder} "
-            f"has {config.num_hidden_layers} blocks (layers 0 to {config.num_hidden_layers})."
+            Errors.E116.format(layer=depth, folder=spec.folder, blocks=config.num_hidden_layers)
         )
-    options: dict[str, Any] = {_dtype_argument(): getattr(torch, spec.dtype)}
-    if spec.attention is not None:
-        options["attn_implementation"] = spec.attention
     if is_cuttable(config):
         config = cut_config(config, depth)
-    model, missing = _from_folder(spec, config, options)
+    auto_class = _auto_class(config)
+    model, missing = read_model(spec, auto_class, config)
     nested = needed_weights(config, missing) and nested_prefix(weight_files(spec.folder), missing)
     if nested:
-        options["key_mapping"] = {f"^{re.escape(nested)}": ""}
-        model, missing = _from_folder(spec, config, options)
+        mapping = {f"^{re.escape(nested)}": ""}
+        model, missing = read_model(spec, auto_class, config, key_mapping=mapping)
     check_weights(spec.folder, config, missing)
     model.requires_grad_(False)
     return model.eval().to(spec.device)
 
 
-def _from_folder(
-    spec: LoadSpec, config: PretrainedConfig, options: dict[str, Any]
-) -> tuple[Any, list[str]]:
-    """The model, and the names of those of its weights that are not in the folder."""
-    with quiet_transformers():
-        try:
-            model, info = _auto_class(config).from_pretrained(
-                str(spec.folder),
-                config=config,
-                trust_remote_code=spec.trust_remote_code,
-                local_files_only=True,
-                output_loading_info=True,
-                **options,
-            )
-        except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
-            raise not_loadable("model", spec.folder, error) from error
-    return model, sorted(info["missing_keys"])
-
-
-def _check_device(name: str) -> None:
-    import torch
-
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError("torch finds no CUDA device")
-    except RuntimeError as error:
-        raise ValueError(
-            f"llm2ner: the setting 'device' of the LLM is '{name}': {error}. Accepted are torch "
-            f"devices that this machine has, such as 'cpu' or 'cuda:0', and null."
-        ) from error
-
-
-def _dtype_argument() -> str:
-    import transformers
-
-    major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
-    return "dtype" if (major, minor) >= (4, 56) else "torch_dtype"
-
-
 def _auto_class(config: PretrainedConfig) -> Any:
-    """Of T5 and its kin the encoder only; all others as their base model."""
+    """Of T5 and its relatives the encoder only; all others as their base model."""
     from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoModel, AutoModelForTextEncoding
 
     encoder_only = config.is_encoder_decoder and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
     return AutoModelForTextEncoding if encoder_only else AutoModel
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Hide notices, e.g. that the cut blocks' weights are unused: that is what cutting means."""
-    logger = logging.getLogger("transformers")
-    with _quiet:  # two threads would each restore what the other has set
-        level = logger.level
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-
-
-_fork_hook_set = False
-
-
-def one_thread_after_fork() -> None:
-    """Have forked workers use one torch thread: they would wait for ever for their parent's."""
-    global _fork_hook_set
-    if not _fork_hook_set and hasattr(os, "register_at_fork"):
-        import torch
-
-        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-        _fork_hook_set = True

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc
 
-from .alignment import PIECES, Alignment, align
-from .frozen import FrozenLLM, token_boundaries
+from .alignment import PIECES, Alignment, align, token_boundaries
+from .frozen import FrozenLLM
 
 
 def as_pieces(llm: FrozenLLM, **settings: Any) -> FrozenLLM:
-    """The same LLM, store included, read piece by piece.
+    """The same LLM and store, with states of pieces instead of tokens.
 
     settings: Other settings to change, e.g. `layers`.
     """
@@ -41,11 +41,11 @@ def alignments(llm: FrozenLLM, docs: Sequence[Doc]) -> list[Alignment]:
 def by_token(
     llm: FrozenLLM, docs: Sequence[Doc], states: Sequence[np.ndarray]
 ) -> Sequence[np.ndarray]:
-    """One row of states for each token, whichever rows the LLM gives.
+    """One row of states for each token, from states by token or by piece.
 
-    states (Sequence[ndarray]): What `llm.states(docs)` gave; or nothing, if nothing was read.
-    RETURNS (Sequence[ndarray]): For each doc (tokens, layers, width): the states themselves, or of
-        pieces those of each token's last one; zeros for tokens that no piece touches.
+    states (Sequence[ndarray]): What `llm.states(docs)` gave; empty if nothing was read.
+    RETURNS (Sequence[ndarray]): For each doc (tokens, layers, width): the states themselves; of
+        pieces, those of each token's last one, and zeros for tokens that no piece touches.
     """
     if llm.settings.pooling != PIECES or not len(states):
         return states

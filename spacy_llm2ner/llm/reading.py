@@ -1,4 +1,4 @@
-"""How a text is read: the exact row of pieces that the LLM is given, and whose states count.
+"""Reading of a text: the exact row of pieces that the LLM is given, and which states are used.
 
     once     [prefix] t1 t2 t3 [suffix]
                       ^^^^^^^^
@@ -8,7 +8,7 @@
 `twice` lets a causal model see, at the second copy, what follows each word: no weight changes
 (repeated input: arXiv 2601.17585 for fine-tuned models). The prefix is what the model's own
 tokenizer puts first, or its BOS, or its EOS: decoders put huge "sink" activations on the very first
-position, and no piece of the text may stand there. Encoders have no such habit: what comes of an
+position, and no piece of the text may stand there. Encoders do not: the encoder of an
 encoder-decoder model gets exactly the frame that it was trained with (T5: only "</s>", at the end).
 """
 
@@ -16,6 +16,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
+
+from ..errors import Errors
+from ..settings import check_choice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -59,7 +62,7 @@ class Reading:
         return [*self.prefix, *pieces, *self.suffix]
 
     def first(self, n_pieces: int) -> int:
-        """Where, in a framed row, the copy starts whose states count."""
+        """Where, in a framed row, the copy starts whose states are used."""
         skipped = n_pieces + len(self.separator) if self.copies == 2 else 0
         return len(self.prefix) + skipped
 
@@ -67,27 +70,21 @@ class Reading:
 def make_reading(
     mode: str, tokenizer: PreTrainedTokenizerBase, *, needs_prefix: bool = True
 ) -> Reading:
-    """Find out which special pieces the tokenizer puts around a text.
+    """The frame that a tokenizer's special pieces make around a text.
 
     mode (str): "once" or "twice".
     tokenizer (PreTrainedTokenizerBase): A fast tokenizer, as `load_tokenizer` gives it.
     needs_prefix (bool): Whether a special piece must come first even if the tokenizer itself puts
         none there.
-    RAISES: ValueError for an unknown mode, or a tokenizer with no special piece to put first.
+    RAISES: ValueError for an unknown mode (E001), a tokenizer with no special piece to put first
+        (E121), or one that knows no letter (E122).
     """
-    if mode not in READINGS:
-        raise ValueError(
-            f"llm2ner: the setting 'reading' of the LLM is '{mode}'; "
-            f"accepted are {', '.join(READINGS)}."
-        )
+    check_choice("reading", mode, READINGS, of="the LLM")
     prefix, suffix = _native_frame(tokenizer)
     if needs_prefix and not prefix:
         first = [i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None]
         if not first:
-            raise ValueError(
-                f"llm2ner: the tokenizer of the LLM ({type(tokenizer).__name__}) has neither a BOS "
-                f"nor an EOS piece, so that no special piece can stand before the text."
-            )
+            raise ValueError(Errors.E121.format(tokenizer=type(tokenizer).__name__))
         prefix = first[:1]
     separator = tokenizer.backend_tokenizer.encode(_SEPARATOR, add_special_tokens=False).ids
     return Reading(mode, tuple(prefix), tuple(separator), tuple(suffix))
@@ -97,11 +94,10 @@ def _native_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[i
     """What the tokenizer itself puts before and after a text."""
     for text in _PROBES:
         encoded = tokenizer.backend_tokenizer.encode(text)
-        # Pieces that come from no text are special; a vocabulary may lack a probe altogether.
+        # Pieces that come from no text are special; a vocabulary may lack a probe entirely.
         of_text = [i for i, source in enumerate(encoded.sequence_ids) if source is not None]
         if of_text:
             return encoded.ids[: of_text[0]], encoded.ids[of_text[-1] + 1 :]
     raise ValueError(
-        f"llm2ner: the tokenizer of the LLM ({type(tokenizer).__name__}) turns none of the texts "
-        f"{', '.join(_PROBES)} into pieces, so that it cannot be used."
+        Errors.E122.format(tokenizer=type(tokenizer).__name__, texts=", ".join(_PROBES))
     )

@@ -1,4 +1,4 @@
-"""The memory of hidden states: RAM over an optional LMDB store, addressed by content."""
+"""The store of hidden states: RAM over an optional LMDB store, addressed by content."""
 
 import hashlib
 import math
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+from ..errors import Errors, Warnings
 
 if TYPE_CHECKING:  # spaCy builds configs many times; lmdb is imported when a store is first used
     import lmdb
@@ -55,15 +57,14 @@ def state_key(fingerprint: str, text: str, boundaries: Sequence[tuple[int, int]]
 
 def _checked(key: bytes) -> bytes:
     if not isinstance(key, bytes) or len(key) != KEY_BYTES:
-        raise ValueError(f"A key of the state store is {KEY_BYTES} bytes (state_key), not {key!r}.")
+        raise ValueError(Errors.E130.format(length=KEY_BYTES, key=repr(key)))
     return key
 
 
 def _encode(states: np.ndarray) -> bytes:
     if states.dtype != np.float16 or states.ndim != 3 or not states.flags.c_contiguous:
         raise ValueError(
-            "States must be a C-contiguous float16 array of shape (tokens, layers, width), but "
-            f"came as {states.dtype} of shape {states.shape} with strides {states.strides}."
+            Errors.E131.format(dtype=states.dtype, shape=states.shape, strides=states.strides)
         )
     fields = _FIELDS.pack(_MAGIC, _VERSION, 0, *states.shape)
     payload = states.astype("<f2", copy=False).data
@@ -71,7 +72,7 @@ def _encode(states: np.ndarray) -> bytes:
 
 
 def _decode(value: bytes) -> np.ndarray:
-    """The array inside a whole entry: no copy, and read-only, because bytes are."""
+    """The array of a whole entry: no copy, and read-only, as bytes are."""
     shape = _FIELDS.unpack_from(value)[3:]
     return np.ndarray(shape, dtype="<f2", buffer=value, offset=HEADER_BYTES)
 
@@ -94,9 +95,14 @@ def _disk_errors() -> tuple[type[Exception], ...]:
 
 
 class _Disk:
-    """The LMDB environment of one folder, shared by all stores of this process that name it,
-    because LMDB forbids opening one environment twice in a process. To be used under `_LOCK`.
-    Raises `_disk_errors` when the disk fails, ValueError when the path holds something else."""
+    """The LMDB environment of one folder, shared by all stores of this process that name it.
+
+    (LMDB forbids opening one environment twice in a process.) To be used under `_LOCK`.
+
+    path (Path): The folder.
+    RAISES: `_disk_errors` when the disk fails, ValueError (E132) when the path holds something
+        else.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -195,10 +201,7 @@ class _Disk:
         return environment
 
     def _not_a_store(self, what: str) -> ValueError:
-        return ValueError(
-            f"[L2N-STORE] StateStore.path = {str(self.path)!r} {what}. Accepted: a folder that a "
-            "StateStore has made, an empty folder, or one that does not exist yet."
-        )
+        return ValueError(Errors.E132.format(path=str(self.path), what=what))
 
 
 # Weak: an environment closes with the last store that uses it, also when nobody calls `close`.
@@ -220,19 +223,22 @@ if hasattr(os, "register_at_fork"):
 
 
 class StateStore:
-    """Remembers the hidden states of texts: in RAM up to a budget, the least recently used out,
-    and, given a path, on disk as well. The disk store survives crashes (a killed process loses at
-    most the `put_many` it was in; no reader ever sees half an entry), and processes may share it.
-    Threads and forks are safe. A copied or unpickled store shares the folder, with its RAM empty.
+    """Remembers the hidden states of texts: in RAM up to a budget and, given a path, on disk.
+
+    In RAM, the least recently used entries are dropped first. The disk store survives crashes (a
+    killed process loses at most the `put_many` that was running; no reader ever sees half an
+    entry), and processes may share it. Threads and forks are safe. A copied or unpickled store
+    shares the folder and starts with empty RAM.
 
     Nothing is opened before the first use. Any trouble with the disk then (full, not writable, no
-    locks) is one UserWarning, and the store goes on without writing, or in RAM alone, until
-    `close` is called; only a path that holds something else raises, ValueError.
+    locks) is one UserWarning, and the store continues without writing, or in RAM alone, until
+    `close` is called; only a path that holds something else raises an error.
 
     path (Optional[str]): Folder of the disk store, made when missing. None: RAM only.
     ram_mb (int): Budget for states in RAM, in MB (2**20 bytes). 0 keeps none.
     disk_gb (Optional[float]): GB (2**30 bytes) that the folder may reach. None: no limit.
     serve (bool): Whether loaded pipelines use the store too, not only training. For the caller.
+    RAISES: ValueError (E133, E134, E135) for a setting out of range.
     """
 
     hits: int  # calls of `get` that found states
@@ -249,14 +255,11 @@ class StateStore:
         serve: bool = False,
     ) -> None:
         if path is not None and not str(path):
-            raise ValueError("StateStore.path must name a folder or be left out, but is ''.")
+            raise ValueError(Errors.E133)
         if not ram_mb >= 0:
-            raise ValueError(f"StateStore.ram_mb must be 0 or more (MB), but is {ram_mb!r}.")
+            raise ValueError(Errors.E134.format(ram_mb=ram_mb))
         if disk_gb is not None and (path is None or not 0 < disk_gb < math.inf):
-            raise ValueError(
-                "StateStore.disk_gb must be above 0 (GB) and come with StateStore.path, or be left "
-                f"out for no limit, but is {disk_gb!r} with path = {path!r}."
-            )
+            raise ValueError(Errors.E135.format(disk_gb=disk_gb, path=path))
         self.path, self.ram_mb, self.disk_gb, self.serve = path, ram_mb, disk_gb, serve
         self.hits = self.misses = self.written = self.damaged = 0
         self._reset()
@@ -287,12 +290,13 @@ class StateStore:
             return _decode(value)
 
     def put_many(self, entries: Sequence[tuple[bytes, np.ndarray]]) -> None:
-        """Remember the states of some texts. One call is one commit: on return all of it is on
-        disk. A known key is replaced; of a key given twice the last counts. Arrays are copied.
+        """Remember the states of some texts. One call is one commit: on return all are on disk.
+
+        A known key is replaced; of a key given twice the last counts. Arrays are copied.
 
         entries (Sequence[Tuple[bytes, np.ndarray]]): Keys, as `state_key` returns them, and states
             of shape (tokens, layers, width): float16, C-contiguous; 0 tokens are fine.
-        RAISES (ValueError): If a key or an array is none of these; then nothing is remembered.
+        RAISES: ValueError (E130, E131) for any other key or array; then nothing is remembered.
         """
         # Each key once: pages replaced within one commit stay unwritten, see _Disk._open.
         encoded = list({_checked(key): _encode(states) for key, states in entries}.items())
@@ -317,7 +321,7 @@ class StateStore:
         )
 
     def close(self) -> None:
-        """Let go of the folder and forget the RAM. The next use opens the store again."""
+        """Close the folder and clear the RAM. The next use opens the store again."""
         with _LOCK:
             self._reset()
 
@@ -389,11 +393,12 @@ class StateStore:
         self._readable = self._writable = False
         self._warn_once(
             "disk",
-            f"fails ({error}). Work goes on, and new states are kept in RAM only. Free disk "
+            f"fails ({error}). Work continues, and new states are kept in RAM only. Free disk "
             "space, or set StateStore.path to a writable folder on a local disk.",
         )
 
     def _warn_once(self, kind: str, trouble: str) -> None:
         if kind not in self._warned:
             self._warned.add(kind)
-            warnings.warn(f"[L2N-STORE] State store {str(self.path)!r} {trouble}", stacklevel=4)
+            text = Warnings.STORE.format(path=str(self.path), trouble=trouble)
+            warnings.warn(text, stacklevel=4)

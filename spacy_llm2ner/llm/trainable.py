@@ -1,12 +1,11 @@
-"""Texts -> vectors of tokens by a model that is trained along: with gradients, nothing remembered.
+"""Texts -> vectors of tokens by a model that is trained: with gradients, nothing remembered.
 
-What `passes` does for a frozen LLM, done with torch's autograd: the same windows, alignment and
-pooling, so that a model that has not been trained yet gives what the frozen one gives.
+The counterpart of `passes` with torch's autograd: the same windows, alignment and pooling, so that
+a model that has not been trained yet gives what the frozen one gives.
 """
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from spacy.tokens import Doc
 
-from .frozen import token_boundaries
-from .passes import Cut, Text, batches_of, owned, pad_rows, prepare, rows_of
+from .alignment import token_boundaries
+from .passes import Text, batches_of, owned, pad_rows, prepare, rows_of
 from .reading import Reading
 from .weights import restore, trained
+from .windows import Cut
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +29,9 @@ PRECISIONS = (None, "bfloat16", "float16")
 
 
 class TrainableReader(ABC):
-    """A torch model that is read with gradients; a copy of its own for each component.
+    """A torch model that is read with gradients; each component has its own copy.
 
-    Loaded on first use. Subclasses say what is loaded and what is taken from it.
+    Loaded on first use. Subclasses define what is loaded, and which of its outputs are the vectors.
     """
 
     batch_pieces: int
@@ -41,7 +41,7 @@ class TrainableReader(ABC):
         self._module: torch.nn.Module | None = None
         self._waiting: dict[str, torch.Tensor] = {}
 
-    # What subclasses say ----------------------------------------------------------------------
+    # Defined by subclasses --------------------------------------------------------------------
 
     @property
     @abstractmethod
@@ -57,6 +57,11 @@ class TrainableReader(ABC):
     @abstractmethod
     def reading(self) -> Reading:
         """The frame of special pieces and copies around a text."""
+
+    @property
+    @abstractmethod
+    def window(self) -> int:
+        """The longest window, in pieces; known without loading the model."""
 
     @property
     @abstractmethod
@@ -87,11 +92,11 @@ class TrainableReader(ABC):
         """Piece ids and mask (batch, pieces) -> (batch, pieces, layers, width)."""
 
     def _finish(self, picked: torch.Tensor) -> torch.Tensor:
-        """What is done to the pieces' vectors, float32 (rows, layers, width), before pooling."""
+        """Transform the pieces' vectors, float32 (rows, layers, width), before pooling."""
         return picked
 
     def prepare(self, docs: Sequence[Doc]) -> list[Text]:
-        """Docs as pieces, windows and a plan of which pieces make which rows."""
+        """Split docs into pieces and windows, and plan which pieces make which rows."""
         texts = [(doc.text, token_boundaries(doc)) for doc in docs]
         return prepare(self.tokenizer, texts, self.cut, self.pooling)
 
@@ -101,7 +106,7 @@ class TrainableReader(ABC):
     def module(self) -> torch.nn.Module:
         """The torch model, loaded on first use.
 
-        RAISES: ValueError if it cannot be loaded, or if stored weights do not fit it.
+        RAISES: ValueError if it cannot be loaded, or if stored weights do not fit it (E127).
         """
         if self._module is None:
             self._module = self._load()
@@ -116,19 +121,20 @@ class TrainableReader(ABC):
         return self._module is not None
 
     def forget(self) -> None:
-        """Be as if nothing had been loaded and no weights been given."""
+        """Reset: drop the model and its trained weights."""
         self._module, self._waiting = None, {}
 
     def extras(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the trained weights; by default nothing."""
+        """What a pipeline must store beside the trained weights; by default nothing."""
         return {}
 
     def take(self, extras: Mapping[str, Any]) -> None:
-        """Read what `extras` gave."""
-        assert not extras, "what extras gives, take must read"
+        """Restore what `extras` returned."""
+        if extras:
+            raise NotImplementedError(f"{type(self).__name__} has extras, but does not restore any")
 
     def trained(self) -> dict[str, torch.Tensor]:
-        """The weights that are trained, by name; those that were given if nothing is loaded."""
+        """The trained weights by name: of the model, or those given if it is not loaded yet."""
         if self._module is None:
             return dict(self._waiting)
         return trained(self._module)
@@ -136,21 +142,12 @@ class TrainableReader(ABC):
     def give(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Set the trained weights, now or when the model is loaded.
 
-        RAISES: ValueError if they do not fit the model.
+        RAISES: ValueError (E127) if they do not fit the model.
         """
         if self._module is None:
             self._waiting = dict(weights)
         else:
             restore(self._module, weights)
-
-    def frozen_digest(self) -> str:
-        """sha256 over all weights that are not trained: training must never change it."""
-        digest = hashlib.sha256()
-        for name, parameter in sorted(self.module.named_parameters()):
-            if not parameter.requires_grad:
-                digest.update(name.encode("utf8"))
-                digest.update(parameter.detach().float().cpu().numpy().tobytes())
-        return digest.hexdigest()
 
     # Reading ----------------------------------------------------------------------------------
 
@@ -170,9 +167,10 @@ class TrainableReader(ABC):
     def begin_update(
         self, prepared: Sequence[Text]
     ) -> tuple[list[np.ndarray], Callable[[Sequence[Any]], None]]:
-        """Vectors of tokens, and what sends their gradients back into the model.
+        """Vectors of tokens, and the backward pass.
 
-        RETURNS (Tuple): As `predict`; and a function of the vectors' gradients, torch tensors.
+        RETURNS (Tuple[List[ndarray], Callable]): As `predict`; and a function that takes the
+            gradients of the vectors, torch tensors, and adds to those of the trained weights.
         """
         import torch
 
@@ -230,9 +228,9 @@ class TrainableReader(ABC):
 
 
 def checkpointed(block: torch.nn.Module) -> None:
-    """Have a block keep its input only while training, and compute its inside again for gradients.
+    """Gradient checkpointing for a block: it keeps only its input, and runs again for gradients.
 
-    Around `forward`, and thus inside of hooks: these see the block's output once.
+    It wraps `forward`, within the hooks, so that these see the block's output once.
     """
     import torch
     from torch.utils.checkpoint import checkpoint
@@ -245,12 +243,3 @@ def checkpointed(block: torch.nn.Module) -> None:
         return checkpoint(inner, *args, use_reentrant=False, **kwargs)
 
     block.forward = forward  # type: ignore[method-assign]
-
-
-def check_choice(setting: str, value: Any, accepted: Sequence[Any]) -> None:
-    """RAISES: ValueError if a setting of the LLM is none of the accepted values."""
-    if value not in accepted:
-        names = ", ".join("null" if name is None else str(name) for name in accepted)
-        raise ValueError(
-            f"llm2ner: the setting '{setting}' of the LLM is '{value}'; accepted are {names}."
-        )

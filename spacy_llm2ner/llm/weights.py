@@ -1,4 +1,4 @@
-"""What is done alike with all weights that are trained: averaging, storing, putting back."""
+"""Trained weights of any torch module: averaging, storing and restoring."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from thinc.api import Shim, xp2torch
 
+from ..errors import Errors
+
 if TYPE_CHECKING:
     import torch
 
 
 def fresh_id() -> int:
-    """A new id for a shim whose weights are others now: the optimizer keeps momenta and averages by
-    shim and name, and they must not act on these.
+    """A new id for a shim whose weights were replaced.
+
+    The optimizer keeps momenta and averages by shim and name; they must not act on other weights.
     """
     with Shim.global_id_lock:
         Shim.global_id += 1
@@ -25,7 +28,7 @@ def fresh_id() -> int:
 def averaged(
     weights: Mapping[str, torch.Tensor], shim_id: int, params: Mapping[Any, Any]
 ) -> Iterator[None]:
-    """Put averaged weights in the place of a shim's own within the context.
+    """Replace a shim's weights by averaged ones within the context.
 
     weights (Mapping[str, Tensor]): The shim's own, by name.
     shim_id (int): Its id.
@@ -56,9 +59,9 @@ def to_safetensors(weights: Mapping[str, torch.Tensor]) -> bytes:
 
 
 def restore(llm: torch.nn.Module, stored: Mapping[str, torch.Tensor]) -> None:
-    """Set the trained weights of an LLM, which the same settings have made trainable.
+    """Set the trained weights of an LLM that was made trainable by the same settings.
 
-    RAISES: ValueError if the stored weights are others than those that are trained.
+    RAISES: ValueError (E127) if names or shapes differ.
     """
     import torch
 
@@ -76,19 +79,22 @@ def check_fit(
     part: str,
     settings: str,
 ) -> None:
-    """Make sure that stored weights have the names and shapes of those that a config makes.
+    """Require that stored weights have the names and shapes of those that a config makes.
 
     part (str): What they belong to, for the message.
     settings (str): The settings that the shapes depend on, for the message.
-    RAISES: ValueError naming the first that differs, with both shapes.
+    RAISES: ValueError (E127) naming the first that differs, with both shapes.
     """
     found = {name: tuple(value.shape) for name, value in stored.items()}
     expected = {name: tuple(value.shape) for name, value in made.items()}
     if found != expected:
         name = min(n for n in {*found, *expected} if found.get(n) != expected.get(n))
         raise ValueError(
-            f"llm2ner: the stored weights of the {part} do not fit its config: '{name}' has shape "
-            f"{found.get(name, 'nothing')} in the checkpoint, and {expected.get(name, 'nothing')} "
-            f"by the config ({settings}). Load the pipeline with the settings that it was trained "
-            f"with."
+            Errors.E127.format(
+                part=part,
+                weight=name,
+                stored=found.get(name, "nothing"),
+                made=expected.get(name, "nothing"),
+                settings=settings,
+            )
         )

@@ -1,4 +1,4 @@
-"""Long texts: overlapping windows; each piece is taken from the one window that knows it best.
+"""Long texts: overlapping windows; each piece is taken from the one window with its best context.
 
     pieces    0 1 2 3 4 5 6 7 8 9        window = 6, stride = 2
     window 0  0 1 2 3 4 5
@@ -16,6 +16,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
+from ..errors import Errors
+from ..settings import check_number
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How long texts are cut: the arguments of `cut_windows`.
+
+    window (int): Longest window, in pieces, >= 1.
+    stride (int): Distance of window starts, in pieces, 1 .. window.
+    prefer (str): Which window a piece is taken from: "left" or "center".
+    """
+
+    window: int
+    stride: int
+    prefer: Literal["left", "center"]
 
 
 @dataclass(frozen=True)
@@ -76,13 +93,10 @@ def _distance_to_cut(
 
 
 def check_window(window: int, stride: int) -> None:
-    """RAISES: ValueError if the two settings do not make sense together."""
-    if window < 1:
-        raise ValueError(
-            f"llm2ner: the setting 'window' of the LLM is {window}; at least 1 piece is needed."
-        )
+    """Require that windows of this length and distance cover a text.
+
+    RAISES: ValueError (E002, E120).
+    """
+    check_number("window", window, least=1, unit="pieces", of="the LLM")
     if not 1 <= stride <= window:
-        raise ValueError(
-            f"llm2ner: the setting 'stride' of the LLM is {stride}; accepted are 1 to the window's "
-            f"{window} pieces (half the window is usual), otherwise pieces would be skipped."
-        )
+        raise ValueError(Errors.E120.format(stride=stride, window=window))

@@ -50,8 +50,8 @@ OnExistingEnts = Literal["keep", "replace", "merge"]
 ANNOTATE = ("spans", "ents", "both")
 ON_EXISTING_ENTS: tuple[str, ...] = get_args(OnExistingEnts)
 
-# The extension with a predicted span's probability, span._.score. spaCy keeps it by offsets, so that
-# two labels on the same tokens share it; the span group's attrs["scores"] has both.
+# The extension with a predicted span's probability, span._.score. spaCy keeps it by offsets, so
+# that two labels on the same tokens share it; the span group's attrs["scores"] has both.
 SCORE = "score"
 
 # One value for all labels, or one per label.

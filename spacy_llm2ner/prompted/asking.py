@@ -1,9 +1,9 @@
-"""Text -> pieces for a model that answers: prompts in the form that it knows, and answers by word.
+"""Text -> pieces for a generator: prompts in the format of its training, and answers by word.
 
-An answer is made of units, a word with its tag each: "Ada(B-person)", " wrote(O)", " .(O)". The
+An answer consists of units, each a word with its tag: "Ada(B-person)", " wrote(O)", " .(O)". The
 pieces of a unit are those that the tokenizer makes of it within an answer, with the blank before
-it. Answers to be learnt, answers to be scored and the choices of constrained decoding are all put
-together from units, so that the model always sees the same pieces.
+it. Answers to learn, answers to score and the alternatives of constrained decoding are all made of
+units, so that the model always sees the same pieces.
 """
 
 from __future__ import annotations
@@ -11,25 +11,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .generation import LoadedGenerator
+from ..errors import Errors
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Stands for the prompt while a chat template is filled in: no template has it.
+    from .generation import LoadedGenerator
+
+# Placeholder of the prompt in a filled-in chat template; no template contains it.
 _PLACE = "\u2402llm2ner\u2403"
-# What stands before a unit while it is encoded.
+# The text before a unit while it is encoded.
 _ANCHOR = "a(O)"
 _REMEMBERED = 50_000
 
 
 class Asking:
-    """How prompts and answers become pieces, for one model and one style of prompts.
+    """Encoding of prompts and answers for one model and one style of prompts.
 
     generator (LoadedGenerator): The model.
     style (str): "auto", "plain", "inst" or "chat". "auto" is "plain" for encoder-decoders, "chat"
         if the tokenizer has a chat template, else "inst".
-    RAISES: ValueError for "chat" without a chat template.
+    RAISES: ValueError (E557) for "chat" without a chat template.
     """
 
     def __init__(self, generator: LoadedGenerator, style: str) -> None:
@@ -40,19 +42,16 @@ class Asking:
         if style == "auto":
             style = "plain" if generator.is_seq2seq else "chat" if template else "inst"
         if style == "chat" and not template:
-            raise ValueError(
-                f"llm2ner: the setting 'prompt_style' is 'chat', but the tokenizer of the LLM in "
-                f"{generator.spec.folder} has no chat template. Accepted are auto, plain and inst."
-            )
+            raise ValueError(Errors.E557.format(folder=generator.spec.folder))
         self.style = style
         self._frame = self._chat_frame() if style == "chat" else None
-        # After "[/INST]" an answer begins with a blank, as within it.
+        # After "[/INST]", the first word of an answer has a blank before it, as all others have.
         self.blank_first = style == "inst"
         self._units: dict[tuple[str, bool], list[list[int]]] = {}
         self._tags: tuple[str, ...] = ()
 
     def _chat_frame(self) -> tuple[list[int], list[int]]:
-        """The pieces around a prompt, in which, unlike in the prompt, special ones are special."""
+        """The pieces around a prompt; in them, unlike in the prompt, special pieces are special."""
         from tokenizers import Tokenizer
 
         # A copy: the shared tokenizer reads special pieces as mere text.
@@ -115,14 +114,14 @@ class Asking:
             pieces = encoding.ids
             if blank:
                 pieces = _behind(len(_ANCHOR), encoding)
-                if pieces is None:  # pieces that reach over blanks: take the unit by itself
+                if pieces is None:  # pieces that span blanks: encode the unit alone
                     pieces = self.backend.encode(f" {unit}", add_special_tokens=False).ids
             found.append(pieces)
         return found
 
 
 def _behind(place: int, encoding: Any) -> list[int] | None:
-    """The pieces from a character on; None if a piece reaches over it."""
+    """The pieces from a character on; None if a piece spans it."""
     kept = []
     for piece, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
         if start >= place:

@@ -1,41 +1,32 @@
-"""A language model with its LM head: it answers prompts, and says how probable an answer is.
+"""A language model with its LM head: it answers prompts, and scores given answers.
 
-Where `loading.py` reads a cut, frozen base model, this reads the whole model, causal or
-encoder-decoder. It comes from the same places: a hub id, a folder or a GGUF file.
+Where `llm.loading` reads a cut base model, this reads the whole model, causal or encoder-decoder.
+It comes from the same places: a hub id, a folder or a GGUF file.
 """
 
 from __future__ import annotations
 
 import inspect
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
-from ..llm.loading import (
-    LoadSpec,
-    _check_device,
-    _dtype_argument,
-    load_tokenizer,
-    not_loadable,
-    one_thread_after_fork,
-    quiet_transformers,
-)
+from ..errors import Errors
+from ..llm.checkpoint import load_tokenizer, read_config
+from ..llm.cutting import abridged
+from ..llm.loading import LoadSpec, is_causal, read_model, shared
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-_loaded: WeakValueDictionary[LoadSpec, LoadedGenerator] = WeakValueDictionary()
-_loading = threading.Lock()
-# Weights that may be absent from a folder: they are those of the embeddings, or buffers.
+# Weights that may be absent from a folder: tied to the embeddings.
 _TIED = ("lm_head.weight", "embed_tokens.weight", "wte.weight", "shared.weight", "embed_out.weight")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model wrote.
+    """A generated answer.
 
     pieces (List[int]): Without the end piece.
     text (str): The same as text.
@@ -51,8 +42,8 @@ class LoadedGenerator:
     """A model with LM head and its tokenizer in memory, in evaluation mode.
 
     spec (LoadSpec): What to load.
-    RAISES: ValueError if it cannot be loaded, has only a slow tokenizer, or is no language model
-        that generates.
+    RAISES: ValueError if it cannot be loaded or has only a slow tokenizer (E1xx), or is no language
+        model that generates (E550, E551, E552).
     """
 
     def __init__(self, spec: LoadSpec) -> None:
@@ -64,12 +55,11 @@ class LoadedGenerator:
         self.config: PretrainedConfig = self.model.config
         self.is_seq2seq = bool(self.config.is_encoder_decoder)
         self.end = _end_piece(self.model, self.tokenizer, spec)
-        self.branches: bool | None = None  # whether it reads trees: tried out when first needed
+        self.branches: bool | None = None  # whether it reads trees: tested when first needed
         self._arguments = {*inspect.signature(self.model.forward).parameters}
         if not self.is_seq2seq:
             self._require_causal()
         self._set_generation()
-        one_thread_after_fork()
 
     def _set_generation(self) -> None:
         from transformers import GenerationConfig
@@ -85,7 +75,7 @@ class LoadedGenerator:
 
     @property
     def start(self) -> int:
-        """The piece that a decoder behind an encoder begins with."""
+        """The piece that the decoder of an encoder-decoder starts with."""
         for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
             piece = getattr(self.config, name, None)
             if piece is not None:
@@ -99,12 +89,12 @@ class LoadedGenerator:
 
     @property
     def max_pieces(self) -> int | None:
-        """The most pieces of prompt and answer together (of each, behind an encoder); or None."""
+        """The most pieces of prompt and answer together (an encoder-decoder: of each); or None."""
         config = self.config if self.is_seq2seq else self.config.get_text_config()
         limits = [
             getattr(config, name, None)
             for name in ("max_position_embeddings", "n_positions")
-            # T5 has relative positions; what its config calls n_positions limits nothing.
+            # T5 has relative positions; its config's n_positions is no limit.
             if not self.config.model_type.endswith("t5")
         ]
         return min((limit for limit in limits if limit and limit > 0), default=None)
@@ -114,22 +104,22 @@ class LoadedGenerator:
         return argument in self._arguments
 
     def _require_causal(self) -> None:
-        """An encoder loads as a causal model without complaint, and answers nonsense."""
+        """Refuse encoders: they load as causal models without complaint, and answer nonsense.
+
+        RAISES: ValueError (E550).
+        """
         import torch
 
-        size = int(self.config.get_text_config().vocab_size)
-        a, b, c = size // 2, size // 3, size // 5
         with torch.inference_mode():
-            first, same, other = (
-                self.model(input_ids=torch.tensor([row], device=self.device)).logits[:, :-1].float()
-                for row in ([a, b, a, a], [a, b, a, a], [a, b, a, c])
+            causal = is_causal(
+                lambda ids: self.model(input_ids=ids).logits,
+                int(self.config.get_text_config().vocab_size),
+                self.device,
+                tolerance=1e-4,  # logits are compared, of a whole vocabulary
             )
-        noise = float((first - same).abs().max())
-        if float((first - other).abs().max()) > 4 * noise + 1e-4:
+        if not causal:
             raise ValueError(
-                f"llm2ner: the LLM in {self.spec.folder} ({type(self.model).__name__}) is an "
-                f"encoder: its pieces see what follows them, so that it cannot write an answer. "
-                f"Give a decoder (such as Llama) or an encoder-decoder (such as T5)."
+                Errors.E550.format(folder=self.spec.folder, model=type(self.model).__name__)
             )
 
     # Pieces -----------------------------------------------------------------------------------
@@ -180,7 +170,7 @@ class LoadedGenerator:
         written = written[:, 1 if self.is_seq2seq else ids.shape[1] :].cpu().tolist()
         answers = []
         for row, room in zip(written, most, strict=True):
-            # A row may write on while its neighbours are not done; its own room counts.
+            # A row may go on until its neighbours are done; its own limit counts.
             complete = self.end in row[: room + 1]
             pieces = row[: row.index(self.end)] if complete else row[:room]
             answers.append(Answer(pieces, self.text(pieces), complete))
@@ -189,8 +179,10 @@ class LoadedGenerator:
     def log_probs(
         self, prompts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
     ) -> list[torch.Tensor]:
-        """How probable given answers are, piece by piece; differentiable outside of no_grad.
+        """Log-probabilities of given answers, piece by piece; differentiable outside of no_grad.
 
+        prompts (Sequence[Sequence[int]]): The pieces of each prompt.
+        targets (Sequence[Sequence[int]]): The pieces of each answer.
         RETURNS (List[FloatTensor]): For each, float32 (pieces of the target,).
         """
         import torch
@@ -213,7 +205,7 @@ class LoadedGenerator:
             if self.accepts("logits_to_keep"):
                 extra["logits_to_keep"] = longest + 1
             output = self.model(input_ids=ids, attention_mask=mask, use_cache=False, **extra)
-            # The last piece predicts nothing that is wanted.
+            # What the last piece predicts is not wanted.
             rows = [output.logits[i, -len(t) - 1 : -1] for i, t in enumerate(targets)]
         return [
             torch.log_softmax(row.float(), dim=-1)
@@ -224,61 +216,24 @@ class LoadedGenerator:
 
 
 def load_generator(spec: LoadSpec, *, own: bool = False) -> LoadedGenerator:
-    """The model of `spec`, shared with whoever else uses it; an own copy for tuning.
+    """The model of `spec`, shared with all other users of it; an own copy for tuning.
 
     RAISES: ValueError, see `LoadedGenerator`.
     """
     if own:
         return LoadedGenerator(spec)
-    with _loading:
-        known = _loaded.get(spec)
-        if known is None:
-            known = _loaded[spec] = LoadedGenerator(spec)
-        return known
-
-
-def batches_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Group rows of similar length so that rows x longest stays within a budget.
-
-    lengths (Sequence[int]): The length of each row.
-    budget (int): Padded pieces per batch; a longer row comes alone.
-    YIELDS (List[int]): Indices of rows, the longest rows first; equal lengths in order.
-    """
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    while order:
-        count = max(1, budget // max(1, lengths[order[0]]))
-        yield order[:count]
-        order = order[count:]
+    return shared(LoadedGenerator, spec, lambda: LoadedGenerator(spec))
 
 
 def _read(spec: LoadSpec) -> PreTrainedModel:
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    _check_device(spec.device)
-    options: dict[str, Any] = {_dtype_argument(): getattr(torch, spec.dtype)}
-    if spec.attention is not None:
-        options["attn_implementation"] = spec.attention
-    where: dict[str, Any] = {
-        "trust_remote_code": spec.trust_remote_code,
-        "local_files_only": True,
-    }
-    with quiet_transformers():
-        try:
-            config = AutoConfig.from_pretrained(str(spec.folder), **where)
-            auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            model, info = auto.from_pretrained(
-                str(spec.folder), config=config, output_loading_info=True, **options, **where
-            )
-        except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
-            raise not_loadable("model with LM head", spec.folder, error) from error
-    missing = _really_missing(model, info["missing_keys"])
+    config = read_config(spec.folder, trust_remote_code=spec.trust_remote_code)
+    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    model, missing = read_model(spec, auto, config, what="model with LM head")
+    missing = _really_missing(model, missing)
     if missing:
-        raise ValueError(
-            f"llm2ner: the LLM's folder {spec.folder} lacks weights that are needed to write "
-            f"answers: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''} "
-            f"({len(missing)} in all). Give a model that was saved with its LM head."
-        )
+        raise ValueError(Errors.E551.format(folder=spec.folder, weights=abridged(missing)))
     model.requires_grad_(False)
     return model.eval().to(spec.device)
 
@@ -295,8 +250,5 @@ def _end_piece(model: Any, tokenizer: Any, spec: LoadSpec) -> int:
     if isinstance(end, list):
         end = end[0]
     if end is None:
-        raise ValueError(
-            f"llm2ner: neither the tokenizer nor the config of the LLM in {spec.folder} names an "
-            f"end piece (EOS), so that an answer would never end."
-        )
+        raise ValueError(Errors.E552.format(folder=spec.folder))
     return int(end)

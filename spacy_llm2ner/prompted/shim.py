@@ -1,28 +1,26 @@
-"""What stands behind the Thinc model of prompted recognition: an LLM that writes, perhaps tuned."""
+"""Thinc shim for an LLM that generates text, tuned or not."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import srsly
-from thinc.api import PyTorchShim, get_torch_default_device
+from thinc.api import PyTorchShim
 
 from ..errors import Errors
+from ..llm.checkpoint import Checkpoint, describe_difference
+from ..llm.loading import LoadSpec
 from ..llm.lora import Lora
-from ..llm.source import describe_difference, identity, resolve
-from ..llm.trainable import check_choice
 from ..llm.weights import averaged, fresh_id, restore, to_safetensors, trained
-from .trainable_weights import METHODS
+from ..settings import check_choice, check_number
+from .asking import Asking
+from .generation import LoadedGenerator, load_generator
+from .trainable_weights import METHODS, make_trainable
 
-if TYPE_CHECKING:
-    from .asking import Asking
-    from .generation import LoadedGenerator
-
-# One message of msgpack holds no more.
+# The most that one binary value of msgpack can hold, with some room.
 _MOST_BYTES = 2**32 - 2**20
 
 
@@ -42,26 +40,23 @@ class GeneratorSettings:
     lora: Lora = field(default_factory=Lora)
 
     def __post_init__(self) -> None:
-        check_choice("tuning", self.tuning, METHODS)
-        if self.batch_pieces < 1:
-            raise ValueError(
-                f"llm2ner: the setting 'batch_pieces' of the LLM is {self.batch_pieces}; "
-                f"at least 1 is needed."
-            )
+        check_choice("tuning", self.tuning, METHODS, of="the LLM")
+        check_number("batch_pieces", self.batch_pieces, least=1, of="the LLM")
 
 
 class GeneratorShim(PyTorchShim):
-    """An LLM that writes. Loaded when it is first needed; shared while it is not tuned.
+    """An LLM that generates text: loaded on first use, and shared unless it is tuned.
 
-    What is stored are the trained weights (adapters, or all) as safetensors, and which LLM they
-    belong to. Of an LLM that is not tuned, nothing is stored.
+    Stored are the trained weights (adapters, or all) as safetensors, and the identity of the LLM
+    that they belong to. Of an LLM that is not tuned, nothing is stored.
 
-    settings (GeneratorSettings): What to load, and what of it is trained.
+    settings (GeneratorSettings): What to load, and which of its weights are trained.
     """
 
     def __init__(self, settings: GeneratorSettings) -> None:
         super().__init__(None)
         self.settings = settings
+        self._checkpoint: Checkpoint | None = None
         self.expected: dict[str, Any] = {}
         self._generator: LoadedGenerator | None = None
         self._asking: Asking | None = None
@@ -70,28 +65,32 @@ class GeneratorShim(PyTorchShim):
     # What it is -------------------------------------------------------------------------------
 
     @property
-    def folder(self) -> Path:
-        """The local folder of the model.
+    def checkpoint(self) -> Checkpoint:
+        """The model folder.
 
         RAISES: ValueError (E500) if the setting `name` is null.
         """
         chosen = self.settings
         if not chosen.name:
             raise ValueError(Errors.E500.format())
-        return resolve(
-            chosen.name, revision=chosen.revision, trust_remote_code=chosen.trust_remote_code
-        )
+        if self._checkpoint is None:
+            self._checkpoint = Checkpoint(
+                chosen.name,
+                revision=chosen.revision,
+                trust_remote_code=chosen.trust_remote_code,
+            )
+        return self._checkpoint
 
     @property
     def is_tuned(self) -> bool:
-        """Whether there are weights of our own, in memory or still to be put into the LLM."""
+        """Whether there are trained weights, in memory or waiting for the LLM to be loaded."""
         return self._model is not None or bool(self._stored)
 
     @property
     def generator(self) -> LoadedGenerator:
         """The LLM, with its trained weights.
 
-        RAISES: ValueError if it is another one than they were trained on.
+        RAISES: ValueError (E553) if it is not the one that they were trained on.
         """
         if self._generator is None:
             self._load(fresh=False)
@@ -102,41 +101,33 @@ class GeneratorShim(PyTorchShim):
     def asking(self) -> Asking:
         """How prompts and answers become pieces."""
         if self._asking is None:
-            from .asking import Asking
-
             self._asking = Asking(self.generator, self.settings.prompt_style)
         return self._asking
 
     def start_tuning(self) -> None:
-        """Begin anew with the LLM as it is and, if it is to be tuned, fresh weights of our own."""
+        """Restart from the LLM as it is, with fresh weights to train if it is to be tuned."""
         self._stored = b""
         self._load(fresh=True)
 
     def _load(self, *, fresh: bool) -> None:
-        from ..llm.loading import LoadSpec
-        from .generation import load_generator
-        from .trainable_weights import start_tuning
-
-        chosen, folder = self.settings, self.folder
-        device = chosen.device or str(get_torch_default_device())
-        spec = LoadSpec(
-            folder.resolve(), chosen.dtype, device, chosen.attention, chosen.trust_remote_code
+        chosen = self.settings
+        spec = LoadSpec.of(
+            self.checkpoint,
+            dtype=chosen.dtype,
+            device=chosen.device,
+            attention=chosen.attention,
         )
         tuned = chosen.tuning != "none" and (fresh or bool(self._stored))
         if tuned:
-            found = identity(folder)
+            found = self.checkpoint.identity
             if not fresh and found != self.expected:
                 differences = "; ".join(describe_difference(self.expected, found))
-                raise ValueError(
-                    f"llm2ner: the stored weights were trained on another LLM than the one "
-                    f"configured as model.name = '{chosen.name}' ({differences}). Give the LLM "
-                    f"that they were trained on, or train anew."
-                )
+                raise ValueError(Errors.E553.format(name=chosen.name, differences=differences))
             self.expected = found
         generator = load_generator(spec, own=tuned)
         self._generator, self._asking, self._model = generator, None, None
         if tuned:
-            start_tuning(generator, chosen.tuning, chosen.lora)
+            make_trainable(generator, chosen.tuning, chosen.lora)
             if not fresh:
                 from safetensors.torch import load
 
@@ -155,11 +146,11 @@ class GeneratorShim(PyTorchShim):
             yield
 
     def finish_update(self, optimizer: Any) -> None:
-        """Update the trained weights, if there are any, with the gradients that were collected."""
+        """Update the trained weights, if there are any, with their accumulated gradients."""
         if self._model is not None:
             super().finish_update(optimizer)
 
-    # Going to disk and back -------------------------------------------------------------------
+    # Storing and copying ----------------------------------------------------------------------
 
     def copy(self) -> GeneratorShim:
         """An independent copy of the trained weights; an LLM that is not tuned is shared."""
@@ -171,32 +162,26 @@ class GeneratorShim(PyTorchShim):
     def to_bytes(self) -> bytes:
         """The trained weights as safetensors, and the identity of their LLM.
 
-        RAISES: ValueError if they are too many for one message.
+        RAISES: ValueError (E554) if they are too large for one message of msgpack.
         """
         weights = self._stored
         if self._model is not None:
             weights = to_safetensors(trained(self.generator.model))
         if len(weights) > _MOST_BYTES:
-            raise ValueError(
-                f"llm2ner: the trained weights of the LLM take {len(weights):,} bytes, and a "
-                f"pipeline can hold {_MOST_BYTES:,}. Train adapters only: tuning = 'lora'."
-            )
+            raise ValueError(Errors.E554.format(size=len(weights), limit=_MOST_BYTES))
         return srsly.msgpack_dumps(
             {"identity": self.expected if weights else {}, "safetensors": weights}
         )
 
     def from_bytes(self, bytes_data: bytes) -> GeneratorShim:
-        """Read trained weights; they are put into the LLM when that is first needed.
+        """Read trained weights; they are restored when the LLM is first needed.
 
-        RAISES: ValueError if there are any and the config says that nothing is tuned.
+        RAISES: ValueError (E555) if there are any and the config says that nothing is tuned.
         """
         message = srsly.msgpack_loads(bytes_data)
         stored = message["safetensors"]
         if stored and self.settings.tuning == "none":
-            raise ValueError(
-                "llm2ner: the pipeline has trained weights for its LLM, but the setting 'tuning' "
-                "is 'none'. Load it with the settings that it was trained with."
-            )
+            raise ValueError(Errors.E555)
         self._stored, self.expected = stored, message["identity"]
         self._generator = self._asking = self._model = None
         return self

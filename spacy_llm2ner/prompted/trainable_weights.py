@@ -1,9 +1,10 @@
-"""Training a model that writes: all of its weights, or LoRA beside them."""
+"""Weights of a generator that are trained: all of them, or LoRA beside them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import Errors
 from ..llm.lora import Lora, add_lora
 
 if TYPE_CHECKING:
@@ -12,21 +13,18 @@ if TYPE_CHECKING:
 METHODS = ("none", "lora", "full")
 
 
-def start_tuning(generator: LoadedGenerator, method: str, lora: Lora) -> None:
-    """Make weights trainable: fresh matrices of LoRA, or all that there are.
+def make_trainable(generator: LoadedGenerator, method: str, lora: Lora) -> None:
+    """Make weights trainable: fresh LoRA matrices, or all weights of the model.
 
-    generator (LoadedGenerator): A model that is shared with nobody.
+    generator (LoadedGenerator): A model that is not shared.
     method (str): "none", "lora" or "full".
     lora (Lora): The settings of LoRA.
-    RAISES: ImportError if peft is missing; ValueError if no layer has one of the given names, or if
-        the weights are too coarse to be trained themselves.
+    RAISES: ImportError (E123) if peft is missing; ValueError if no layer has one of the given names
+        (E124), or if weights in half precision are to be trained themselves (E556).
     """
     if method == "full":
         if generator.model.dtype.itemsize < 4:
-            raise ValueError(
-                "llm2ner: with tuning = 'full' the weights themselves are trained, for which half "
-                "precision is too coarse. Give dtype = 'float32', or tuning = 'lora'."
-            )
+            raise ValueError(Errors.E556)
         generator.model.requires_grad_(True)
     elif method == "lora":
         add_lora(generator.model, lora)

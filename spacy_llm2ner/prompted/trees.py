@@ -1,8 +1,9 @@
-"""Many continuations in one forward pass: rows that branch.
+"""Tree attention: many continuations in one forward pass, as rows that branch.
 
-A row is a tree of pieces. A piece sees its ancestors and what was kept of earlier passes, stands at
-the position of its depth, and so gets the very states that it would get in a row of its own. What
-is common to all answers, the word that is copied, is computed once.
+A row is a tree of pieces. Each piece attends to its ancestors and to what was kept of earlier
+passes, and has the position of its depth, so that its states are those that it would have in a row
+of its own. What all continuations share, the word that is copied, is computed once.
+(The verification step of speculative decoding does the same: SpecInfer, arXiv 2305.09781.)
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..compat import cached_layers
 from .generation import LoadedGenerator
 
 
@@ -21,8 +23,8 @@ class Tree:
     """The pieces of a row, parents first.
 
     pieces (List[int]): The piece of each node.
-    parents (List[int]): The node before it; -1 for one that follows what was kept.
-    depths (List[int]): How many pieces of the tree stand before it.
+    parents (List[int]): The node before it; -1 for a node that follows the kept pieces.
+    depths (List[int]): The number of pieces of the tree that precede it.
     """
 
     pieces: list[int] = field(default_factory=list)
@@ -31,7 +33,7 @@ class Tree:
     _known: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def node(self, parent: int, piece: int) -> int:
-        """The node of that piece behind `parent`; a new one if there is none yet."""
+        """The child of `parent` with that piece; a new node if there is none yet."""
         known = self._known.get((parent, piece))
         if known is None:
             known = self._known[parent, piece] = len(self.pieces)
@@ -41,13 +43,13 @@ class Tree:
         return known
 
     def chain(self, parent: int, pieces: Sequence[int]) -> int:
-        """Nodes for pieces one behind the other; the last of them (`parent` if there are none)."""
+        """A node for each piece, one after the other; RETURNS the last (`parent` if none)."""
         for piece in pieces:
             parent = self.node(parent, piece)
         return parent
 
     def path(self, node: int) -> list[int]:
-        """The nodes from the beginning to `node`."""
+        """The nodes from the start of the tree to `node`."""
         nodes = []
         while node >= 0:
             nodes.append(node)
@@ -100,10 +102,10 @@ def glance(tree: Tree, root: int, ways: Sequence[Sequence[int]], main: int) -> C
 
 
 class Memory:
-    """Keys and values of the pieces that were kept, of several rows.
+    """Keys and values of the kept pieces of several rows.
 
     layers (List[Tuple]): Keys and values of each layer, (rows, heads, pieces, width).
-    lengths (ndarray): Pieces kept of each row; what is behind them is padding.
+    lengths (ndarray): Pieces kept of each row; what follows them is padding.
     """
 
     def __init__(self) -> None:
@@ -116,19 +118,19 @@ class Memory:
         return int(self.layers[0][0].shape[2]) if self.layers else 0
 
     def spread(self, rows: int) -> None:
-        """One row -> several equal ones."""
+        """Repeat a single row."""
         self.layers = [
             (k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in self.layers
         ]
         self.lengths = np.repeat(self.lengths, rows)
 
     def keep_rows(self, rows: Sequence[int]) -> None:
-        """Forget all rows but these."""
+        """Drop all rows but these."""
         self.layers = [(k[list(rows)], v[list(rows)]) for k, v in self.layers]
         self.lengths = self.lengths[list(rows)]
 
     def merge(self, one: Memory, rows: Sequence[int], other: Memory, others: Sequence[int]) -> None:
-        """Put two memories together: `one` has the rows numbered `rows`, `other` the others."""
+        """Become the union of two memories: `one` holds `rows`, `other` holds `others`."""
         import torch
         from torch.nn.functional import pad
 
@@ -154,8 +156,11 @@ def forward(
     *,
     logits: bool = True,
 ) -> tuple[Any, list[tuple[Any, Any]]]:
-    """One pass over a tree per row.
+    """One forward pass over a tree per row.
 
+    trees (Sequence[Tree]): The tree of each row.
+    memory (Memory): What was kept of each row before.
+    logits (bool): Whether logits are needed.
     RETURNS (Tuple[FloatTensor, List]): Logits (rows, nodes, vocabulary), and the keys and values of
         everything, kept pieces and nodes; `keep` picks from them.
     """
@@ -179,7 +184,7 @@ def forward(
             if parent >= 0:
                 inside[node] = inside[parent]
             inside[node, node] = True
-        # Padding sees itself: a row of a mask without any place is no number.
+        # Padding attends to itself: softmax over an empty row would be NaN.
         padding = np.arange(n, size)
         inside[padding, padding] = True
     device, dtype = generator.device, generator.model.dtype
@@ -202,11 +207,16 @@ def forward(
             use_cache=True,
             **extra,
         )
-    return output.logits, _layers_of(output.past_key_values)
+    return output.logits, cached_layers(output.past_key_values)
 
 
 def keep(memory: Memory, layers: list[tuple[Any, Any]], kept: Sequence[Sequence[int]]) -> None:
-    """Remember some nodes of each row's tree, in order, behind what was kept of it before."""
+    """Append some nodes of each row's tree, in order, to what was kept of the row before.
+
+    memory (Memory): What was kept; changed in place.
+    layers (List[Tuple]): What `forward` returned.
+    kept (Sequence[Sequence[int]]): The nodes of each row.
+    """
     import torch
 
     width = memory.width
@@ -223,12 +233,6 @@ def keep(memory: Memory, layers: list[tuple[Any, Any]], kept: Sequence[Sequence[
 
 def _pick(states: Any, places: Any) -> Any:
     return states.gather(2, places.expand(-1, states.shape[1], -1, states.shape[3]))
-
-
-def _layers_of(cache: Any) -> list[tuple[Any, Any]]:
-    if hasattr(cache, "layers"):  # transformers >= 4.54
-        return [(layer.keys, layer.values) for layer in cache.layers]
-    return list(zip(cache.key_cache, cache.value_cache, strict=True))
 
 
 def way_log_probs(logits: Any, choices: Sequence[Sequence[Choice]]) -> list[list[np.ndarray]]:
@@ -258,7 +262,7 @@ def way_log_probs(logits: Any, choices: Sequence[Sequence[Choice]]) -> list[list
 
 
 def trees_work(generator: LoadedGenerator) -> bool:
-    """Whether the model computes the same in a tree as in plain rows: tried out, not looked up."""
+    """Whether the model computes the same in a tree as in plain rows, by experiment."""
     import torch
 
     if generator.is_seq2seq or not generator.accepts("position_ids"):

@@ -15,8 +15,8 @@ from thinc.api import Adam, ArgsKwargs, Optimizer
 
 from spacy_llm2ner.architectures.shims import HeadShim, LLMShim, to_padded
 from spacy_llm2ner.heads.span_scorer import SpanScorer
+from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
-from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 
 SIZES = {"n_layers": 2, "width": 6, "n_labels": 3, "max_span_tokens": 4}
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import transformers
 
+from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
-from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 from tests.llm.oracle import expected_states, make_doc, whole_model_states
 
 pytestmark = pytest.mark.llm

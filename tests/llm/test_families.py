@@ -12,8 +12,8 @@ import torch
 import transformers
 from packaging.version import Version
 
+from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
-from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 from tests.llm.families import BLOCKS, FAMILIES, WIDTH
 from tests.llm.oracle import expected_states, make_doc, whole_model_states
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from spacy_llm2ner.llm.checkpoint import describe_difference
+from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
-from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
-from spacy_llm2ner.llm.source import describe_difference
 from spacy_llm2ner.llm.store import StateStore
 
 

@@ -14,9 +14,10 @@ import torch
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from spacy_llm2ner.llm import frozen, passes
+from spacy_llm2ner.llm import frozen
+from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
-from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
+from spacy_llm2ner.llm.loading import LoadedLLM
 from spacy_llm2ner.llm.store import StateStore
 from tests.llm.families import FAMILIES
 from tests.llm.oracle import make_doc
@@ -105,13 +106,13 @@ def test_long_texts_lose_nothing(reading: str, pooling: str, tiny_llm: Path):
 
 def test_a_very_long_document(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch):
     rows = []
-    run = passes._run
+    run = LoadedLLM.hidden_states
 
-    def watched(llm, prepared, batch):
-        rows.append(sum(row.length for row in batch))
-        return run(llm, prepared, batch)
+    def watched(model, ids, mask, layers):
+        rows.append(int(mask.sum()))
+        return run(model, ids, mask, layers)
 
-    monkeypatch.setattr(passes, "_run", watched)
+    monkeypatch.setattr(LoadedLLM, "hidden_states", watched)
     text = "The Rhine flows from Switzerland to the Netherlands. " * 3800
     assert len(text) > 200_000
     doc = make_doc(text)
@@ -232,15 +233,15 @@ def test_spacy_itself_refuses_lone_surrogates():
 def test_a_batch_too_large_for_the_gpu_is_halved(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch):
     docs = [make_doc(f"{text} {i}") for i, text in enumerate(TEXTS)]
     expected = make_llm(tiny_llm).read(docs)
-    run, sizes = passes._run, []
+    run, sizes = LoadedLLM.hidden_states, []
 
-    def small_gpu(llm, prepared, batch):
-        sizes.append(len(batch))
-        if len(batch) > 2:
+    def small_gpu(model, ids, mask, layers):
+        sizes.append(len(ids))
+        if len(ids) > 2:
             raise torch.cuda.OutOfMemoryError("simulated")
-        return run(llm, prepared, batch)
+        return run(model, ids, mask, layers)
 
-    monkeypatch.setattr(passes, "_run", small_gpu)
+    monkeypatch.setattr(LoadedLLM, "hidden_states", small_gpu)
     got = make_llm(tiny_llm, batch_pieces=100_000).read(docs)
     assert max(sizes) > 2 >= min(sizes)
     for one, other in zip(got, expected, strict=True):
@@ -251,9 +252,11 @@ def test_a_window_too_large_for_the_gpu(tiny_llm: Path, monkeypatch: pytest.Monk
     def no_gpu(*_):
         raise torch.cuda.OutOfMemoryError("simulated")
 
-    monkeypatch.setattr(passes, "_run", no_gpu)
+    llm = make_llm(tiny_llm)
+    assert llm.model.is_causal
+    monkeypatch.setattr(LoadedLLM, "hidden_states", no_gpu)
     with pytest.raises(torch.cuda.OutOfMemoryError, match=r"'window'.*simulated"):
-        make_llm(tiny_llm).read([make_doc(TEXTS[0])])
+        llm.read([make_doc(TEXTS[0])])
 
 
 def test_overflow_is_an_error_and_is_not_remembered(tmp_path: Path):
@@ -281,7 +284,7 @@ def test_half_precision_is_close(tiny_llm: Path):
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"reading": "thrice"}, "'reading'.*once, twice"),
+        ({"reading": "thrice"}, "'reading'.*'once', 'twice'"),
         ({"pooling": "max"}, "'pooling'.*mean"),
         ({"layers": ()}, "'layers'"),
         ({"layers": (-1,)}, "'layers'"),

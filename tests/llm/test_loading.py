@@ -14,10 +14,11 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from spacy_llm2ner.llm.checkpoint import load_config, load_tokenizer
 from spacy_llm2ner.llm.cutting import cut_config, find_blocks, is_cuttable
+from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
-from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
-from spacy_llm2ner.llm.loading import LoadedLLM, load, load_config, load_tokenizer
+from spacy_llm2ner.llm.loading import LoadedLLM, load
 from tests.llm.families import BLOCKS, FAMILIES
 from tests.llm.family_tokenizers import bert_tokenizer, gemma_tokenizer, gpt2_tokenizer
 from tests.llm.oracle import make_doc
@@ -241,7 +242,7 @@ def test_a_device_that_is_not_there(device: str, folder: Path, monkeypatch: pyte
 
 
 def test_an_unknown_dtype_or_attention(folder: Path):
-    with pytest.raises(ValueError, match=r"'dtype'.*float32, float16, bfloat16"):
+    with pytest.raises(ValueError, match=r"'dtype'.*'float32', 'float16', 'bfloat16'"):
         _ = make_llm(folder, dtype="int8").model
     with pytest.raises(ValueError, match="cannot be loaded by transformers"):
         _ = make_llm(folder, attention="nonesuch").model

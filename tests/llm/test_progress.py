@@ -10,8 +10,8 @@ import spacy
 from tqdm import tqdm
 
 from spacy_llm2ner.llm import passes
+from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
-from spacy_llm2ner.llm.frozen_settings import FrozenLLMSettings
 from tests.tiny import TEXTS
 
 

@@ -72,12 +72,12 @@ def test_a_vocabulary_without_latin_letters():
 
 
 def test_an_unknown_mode():
-    with pytest.raises(ValueError, match=r"'reading'.*'thrice'.*once, twice"):
+    with pytest.raises(ValueError, match=r"'reading'.*'thrice'.*'once', 'twice'"):
         make_reading("thrice", llama3_tokenizer())
 
 
 def test_readings_are_the_same_after_saving(tmp_path: Path):
-    from spacy_llm2ner.llm.loading import load_tokenizer
+    from spacy_llm2ner.llm.checkpoint import load_tokenizer
 
     for name, family in FAMILIES.items():
         family.tokenizer().save_pretrained(tmp_path / name)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from spacy_llm2ner.llm.loading import LoadSpec
-from spacy_llm2ner.prompted.generation import batches_by_length, load_generator
+from spacy_llm2ner.prompted.generation import load_generator
 from tests.llm.families import FAMILIES
 
 
@@ -150,12 +150,6 @@ def test_half_precision(tiny_chat):
         for found, expected in rows:
             assert found.dtype == torch.float32
             torch.testing.assert_close(found, expected, atol=0.3, rtol=0.05)
-
-
-def test_batches():
-    assert list(batches_by_length([3, 9, 9, 1], 18)) == [[1, 2], [0, 3]]
-    assert list(batches_by_length([30, 2], 10)) == [[0], [1]]
-    assert list(batches_by_length([], 10)) == []
 
 
 @pytest.mark.llm

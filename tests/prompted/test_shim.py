@@ -10,7 +10,7 @@ from spacy_llm2ner.prompted.architecture import build_prompted_llm
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"tuning": "some"}, "'tuning'.*'some'.*none, lora, full"),
+        ({"tuning": "some"}, "'tuning'.*'some'.*'none', 'lora', 'full'"),
         ({"batch_pieces": 0}, "'batch_pieces'.*at least 1"),
         ({"lora_rank": 0}, "'lora_rank'.*at least 1"),
         ({"lora_alpha": 0.0}, "'lora_alpha'.*above 0"),

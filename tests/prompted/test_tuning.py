@@ -10,14 +10,14 @@ import torch
 from spacy_llm2ner.llm.lora import Lora
 from spacy_llm2ner.llm.weights import restore, trained
 from spacy_llm2ner.prompted.generation import load_generator
-from spacy_llm2ner.prompted.trainable_weights import start_tuning
+from spacy_llm2ner.prompted.trainable_weights import make_trainable
 from tests.llm.families import FAMILIES
 from tests.prompted.test_generation import PROMPTS, TARGETS, spec
 
 
 def tuned(folder, method: str = "lora", dtype: str = "float32", **lora):
     generator = load_generator(spec(folder, dtype), own=True)
-    start_tuning(generator, method, Lora(**lora))
+    make_trainable(generator, method, Lora(**lora))
     return generator
 
 

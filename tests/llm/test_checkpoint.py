@@ -1,9 +1,11 @@
-"""Where an LLM comes from, and what it is, wherever it lies."""
+"""Checkpoints: where an LLM comes from, and what it is, wherever it is stored."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -11,32 +13,33 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from spacy_llm2ner.llm import source
-from spacy_llm2ner.llm.source import (
-    convert_gguf,
+from spacy_llm2ner.llm import checkpoint
+from spacy_llm2ner.llm.checkpoint import (
+    Checkpoint,
     file_digest,
+    find_folder,
     identity,
-    resolve,
     weight_files,
     write_identity,
 )
+from spacy_llm2ner.llm.gguf import convert_gguf
 
-# Resolving a name -----------------------------------------------------------------------------
+# Finding the folder ---------------------------------------------------------------------------
 
 
 def test_a_folder_is_taken_as_it_is(tiny_llm: Path):
-    assert resolve(str(tiny_llm)) == tiny_llm
+    assert find_folder(str(tiny_llm)) == tiny_llm
 
 
 def test_a_folder_without_a_model(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"no config\.json"):
-        resolve(str(tmp_path))
+        find_folder(str(tmp_path))
 
 
 def test_a_file_that_is_no_gguf_file(tmp_path: Path):
     (tmp_path / "model.bin").touch()
     with pytest.raises(FileNotFoundError, match=r"only GGUF"):
-        resolve(str(tmp_path / "model.bin"))
+        find_folder(str(tmp_path / "model.bin"))
 
 
 @pytest.mark.parametrize(
@@ -44,9 +47,9 @@ def test_a_file_that_is_no_gguf_file(tmp_path: Path):
 )
 def test_a_path_where_nothing_is(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(source, "_from_hub", lambda *_: pytest.fail("asked the hub"))
+    monkeypatch.setattr(checkpoint, "_from_hub", lambda *_: pytest.fail("asked the hub"))
     with pytest.raises(FileNotFoundError, match="no such folder"):
-        resolve(name)
+        find_folder(name)
 
 
 @pytest.mark.parametrize("safetensors", [True, False])
@@ -60,14 +63,14 @@ def test_a_hub_id_is_downloaded(safetensors: bool, tmp_path: Path, monkeypatch: 
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert resolve("some/model", revision="v1") == tmp_path
+    assert find_folder("some/model", revision="v1") == tmp_path
     patterns = [set(options["allow_patterns"]) for _, options in asked]
     assert {name for name, _ in asked} == {"some/model"}
     assert {options["revision"] for _, options in asked} == {"v1"}
     assert {"*.json", "*.safetensors"} <= patterns[0]
     assert patterns[1:] == ([] if safetensors else [{"*.bin"}])
     assert "*.py" not in patterns[0]
-    resolve("some/model", trust_remote_code=True)
+    find_folder("some/model", trust_remote_code=True)
     assert "*.py" in asked[-1 if safetensors else -2][1]["allow_patterns"]
 
 
@@ -77,7 +80,7 @@ def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(OSError, match=r"'some/model' \(revision v2\).*no route to host.*log in"):
-        resolve("some/model", revision="v2")
+        find_folder("some/model", revision="v2")
 
 
 # GGUF -----------------------------------------------------------------------------------------
@@ -89,7 +92,7 @@ def test_gguf_without_its_packages(package: str, tmp_path: Path, monkeypatch: py
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(tmp_path / "home"))
     with pytest.raises(ImportError, match=r"spacy-llm2ner\[gguf\]"):
-        resolve(str(tmp_path / "model.gguf"))
+        find_folder(str(tmp_path / "model.gguf"))
 
 
 def test_a_damaged_gguf_file(tmp_path: Path):
@@ -101,16 +104,43 @@ def test_a_damaged_gguf_file(tmp_path: Path):
 
 def test_a_converted_gguf_file_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(source, "convert_gguf", lambda _, folder: folder.mkdir(parents=True))
+    monkeypatch.setattr(checkpoint, "convert_gguf", lambda _, folder: folder.mkdir(parents=True))
     one, other = tmp_path / "one.gguf", tmp_path / "other.gguf"
     one.write_bytes(b"GGUF 1")
     other.write_bytes(b"GGUF 2")
-    made = resolve(str(one))
-    monkeypatch.setattr(source, "convert_gguf", lambda *_: pytest.fail("converted again"))
-    assert resolve(str(one)) == made
+    made = find_folder(str(one))
+    monkeypatch.setattr(checkpoint, "convert_gguf", lambda *_: pytest.fail("converted again"))
+    assert find_folder(str(one)) == made
     assert file_digest(one)[:16] in made.name
     with pytest.raises(pytest.fail.Exception, match="converted again"):
-        resolve(str(other))
+        find_folder(str(other))
+
+
+# What is known without weights ----------------------------------------------------------------
+
+
+def test_a_checkpoint_needs_no_weights_in_memory(tiny_llm: Path):
+    found = Checkpoint(str(tiny_llm))
+    assert found.folder == tiny_llm
+    assert found.config.num_hidden_layers == 4
+    assert found.tokenizer("Ada")["input_ids"]
+    assert found.identity == identity(tiny_llm)
+    assert found.max_positions == found.config.max_position_embeddings
+
+
+def test_a_copied_checkpoint_looks_again(tiny_llm: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(tiny_llm, tmp_path / "llm"))
+    found = Checkpoint(str(folder))
+    assert found.folder == folder
+    shutil.rmtree(folder)
+    with pytest.raises(FileNotFoundError):
+        _ = pickle.loads(pickle.dumps(found)).folder
+
+
+def test_a_known_folder_is_not_looked_for(tiny_llm: Path):
+    found = Checkpoint("some/model", folder=tiny_llm)
+    assert copy.copy(found).folder == tiny_llm
+    assert found.config.num_hidden_layers == 4
 
 
 # Identity -------------------------------------------------------------------------------------

@@ -1,0 +1,346 @@
+"""A checkpoint: a local model folder, and what can be known of it without loading its weights.
+
+It comes from a folder, a hub id or a GGUF file. Nothing here loads a model into memory, except the
+one-time conversion of a GGUF file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..compat import transformers_loader, translate_rope
+from ..errors import Errors
+from .gguf import convert_gguf
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+# Files that may be needed to load a model and its tokenizer; weights of other frameworks are not.
+_HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+# Keys of config.json that change without any effect on the states.
+_VOLATILE_CONFIG_KEYS = {
+    "_attn_implementation_autoset",
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+}
+# Keys of tokenizer_config.json that change the pieces of a text, with the same tokenizer.json.
+_TOKENIZER_KEYS = {
+    "add_bos_token",
+    "add_eos_token",
+    "add_prefix_space",
+    "do_lower_case",
+    "legacy",
+    "strip_accents",
+    "tokenize_chinese_chars",
+}
+_IDENTITY_FILE = "llm2ner_identity.json"
+# RoBERTa and its relatives: the first position is pad_token_id + 1, so a table of 514 holds 512.
+# fmt: off
+_POSITIONS_AFTER_PAD = {
+    "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+}
+# fmt: on
+
+_digests: dict[tuple[str, int, int], str] = {}
+
+
+class Checkpoint:
+    """A model folder, found on first use, with its configuration, tokenizer, identity and limits.
+
+    A copied or unpickled checkpoint looks for its folder again, which may be elsewhere by then.
+
+    name (str): A folder with config.json, a .gguf file, or a hub id ("org/name").
+    revision (Optional[str]): Branch, tag or commit; only for hub ids.
+    trust_remote_code (bool): Whether code that comes with the model may run.
+    folder (Optional[Path]): The folder, where it is known; `name` is then for messages only.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        folder: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.revision = revision
+        self.trust_remote_code = trust_remote_code
+        self._known_folder = folder
+
+    def __getstate__(self) -> dict[str, Any]:
+        cached = ("folder", "config", "tokenizer")
+        return {key: value for key, value in vars(self).items() if key not in cached}
+
+    @cached_property
+    def folder(self) -> Path:
+        """The local folder.
+
+        RAISES: see `find_folder`.
+        """
+        if self._known_folder is not None:
+            return self._known_folder
+        return find_folder(
+            self.name, revision=self.revision, trust_remote_code=self.trust_remote_code
+        )
+
+    @cached_property
+    def config(self) -> PretrainedConfig:
+        """The configuration of its language model, with all blocks; see `load_config`."""
+        return load_config(self.folder, trust_remote_code=self.trust_remote_code)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The fast tokenizer; see `load_tokenizer`."""
+        return load_tokenizer(self.folder, trust_remote_code=self.trust_remote_code)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Digests of the model and the tokenizer; see `identity`."""
+        return identity(self.folder)
+
+    @property
+    def max_positions(self) -> int | None:
+        """The most pieces of one row, special ones included; None if the model sets no limit."""
+        limit = getattr(self.config, "max_position_embeddings", None)
+        if limit is None or limit < 1:
+            return None
+        if self.config.model_type in _POSITIONS_AFTER_PAD:
+            limit -= (self.config.pad_token_id or 0) + 1
+        return min(limit, self.tokenizer.model_max_length)
+
+
+# Finding the folder -----------------------------------------------------------------------
+
+
+def find_folder(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Path:
+    """The local folder of an LLM. Downloads it on first use if `name` is a hub id.
+
+    name (str): A folder with config.json, a .gguf file, or a hub id ("org/name").
+    revision (Optional[str]): Branch, tag or commit; only for hub ids.
+    trust_remote_code (bool): Also download the repository's Python files.
+    RETURNS (Path): A folder that `transformers` can load without any network access.
+    RAISES: FileNotFoundError (E104, E105, E106) if `name` looks like a path and nothing usable is
+        there; OSError (E107) if the hub has no such model or cannot be reached.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise FileNotFoundError(Errors.E104.format(folder=name))
+        return path
+    if path.is_file():
+        if path.suffix.lower() == ".gguf":
+            return _converted_gguf(path)
+        raise FileNotFoundError(Errors.E105.format(file=name))
+    if _looks_like_path(name):
+        raise FileNotFoundError(Errors.E106.format(name=name, cwd=Path.cwd()))
+    return _from_hub(name, revision, trust_remote_code)
+
+
+def _looks_like_path(name: str) -> bool:
+    return (
+        name.startswith((".", "/", "~"))
+        or "\\" in name
+        or name.count("/") > 1
+        or name.lower().endswith(".gguf")
+    )
+
+
+def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = [*_HUB_PATTERNS, *(["*.py"] if trust_remote_code else [])]
+    # Weights in sub-folders are other formats of the same model (original/, onnx/, ...).
+    ignore = ["*/*", "consolidated*"]
+    try:
+        folder = Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=patterns, ignore_patterns=ignore
+            )
+        )
+        if not any(folder.glob("*.safetensors")):
+            snapshot_download(
+                name, revision=revision, allow_patterns=["*.bin"], ignore_patterns=ignore
+            )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        where = f" (revision {revision})" if revision else ""
+        raise OSError(Errors.E107.format(name=name, revision=where, error=error)) from error
+    return folder
+
+
+def _converted_gguf(path: Path) -> Path:
+    from huggingface_hub.constants import HF_HOME
+
+    folder = Path(HF_HOME) / "spacy_llm2ner" / f"{path.stem}-{file_digest(path)[:16]}"
+    if not folder.is_dir():
+        convert_gguf(path, folder)
+    return folder
+
+
+# Configuration and tokenizer --------------------------------------------------------------
+
+
+def read_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
+    """The whole configuration, as config.json has it.
+
+    RAISES: ValueError (E101, E102) if `transformers` cannot read it.
+    """
+    from transformers import AutoConfig
+
+    with transformers_loader("configuration", folder):
+        config = AutoConfig.from_pretrained(
+            str(folder), trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    translate_rope(config if config.is_encoder_decoder else config.get_text_config())
+    return config
+
+
+def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
+    """The configuration of the model; of one for text and images, of its language model.
+
+    RAISES: ValueError (E101, E102) if `transformers` cannot read it; ValueError (E108) if it states
+        no blocks.
+    """
+    config = read_config(folder, trust_remote_code=trust_remote_code)
+    if hasattr(config, "num_decoder_layers"):
+        # An encoder of the T5 kind, saved by itself, may say that it is none.
+        config.is_encoder_decoder = True
+    if not config.is_encoder_decoder:
+        # Models for text and images keep the language model's settings one level down.
+        config = config.get_text_config()
+    for setting in ("num_hidden_layers", "hidden_size", "vocab_size"):
+        if not isinstance(getattr(config, setting, None), int):
+            raise ValueError(
+                Errors.E108.format(folder=folder, model_type=config.model_type, setting=setting)
+            )
+    return config
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The model's fast tokenizer, set to read any text as mere text, and all of it.
+
+    Special pieces are only put around a text, never found in it: where a text says "</s>" or
+    "[SEP]", these are characters like any others. (Except that a SentencePiece Unigram model, as
+    T5's, has "</s>" among its ordinary pieces, where transformers cannot take it out.)
+
+    RAISES: ValueError (E101, E109) if there is none, or only a slow one, which gives no character
+        offsets.
+    """
+    from transformers import AutoTokenizer
+
+    # The package tokenizers raises bare Exceptions for broken files.
+    with transformers_loader("tokenizer", folder, errors=(Exception,)):
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(folder), trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    if not tokenizer.is_fast:
+        raise ValueError(Errors.E109.format(folder=folder, tokenizer=type(tokenizer).__name__))
+    # Set once and never again: changing a fast tokenizer while another thread uses it is an error.
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True
+    return tokenizer
+
+
+# Identity ---------------------------------------------------------------------------------
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weight files of a model folder: safetensors if there are any, else PyTorch's."""
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, as hex digits. Remembered per process by path, size and time stamp.
+
+    Weight files in the hub's cache are links to blobs that are *named* by their sha256: those are
+    not read again.
+    """
+    real = path.resolve()
+    if real.parent.name == "blobs" and len(real.name) == 64:
+        return real.name
+    stat = real.stat()
+    key = (str(real), stat.st_size, stat.st_mtime_ns)
+    if key not in _digests:
+        sha = hashlib.sha256()
+        with real.open("rb") as file:
+            while chunk := file.read(1 << 22):
+                sha.update(chunk)
+        _digests[key] = sha.hexdigest()
+    return _digests[key]
+
+
+def identity(folder: Path) -> dict[str, str]:
+    """What a model *is*, wherever it lies and whatever it is called.
+
+    folder (Path): A model folder, as `find_folder` gives it.
+    RETURNS (Dict[str, str]): sha256 digests {"model": weights and config, "tokenizer": ...}.
+        A cut model that was bundled with a pipeline states the digests of its original.
+    RAISES: FileNotFoundError (E110, E111) if there are no weight files or no fast tokenizer.
+    """
+    bundled = folder / _IDENTITY_FILE
+    if bundled.is_file():
+        return dict(json.loads(bundled.read_text(encoding="utf8")))
+    weights = weight_files(folder)
+    if not weights:
+        raise FileNotFoundError(Errors.E110.format(folder=folder))
+    config = json.loads((folder / "config.json").read_text(encoding="utf8"))
+    stable = {key: value for key, value in config.items() if key not in _VOLATILE_CONFIG_KEYS}
+    model = hashlib.sha256(json.dumps(stable, sort_keys=True).encode("utf8"))
+    for path in weights:
+        model.update(file_digest(path).encode("ascii"))
+    return {"model": model.hexdigest(), "tokenizer": _tokenizer_digest(folder)}
+
+
+def _tokenizer_digest(folder: Path) -> str:
+    names = ["tokenizer.json", "vocab.json", "merges.txt", "vocab.txt"]
+    found = [folder / name for name in names if (folder / name).is_file()]
+    found += sorted(folder.glob("*.model"))  # SentencePiece; its file has several names
+    if not found:
+        raise FileNotFoundError(Errors.E111.format(folder=folder))
+    # tokenizer.json says everything; the other files matter only where it is absent.
+    used = found[:1] if found[0].name == "tokenizer.json" else found
+    parts = [file_digest(path) for path in used]
+    settings_file = folder / "tokenizer_config.json"
+    if settings_file.is_file():
+        settings = json.loads(settings_file.read_text(encoding="utf8"))
+        behaviour = {key: settings[key] for key in _TOKENIZER_KEYS if key in settings}
+        if behaviour:
+            parts.append(json.dumps(behaviour, sort_keys=True))
+    return hashlib.sha256("".join(parts).encode("utf8")).hexdigest()
+
+
+def write_identity(folder: Path, parts: dict[str, str]) -> None:
+    """State in `folder`, which holds a cut copy of a model, the digests of its original."""
+    (folder / _IDENTITY_FILE).write_text(json.dumps(parts, indent=2) + "\n", encoding="utf8")
+
+
+def differing_parts(expected: dict[str, Any], found: dict[str, Any]) -> set[str]:
+    """The parts in which two identities differ; none if nothing is expected."""
+    if not expected:
+        return set()
+    return {part for part in {*expected, *found} if expected.get(part) != found.get(part)}
+
+
+def describe_difference(expected: dict[str, Any], found: dict[str, Any]) -> Iterable[str]:
+    """The parts in which two identities differ, as "layers: [8, 12] expected, [8] found"."""
+    for part in sorted({*expected, *found}):
+        if expected.get(part) != found.get(part):
+            yield f"{part}: {_short(expected.get(part))} expected, {_short(found.get(part))} found"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."
