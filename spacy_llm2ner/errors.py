@@ -285,10 +285,6 @@ class Errors(metaclass=_WithCodes):
     )
 
     # E4xx tommer, hf
-    E490 = (
-        "llm2ner: save_tommer needs the LLM's name, the layer and a label from 0 to {last}; given "
-        "are llm_name = {llm_name}, layer = {layer}, label = {label}."
-    )
     E400 = (
         "llm2ner: the setting '{setting}' of ToMMeR.v1 is {value!r}, but the stored head was "
         "trained with {stored!r}. Load the pipeline with the settings that it was trained with."
@@ -348,6 +344,10 @@ class Errors(metaclass=_WithCodes):
         "spacy_llm2ner.FrozenLLM.v1 with a head."
     )
     E453 = "llm2ner: {model} has no linear layer with {tags} outputs, one for each of its tags."
+    E490 = (
+        "llm2ner: save_tommer needs the LLM's name, the layer and a label from 0 to {last}; given "
+        "are llm_name = {llm_name}, layer = {layer}, label = {label}."
+    )
 
     # E5xx few_shot, prompted
     E550 = (
@@ -390,40 +390,6 @@ class Errors(metaclass=_WithCodes):
         "e.g. nlp.add_pipe('llm2ner_prompted', config={{'model': {{'name': "
         "'dyyyyyyyy/GNER-T5-large'}}, 'labels': ['person', 'city']}})."
     )
-    E560 = (
-        "llm2ner: the mean of F1 needs one metric and at least one corpus; given are {corpora} "
-        "corpora under {metrics}."
-    )
-    E561 = (
-        "llm2ner: '{name}' cannot be the name of a label in a prompt: a name must not be empty, "
-        "and must not be O, which marks words outside entities."
-    )
-    E562 = (
-        "llm2ner: the label names '{one}' and '{other}' cannot be told apart in a model's answer. "
-        "Give one of them another name with the setting 'label_names'."
-    )
-
-    # E6xx calibration, distillation
-    E600 = (
-        "Logits, targets and weights must have one shape, (cells,); their shapes are {logits}, "
-        "{targets} and {weights}."
-    )
-    E601 = (
-        "objective '{objective}': accepted are f1, recall@P (the highest recall with precision P) "
-        "and precision@R, with P and R above 0 and up to 1, such as recall@0.95."
-    )
-    E602 = (
-        "{name}: a config file cannot hold thresholds for labels named like {labels} (with '=', "
-        "':' or a '#' at the start); calibrate with one threshold for all labels (--global)."
-    )
-    E603 = (
-        "spacy_llm2ner.calibrate.v1: the setting 'component' is '{component}'; the components of "
-        "the pipeline that can be calibrated are {accepted}."
-    )
-    E604 = "{name}: a component of this kind cannot be calibrated."
-    E605 = (
-        "{name}: the dev data has no annotated text; entities are looked for in "
-        "doc.spans['{key}'] and in doc.ents."
     E501 = (
         "{name}: the setting 'words' names the label '{label}', but the setting 'labels' has "
         "{labels}. Add it there, with an empty list if it has no names."
@@ -461,8 +427,41 @@ class Errors(metaclass=_WithCodes):
         "{labels} labels and one word needs {needed}. Give fewer labels, shorter descriptions, or "
         "another LLM."
     )
+    E560 = (
+        "llm2ner: the mean of F1 needs one metric and at least one corpus; given are {corpora} "
+        "corpora under {metrics}."
+    )
+    E561 = (
+        "llm2ner: '{name}' cannot be the name of a label in a prompt: a name must not be empty, "
+        "and must not be O, which marks words outside entities."
+    )
+    E562 = (
+        "llm2ner: the label names '{one}' and '{other}' cannot be told apart in a model's answer. "
+        "Give one of them another name with the setting 'label_names'."
+    )
 
     # E6xx calibration, distillation
+    E600 = (
+        "Logits, targets and weights must have one shape, (cells,); their shapes are {logits}, "
+        "{targets} and {weights}."
+    )
+    E601 = (
+        "objective '{objective}': accepted are f1, recall@P (the highest recall with precision P) "
+        "and precision@R, with P and R above 0 and up to 1, such as recall@0.95."
+    )
+    E602 = (
+        "{name}: a config file cannot hold thresholds for labels named like {labels} (with '=', "
+        "':' or a '#' at the start); calibrate with one threshold for all labels (--global)."
+    )
+    E603 = (
+        "spacy_llm2ner.calibrate.v1: the setting 'component' is '{component}'; the components of "
+        "the pipeline that can be calibrated are {accepted}."
+    )
+    E604 = "{name}: a component of this kind cannot be calibrated."
+    E605 = (
+        "{name}: the dev data has no annotated text; entities are looked for in "
+        "doc.spans['{key}'] and in doc.ents."
+    )
     E650 = (
         "llm2ner: SelfDistillation.v1 names the component '{name}', which is no 'llm2ner' "
         "component of the pipeline ({pipes})."
