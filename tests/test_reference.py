@@ -17,6 +17,7 @@ from typer.main import get_command
 
 import spacy_llm2ner
 from spacy_llm2ner.cli import llm2ner_app
+from spacy_llm2ner.errors import Warnings
 from spacy_llm2ner.tommer.transfer import load_tommer, save_tommer
 
 ROOT = Path(__file__).parents[1]
@@ -134,6 +135,7 @@ def test_every_warning_has_a_row():
     listed = re.findall(r"^\| (L2N-\w+) \|", page, flags=re.M)
     assert len(listed) == len(set(listed))
     source = "\n".join(path.read_text(encoding="utf8") for path in PACKAGE.rglob("*.py"))
-    used = set(re.findall(r"L2N-(?:W\d+|STORE)", source))
+    catalogued = {f"L2N-{name}" for name in vars(Warnings) if not name.startswith("_")}
+    used = catalogued | set(re.findall(r"L2N-(?:W\d+|STORE)", source))
     assert used == set(listed)
     assert len(used) > 25
