@@ -27,13 +27,13 @@ from ..pipeline.base import (
 from ..pipeline.gold import Gold, annotated_ents, read_gold
 from ..pipeline.scorer import score_span_recognizer, unscored_weights
 from ..settings import check_choice, check_number
+from ..tags import READING_RULES, TagSpan, tags_to_spans
 from .architecture import Instance
 from .metric import ENTITY_POSITION, Score, score_strings
 from .parsing import MODES
 from .predict import DECODING, Found, Recognizer, Report, Tagged, cut_chunks
 from .prompt import check_label_names
 from .shim import GeneratorShim
-from .spans import BIO_RULES, TagSpan, tags_to_spans
 from .training import (
     LabelChoice,
     answers_loss,
@@ -118,7 +118,7 @@ def make_prompted(
     decoding (str): "free": the LLM writes, and its answer is parsed. "constrained": it may only
         copy the text's words and choose among the tags.
     parser (str): How free answers are read: "robust", or as the published evaluator does: "gner".
-    bio (str): How tags that are no valid BIO are read: see `prompted.spans.tags_to_spans`.
+    bio (str): How tags that are no valid BIO are read: see `tags.tags_to_spans`.
     beams (int): Beams of free answers; 1 = greedy.
     chunk_words (int): The most words that are asked about at once; longer texts go by sentences.
     spans_key (str): The key of `doc.spans` that is written. In training, gold spans are looked for
@@ -244,7 +244,7 @@ class PromptedRecognizer(LLMPipe):
             ("annotate", annotate, ANNOTATE),
             ("decoding", decoding, DECODING),
             ("parser", parser, MODES),
-            ("bio", bio, BIO_RULES),
+            ("bio", bio, READING_RULES),
             ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
         ):
             check_choice(setting, value, accepted, component=name)

@@ -13,11 +13,11 @@ from spacy.tokens import Doc
 from tqdm import tqdm
 
 from ..batching import batches_by_length
-from .aligning import Reading, RoundTrip, read_answer
+from ..tags import TagSet, TagSpan
+from .aligning import AlignedAnswer, RoundTrip, read_answer
 from .generation import Answer
-from .prompt import allowed_tags, make_prompt, may_follow
+from .prompt import make_prompt
 from .shim import GeneratorShim
-from .spans import TagSpan
 
 DECODING = ("free", "constrained")
 # Writing holds no logits but the last ones, and goes faster with many rows.
@@ -152,15 +152,19 @@ class Recognizer:
     dataset: str | None = None
 
     @property
+    def tag_set(self) -> TagSet:
+        """The BIO tags of the names."""
+        return TagSet.of_labels(self.names, "BIO")
+
+    @property
     def tags(self) -> list[str]:
-        """All tags that there are."""
-        return allowed_tags(self.names)
+        """All tags: "O", then B- and I- of each name."""
+        return [*self.tag_set.tags]
 
     @property
     def follows(self) -> np.ndarray:
         """bool (tags + 1, tags): which tag may stand after which; last row: at the start."""
-        tags = self.tags
-        return np.array([[may_follow(a, b) for b in tags] for a in [*tags, "O"]])
+        return self.tag_set.legal()[:-1]
 
     def prompt(self, words: Sequence[str], names: Sequence[str]) -> str:
         """The prompt about words, naming some labels."""
@@ -275,7 +279,7 @@ class Recognizer:
                 found[index] = row.double().cpu().numpy()
         return found
 
-    def _tagged(self, reading: Reading, answer: Answer, log_probs: np.ndarray) -> Tagged:
+    def _tagged(self, reading: AlignedAnswer, answer: Answer, log_probs: np.ndarray) -> Tagged:
         # Where each piece of the LLM ends in the text of the answer.
         text = self.shim.generator.text
         ends = [len(text(answer.pieces[: i + 1])) for i in range(len(answer.pieces))]
@@ -284,7 +288,7 @@ class Recognizer:
         for place in reading.matched:
             score = 0.0
             if place is not None:
-                tag = reading.pieces[place]
+                tag = reading.tagged[place]
                 inside = [
                     value
                     for value, start, end in zip(log_probs, starts, ends, strict=True)
@@ -314,7 +318,7 @@ class Report:
     invented_words (int): Words of answers that the text lacks.
     truncated (int): Answers that break off.
     unknown_labels (Counter): Labels in answers that were not asked for.
-    repairs (Counter): What was repaired in answers, by kind (see `prompted.parsing.REPAIRS`).
+    repairs (Counter): Repairs of answers, by kind (see `prompted.parsing.ANSWER_REPAIRS`).
     answers (List[str]): The answers, if they are to be kept.
     """
 

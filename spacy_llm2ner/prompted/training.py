@@ -20,9 +20,9 @@ from thinc.api import Ops
 from thinc.types import Floats1d
 
 from ..pipeline.gold import Gold
+from ..tags import TagSpan, spans_to_tags
 from .architecture import Instance
 from .predict import Chunk, Recognizer
-from .spans import TagSpan, spans_to_tags
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def chunk_tags(
 
     An entity that a cut goes through goes on behind it as one of its own.
     """
-    tags = spans_to_tags([span for span in spans if span[2] in labels], n_tokens)
+    tags = spans_to_tags([span for span in spans if span[2] in labels], n_tokens, "BIO2")
     found = [tags[i] for i in chunk.tokens]
     opened = "O"
     for index, tag in enumerate(found):
