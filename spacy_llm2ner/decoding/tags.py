@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..batching import batches_by_length
 from ..numeric import log_odds, probabilities
 from ..tags import TagSet
 from .spans import Spans
@@ -48,7 +49,7 @@ def decode_tags(
     if any(np.isnan(text).any() for text in logits):
         raise ValueError("The logits contain NaN; the head that computed them has diverged.")
     found: list[list[Entity]] = [[] for _ in logits]
-    for batch in _batches([len(text) for text in logits]):
+    for batch in batches_by_length([len(text) for text in logits], _WORDS_AT_ONCE):
         texts = [logits[i] for i in batch]
         entities = (
             _decode_linear(texts, tag_set, decoding)
@@ -58,15 +59,6 @@ def decode_tags(
         for i, of_text in zip(batch, entities, strict=True):
             found[i] = of_text
     return found
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Texts with words, in batches of similar length."""
-    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
-    while order:
-        count = max(1, _WORDS_AT_ONCE // lengths[order[0]])
-        yield order[:count]
-        order = order[count:]
 
 
 def _padded(texts: Sequence[np.ndarray]) -> np.ndarray:
