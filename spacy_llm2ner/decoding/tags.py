@@ -12,7 +12,7 @@ mean of its words' probabilities for the tags that they got, which is what `tran
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
