@@ -367,6 +367,43 @@ class Errors(metaclass=_WithCodes):
         "e.g. nlp.add_pipe('llm2ner_prompted', config={{'model': {{'name': "
         "'dyyyyyyyy/GNER-T5-large'}}, 'labels': ['person', 'city']}})."
     )
+    E501 = (
+        "{name}: the setting 'words' names the label '{label}', but the setting 'labels' has "
+        "{labels}. Add it there, with an empty list if it has no names."
+    )
+    E502 = (
+        "{name}: the setting '{setting}' is {strings}; names or words are expected, none of them "
+        "empty or with whitespace around it."
+    )
+    E503 = (
+        "{name}: a label is empty, in the setting 'labels' or in the annotation. Every label "
+        "needs a name."
+    )
+    E504 = (
+        "{name}: the label '{label}' has neither annotated texts nor names in the setting "
+        "'labels' nor words in the setting 'words'. Give some, e.g. 'words': {{'{label}': "
+        "['person']}}."
+    )
+    E505 = (
+        "{name}: there are no labels. Give them with a few names each by the setting 'labels', "
+        "e.g. nlp.add_pipe('llm2ner_fewshot', config={{'labels': {{'PER': ['John Smith'], 'LOC': "
+        "['Paris']}}}}), or by nlp.initialize() with annotated examples."
+    )
+    E506 = "llm2ner_fewshot: class {index} of {n_classes} has no example."
+    E510 = (
+        "{name}: the setting 'label_names' gives several labels the name '{twice}'. Each label "
+        "needs a name of its own."
+    )
+    E511 = (
+        "{name}: there are no labels to ask for. Give them by the setting 'labels', e.g. "
+        "nlp.add_pipe('llm2ner_prompted', config={{'labels': ['person', 'city']}}), or by "
+        "nlp.initialize() with training examples."
+    )
+    E512 = (
+        "llm2ner_prompted: the LLM in {folder} has room for {most} pieces, but the prompt with "
+        "{labels} labels and one word needs {needed}. Give fewer labels, shorter descriptions, or "
+        "another LLM."
+    )
 
     # E6xx calibration, distillation
     E650 = (
@@ -488,6 +525,29 @@ class Errors(metaclass=_WithCodes):
     E909 = (
         "the scores of the component '{name}' cannot be split into parts; a model "
         "SpanRecognizer.v1 with the head SpanScorer.v1, or ToMMeR.v1, is needed."
+    )
+    E910 = "output path {path}: expected a folder, but this is a file."
+    E911 = (
+        "{model} is not a folder that can be rewritten: give the folder for the calibrated "
+        "pipeline by --output."
+    )
+    E912 = "two or more pipelines are needed, but {given} is given."
+    E920 = "{path} already exists; --force overwrites it."
+    E922 = (
+        "data path {path}: there is no such file or folder. To read a dataset on the hub, write a "
+        "block with spacy_llm2ner.HFDatasetCorpus.v1 to the config."
+    )
+    E923 = (
+        "data path {path}: there are no .spacy files in this folder. To convert the files of a "
+        "dataset, run `python -m spacy llm2ner convert`."
+    )
+    E924 = "data path {path}: cannot be read as .spacy data ({problem})."
+    E925 = "data path {path}: there are no texts in it."
+    E926 = "the config has no setting {settings}."
+    E940 = "output path {path}: expected a file with the suffix {suffix}."
+    E941 = (
+        "{path} is read as a CoNLL-style file, but {settings} can be set for a dataset only: "
+        "expected a folder, or a .parquet or .json file."
     )
 
 

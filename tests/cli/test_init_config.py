@@ -222,7 +222,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path):
 
 
 def test_what_is_wrong_is_said(tmp_path: Path):
-    with pytest.raises(ValueError, match="accepted are fast, balanced, accurate"):
+    with pytest.raises(ValueError, match="accepted are 'fast', 'balanced', 'accurate'"):
         make_config("best")
     (tmp_path / "bad.spacy").write_bytes(b"no")
     with pytest.raises(ValueError, match=r"bad.spacy: no .spacy data"):
