@@ -12,10 +12,11 @@ probability of its words' tags, as `transformers` reports it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from ..batching import batches_by_length
 from ..errors import Errors
 from ..numeric import log_odds, probabilities
 from ..tags import TagSet
@@ -49,7 +50,7 @@ def decode_tags(
     if any(np.isnan(text).any() for text in logits):
         raise ValueError(Errors.E211)
     found: list[list[Entity]] = [[] for _ in logits]
-    for batch in _batches([len(text) for text in logits]):
+    for batch in batches_by_length([len(text) for text in logits], _WORDS_AT_ONCE):
         texts = [logits[i] for i in batch]
         entities = (
             _decode_linear(texts, tag_set, decoding)
@@ -59,15 +60,6 @@ def decode_tags(
         for i, of_text in zip(batch, entities, strict=True):
             found[i] = of_text
     return found
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Texts with words, in batches of similar length."""
-    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
-    while order:
-        count = max(1, _WORDS_AT_ONCE // lengths[order[0]])
-        yield order[:count]
-        order = order[count:]
 
 
 def _padded(texts: Sequence[np.ndarray]) -> np.ndarray:
