@@ -218,8 +218,99 @@ class Errors(metaclass=_WithCodes):
         "or on another way of reading it ({differences}). Give the LLM that they were trained "
         "with, or train anew."
     )
+    E310 = (
+        "{name}: the training data has spans labelled {unknown}, but the component's labels are "
+        "{labels}. Add labels with add_label, or give all of them in "
+        "[initialize.components.{name}.labels] (made by `spacy init labels`)."
+    )
+    E311 = (
+        "{name}: the stored component has no labels: its file 'cfg' is missing or damaged. Store "
+        "the pipeline again, or load it with exclude=['cfg'] to keep the labels as they are."
+    )
+    E312 = (
+        "{name}: the setting 'threshold' is {threshold}; probabilities from 0 to 1 are expected, "
+        "one for all labels or one per label."
+    )
+    E313 = (
+        "{name}: the temperature is {temperature}; numbers above 0 are expected, one for all "
+        "labels or one per label."
+    )
+    E314 = (
+        "{name}: the setting 'pretrained' is '{pretrained}'; the heads that come with the package "
+        "are {shipped}."
+    )
+    E315 = (
+        "{name}: the setting 'pretrained' brings its own head, for which the model must be "
+        "spacy_llm2ner.SpanRecognizer.v1, not '{model}'."
+    )
+    E316 = (
+        "a pipeline with {pipes} has no component '{name}' with the head {head}, the only one "
+        "that can be joined"
+    )
+    E317 = (
+        "the {part} of '{name}' is {value} in the first pipeline, but {other} in pipeline "
+        "{number}; only heads that were trained alike can be joined"
+    )
+    E320 = (
+        "llm2ner: spacy_llm2ner.TransformerStates.v1 needs the extra 'spacy-transformers': "
+        "pip install 'spacy-llm2ner[spacy-transformers]' (missing: {missing})."
+    )
+    E321 = (
+        "llm2ner: no component named '{upstream}' of the factory 'transformer' precedes this one, "
+        "so that spacy_llm2ner.TransformerStates.v1 has no states. Add one to [nlp.pipeline], or "
+        "set 'upstream'."
+    )
+    E322 = (
+        "llm2ner: a text has no states: the component 'transformer' that "
+        "spacy_llm2ner.TransformerStates.v1 listens to is disabled or comes after it."
+    )
 
     # E4xx tommer, hf
+    E400 = (
+        "llm2ner: the setting '{setting}' of ToMMeR.v1 is {value!r}, but the stored head was "
+        "trained with {stored!r}. Load the pipeline with the settings that it was trained with."
+    )
+    E401 = (
+        "llm2ner: the ToMMeR head {source} reads block {layer}, which is layer {number} of "
+        "FrozenLLM.v1, but the config says layer = {asked} and model.llm.layers = {layers}. Leave "
+        "both at null."
+    )
+    E402 = (
+        "llm2ner: the ToMMeR head '{source}' was made for block {layer} of {llm} (width {width}), "
+        "but model.llm.name is '{name}', with width {found} and blocks 0 to {last}. Its scores "
+        "would mean nothing. Give the LLM that it was made for; if this is that LLM under another "
+        "name, set llm_name of ToMMeR.v1 to '{alias}'."
+    )
+    E410 = (
+        "llm2ner: the source of the ToMMeR head is '{source}', which is neither a folder nor a "
+        "hub id ('org/name')."
+    )
+    E411 = (
+        "llm2ner: the ToMMeR head '{source}' is no local folder and cannot be fetched from the "
+        "hub ({error}). Give a folder with {files}."
+    )
+    E412 = "llm2ner: {path} holds more than tensors, or is damaged, and was not opened: {error}"
+    E413 = "llm2ner: there is no ToMMeR head in the folder {folder}: {wanted} expected."
+    E414 = (
+        "llm2ner: {path} does not describe a ToMMeR head: an object of type 'ToMMeR' with fields "
+        "llm_name, layer and rank is expected ({error})."
+    )
+    E415 = (
+        "llm2ner: the tensors of the ToMMeR head {path} are {found}, but its settings (rank "
+        "{rank}) make them {wanted}."
+    )
+    E420 = (
+        "llm2ner: the component '{name}' has no ToMMeR head (spacy_llm2ner.ToMMeR.v1), so that it "
+        "cannot be saved as one."
+    )
+    E421 = (
+        "llm2ner: the published layout has room for one label; '{name}' has {labels}. Give one of "
+        "them as label, not {label!r}."
+    )
+    E422 = (
+        "llm2ner: '{name}' reads its texts {reading}; the published layout cannot record that, "
+        "and other programs would read them once."
+    )
     E450 = (
         "llm2ner: the checkpoint has not been loaded yet. Call nlp.initialize(), or load a "
         "pipeline that was stored after that."
@@ -276,10 +367,124 @@ class Errors(metaclass=_WithCodes):
         "e.g. nlp.add_pipe('llm2ner_prompted', config={{'model': {{'name': "
         "'dyyyyyyyy/GNER-T5-large'}}, 'labels': ['person', 'city']}})."
     )
+    E501 = (
+        "{name}: the setting 'words' names the label '{label}', but the setting 'labels' has "
+        "{labels}. Add it there, with an empty list if it has no names."
+    )
+    E502 = (
+        "{name}: the setting '{setting}' is {strings}; names or words are expected, none of them "
+        "empty or with whitespace around it."
+    )
+    E503 = (
+        "{name}: a label is empty, in the setting 'labels' or in the annotation. Every label "
+        "needs a name."
+    )
+    E504 = (
+        "{name}: the label '{label}' has neither annotated texts nor names in the setting "
+        "'labels' nor words in the setting 'words'. Give some, e.g. 'words': {{'{label}': "
+        "['person']}}."
+    )
+    E505 = (
+        "{name}: there are no labels. Give them with a few names each by the setting 'labels', "
+        "e.g. nlp.add_pipe('llm2ner_fewshot', config={{'labels': {{'PER': ['John Smith'], 'LOC': "
+        "['Paris']}}}}), or by nlp.initialize() with annotated examples."
+    )
+    E506 = "llm2ner_fewshot: class {index} of {n_classes} has no example."
+    E510 = (
+        "{name}: the setting 'label_names' gives several labels the name '{twice}'. Each label "
+        "needs a name of its own."
+    )
+    E511 = (
+        "{name}: there are no labels to ask for. Give them by the setting 'labels', e.g. "
+        "nlp.add_pipe('llm2ner_prompted', config={{'labels': ['person', 'city']}}), or by "
+        "nlp.initialize() with training examples."
+    )
+    E512 = (
+        "llm2ner_prompted: the LLM in {folder} has room for {most} pieces, but the prompt with "
+        "{labels} labels and one word needs {needed}. Give fewer labels, shorter descriptions, or "
+        "another LLM."
+    )
 
     # E6xx calibration, distillation
+    E650 = (
+        "llm2ner: SelfDistillation.v1 names the component '{name}', which is no 'llm2ner' "
+        "component of the pipeline ({pipes})."
+    )
 
     # E7xx corpora
+    E700 = (
+        "{reader}: the setting 'sentences_per_doc' is {value}: expected 1 for a Doc per sentence, "
+        "n for up to n sentences per Doc, or 0 for a Doc per document."
+    )
+    E701 = (
+        "{reader}: the setting 'path' (corpora.train.path or corpora.dev.path) is not set: "
+        "expected a CoNLL-style file. Set it in the config or, where the config takes it from "
+        "[paths], by --paths.train FILE and --paths.dev FILE."
+    )
+    E702 = (
+        "{reader}: the setting 'path' (corpora.train.path or corpora.dev.path) is '{path}', which "
+        "{fault}: expected a CoNLL-style file."
+    )
+    E703 = "data path {path}: there is no such file or folder."
+    E704 = "data path {path}: the folder has no .spacy file, and is no dataset saved by `datasets`."
+    E705 = (
+        "{reader}: the setting 'path' is '{path}', which is no file: expected a file with a JSON "
+        "object per line."
+    )
+    E706 = (
+        "{path}:{line}: expected an object with 'tokens' and 'spans' or 'tags', or with "
+        "'tokenized_text' and 'ner' ({problem})."
+    )
+    E707 = "{reader}: the setting 'limit' is {limit}: expected a number of Docs, or 0 for all."
+    E710 = (
+        "{source}, line {line}: byte {byte} found, which is not UTF-8: expected a file in UTF-8 "
+        "(convert it with: iconv -t UTF-8)."
+    )
+    E711 = "{source}: no sentence found, expected lines of at least 2 columns (word ... tag)."
+    E712 = "{source}, line {line}: {found}, {expected} expected as in line {first}."
+    E713 = "{source}, line {line}: {found}, at least 2 expected (word ... tag)."
+    E714 = (
+        "{source}, line {line}: {found}, so that {setting} = {column} does not exist: expected "
+        "{least} to {most}."
+    )
+    E715 = (
+        "{source}, line {line}: {found}, and word_column = {word_column} is the same column as "
+        "tag_column = {tag_column}: expected two different ones."
+    )
+    E716 = "{source}, line {line}: column {column}: {problem}{hint}"
+    E720 = (
+        "{reader}: the setting 'path' is not set: expected a folder, a file, or the name of a "
+        "dataset on the hub."
+    )
+    E721 = "{source}: no sentence found, expected rows of words."
+    E722 = "{reader}: the dataset path = '{path}' cannot be opened: {problem}"
+    E723 = (
+        "{reader}: the setting 'split' is '{split}', but '{path}' has {splits}: expected one of "
+        "these."
+    )
+    E724 = (
+        "{reader}: the setting '{setting}' is '{column}', but {source} has the columns {columns}."
+    )
+    E725 = (
+        "{reader}: the setting '{setting}' is not set, and {source} has none of the columns "
+        "{usual} but {columns}."
+    )
+    E726 = "{source}, row {row}: expected a list of words and a list of tags."
+    E727 = "{source}, row {row}: {words} words, {tags} tags: expected one tag per word."
+    E728 = "{source}, row {row}: {problem}"
+    E729 = (
+        "{source}, row {row}: the tag {tag} is a number, and the dataset does not name its tags: "
+        "expected the setting 'labels', the tags in order or a JSON file of tag -> number."
+    )
+    E730 = "{source}, row {row}: the tag {tag} is none of the {labels} labels."
+    E731 = (
+        "{reader}: the setting 'labels' is '{path}', expected a JSON file of tags, or of tag -> "
+        "number ({problem})."
+    )
+    E732 = (
+        "{reader}: the setting 'labels' is {labels}: expected the tags in order, or tag -> number "
+        "from 0."
+    )
 
     # E8xx reports, hub
     E801 = (
@@ -299,7 +504,51 @@ class Errors(metaclass=_WithCodes):
         "({error})."
     )
 
+    E805 = "llm2ner: {model} is not a folder; name the file to write the card to (OUT)."
+    E806 = (
+        "llm2ner: {metrics} contains no scores; a JSON object as `spacy evaluate --output` writes "
+        "it is needed."
+    )
+
     # E9xx cli
+    E901 = "output path {path}: expected a folder, but this is a file."
+    E902 = "data path {path}: there is no such file or folder."
+    E903 = "data path {path}: there is no {suffix} file in this folder."
+    E904 = (
+        "data path {path}: expected a {suffix} file; `python -m spacy convert` and "
+        "`python -m spacy llm2ner convert` make them."
+    )
+    E905 = "data path {path}: cannot be read as {suffix} data ({error})."
+    E906 = "the text has {tokens} tokens; a page shows 1 to {most}. Shorten the text."
+    E907 = "the pipeline has no '{factory}' component; its components are {components}."
+    E908 = "the pipeline has no component '{name}'; its components are {components}."
+    E909 = (
+        "the scores of the component '{name}' cannot be split into parts; a model "
+        "SpanRecognizer.v1 with the head SpanScorer.v1, or ToMMeR.v1, is needed."
+    )
+    E910 = "output path {path}: expected a folder, but this is a file."
+    E911 = (
+        "{model} is not a folder that can be rewritten: give the folder for the calibrated "
+        "pipeline by --output."
+    )
+    E912 = "two or more pipelines are needed, but {given} is given."
+    E920 = "{path} already exists; --force overwrites it."
+    E922 = (
+        "data path {path}: there is no such file or folder. To read a dataset on the hub, write a "
+        "block with spacy_llm2ner.HFDatasetCorpus.v1 to the config."
+    )
+    E923 = (
+        "data path {path}: there are no .spacy files in this folder. To convert the files of a "
+        "dataset, run `python -m spacy llm2ner convert`."
+    )
+    E924 = "data path {path}: cannot be read as .spacy data ({problem})."
+    E925 = "data path {path}: there are no texts in it."
+    E926 = "the config has no setting {settings}."
+    E940 = "output path {path}: expected a file with the suffix {suffix}."
+    E941 = (
+        "{path} is read as a CoNLL-style file, but {settings} can be set for a dataset only: "
+        "expected a folder, or a .parquet or .json file."
+    )
 
 
 class Warnings(metaclass=_WithCodes):
@@ -309,12 +558,73 @@ class Warnings(metaclass=_WithCodes):
     STORE = "State store {path!r} {trouble}"
 
     # W0x the span recogniser and what it shares with other components
+    W01 = (
+        "{name}: {long} of {total} gold spans of the training data are longer than the {width} "
+        "tokens of max_span_tokens and can be neither learnt nor found (the longest has "
+        "{longest}). Raise max_span_tokens of the head."
+    )
+    W02 = (
+        "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
+        "tokens of the pipeline's tokenizer do, or do so with white space, and cannot be learnt."
+    )
     W03 = (
         "llm2ner: the LLM '{name}' is read with other settings than those that the head was "
         "trained with, or is another copy of it ({differences}). Its scores may move a little."
     )
+    W04 = (
+        "{name}: no component gives a score that [training.score_weights] counts ({weights}), so "
+        "that every checkpoint looks as good as any other. With annotate = '{annotate}' and "
+        "spans_key = '{key}', add {own} = 1.0 there."
+    )
+    W05 = (
+        "{name}: {unseen} of {total} gold spans of the training data begin or end with a token "
+        "that no piece of the LLM's tokenizer touches, and can be neither learnt nor found."
+    )
+    W06 = (
+        "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
+        "{labels}: that threshold acts on nothing."
+    )
+    W08 = "{name}: the schedule does not fit the data: {faults}"
+    W11 = (
+        "{name}: {unscored} of {total} gold spans of the training data have more pieces of the "
+        "LLM's tokenizer than the head's sliding_window allows, or begin or end with a mark that "
+        "shares a piece with a word, and can be neither learnt nor found."
+    )
 
     # W2x token taggers
+    W20 = (
+        "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
+        "tokens of the pipeline's tokenizer do, or do so with white space, and cannot be learnt."
+    )
+    W21 = (
+        "{name}: {lost} of {total} gold spans of the training data overlap another one, or are "
+        "expressed by none of the tags {tags} ..., and cannot be learnt: of overlapping spans the "
+        "first and longest one counts. For overlapping spans there is the component 'llm2ner'."
+    )
+    W22 = (
+        "{name}: {unseen} of {total} gold spans of the training data begin or end with a token "
+        "that no piece of the LLM's tokenizer touches, and can only be learnt without it."
+    )
+    W23 = (
+        "{name}: no component gives a score that [training.score_weights] counts ({weights}), so "
+        "that every checkpoint looks as good as any other. With annotate = '{annotate}' and "
+        "spans_key = '{key}', add {own} = 1.0 there."
+    )
+    W24 = (
+        "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
+        "{labels}: that threshold acts on nothing."
+    )
+    W25 = (
+        "{name}: the head has a CRF, but the setting 'crf' of the loss is 0: its transitions are "
+        "never trained, and only forbid what the tag scheme forbids. Set 'crf' above 0, or take "
+        "the head spacy_llm2ner.LinearTagger.v1."
+    )
+    W26 = "{name}: {problem}"
+    W27 = (
+        "{name}: {dropped} entities were left out: they share a token with a more probable "
+        "entity, because the pipeline's tokens are longer than the model's words; or they stand "
+        "on white space only."
+    )
 
     # W3x few-shot recognition
 

@@ -11,6 +11,8 @@ import numpy as np
 from thinc.api import get_array_module, torch2xp, xp2torch
 from thinc.types import Floats2d, Floats3d
 
+from .numeric import binary_cross_entropy
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -87,7 +89,8 @@ class SpanBCE:
         smoothing = self.label_smoothing
         loss, gradients = 0.0, []
         for z, target, weight in zip(logits, targets, weights, strict=True):
-            cells, gradient = _bce(z, target * (1 - 2 * smoothing) + smoothing)
+            cells, gradient = binary_cross_entropy(z, target * (1 - 2 * smoothing) + smoothing)
+            gradient = gradient.astype(np.float32)
             factor = weight * (scale + scale * (on_positive - 1.0) * target)
             loss += float((cells * factor).sum())
             gradients.append(gradient * factor)
@@ -107,15 +110,6 @@ def _near_gold(target: Floats3d, dilation: int) -> Floats3d:
     ends = xp.minimum(xp.arange(n_tokens)[:, None] + xp.arange(width), max(n_tokens - 1, 0))
     cells: Any = near[:, None] | near[ends]
     return cells[..., None].astype(np.float32)
-
-
-def _bce(z: Floats3d, target: Floats3d) -> tuple[Floats3d, Floats3d]:
-    """Cross-entropy of sigmoid(z) against target, and its derivative, for any size of z."""
-    xp = get_array_module(z)
-    decay = xp.exp(-xp.abs(z))
-    cells = xp.maximum(z, 0) - z * target + xp.log1p(decay)
-    sigmoid = xp.where(z >= 0, 1.0 / (1.0 + decay), decay / (1.0 + decay))
-    return cells, (sigmoid - target).astype(np.float32)
 
 
 def _balance(targets: Sequence[Floats3d], weights: Sequence[Floats3d]) -> tuple[float, float]:

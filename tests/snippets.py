@@ -1,4 +1,4 @@
-"""Snippets of README.md and docs: code after `<!-- run: X -->`, output after `<!-- printed: X -->`."""
+"""Snippets of the pages: code after `<!-- run: NAME -->`, output after `<!-- printed: NAME -->`."""
 
 from __future__ import annotations
 

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from spacy.language import Language
 from spacy.util import load_model_from_config, registry
 from thinc.api import Config
 
 from spacy_llm2ner.cli.init_config import make_config
+from tests.pipeline.sample import examples
+from tests.snippets import DEFAULT_LLM, snippets
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -81,6 +84,26 @@ def test_the_callback_of_tommer_md() -> None:
     text = make_config("balanced").replace("before_update = null\n", "")
     config = Config().from_str(text + BLOCKS["self-distillation"])["training"]
     assert registry.resolve({"it": config["before_update"]})["it"].epoch == 8
+
+
+def test_the_callback_of_calibration_md() -> None:
+    text = make_config("balanced").replace("before_to_disk = null\n", "")
+    config = Config().from_str(text + BLOCKS["calibrate-callback"])["training"]
+    assert callable(registry.resolve({"it": config["before_to_disk"]})["it"])
+
+
+def test_the_python_of_calibration_md(trained: Language) -> None:
+    code = snippets("docs/calibration.md")["calibrate-python"][1]
+    data = examples(trained)
+    exec(compile(code, "calibrate-python", "exec"), {"nlp": trained, "dev_examples": data})
+    assert trained.get_pipe("llm2ner").temperature  # type: ignore[attr-defined]
+
+
+def test_the_settings_of_llm2ner_md(tiny_llm: Path) -> None:
+    code = snippets("docs/llm2ner.md")["settings"][1].replace(DEFAULT_LLM, str(tiny_llm))
+    scope: dict[str, Any] = {}
+    exec(compile(code, "settings", "exec"), scope)
+    assert scope["nlp"].get_pipe("llm2ner").settings["decoding"] == "nested"
 
 
 def test_the_config_of_few_shot_md(tiny_llm: Path) -> None:

@@ -188,7 +188,7 @@ def with_tuned_thresholds(result: dict, setting: Corpus, data: Path, output: Pat
         calibration = calibrate_pipe(nlp.get_pipe("llm2ner"), dev, CalibrationSettings())
         apply_calibration(nlp, calibration)
         test = evaluate(nlp, examples_of(setting, data, "test", nlp), setting.nested)
-        thresholds = nlp.get_pipe("llm2ner").cfg["threshold"]
+        thresholds = nlp.get_pipe("llm2ner").settings["threshold"]
         kept.write_text(json.dumps({"threshold": thresholds, "test": test}), encoding="utf8")
     tuned = json.loads(kept.read_text(encoding="utf8")) if kept.is_file() else None
     return {**result, "tuned": tuned}

@@ -24,7 +24,7 @@ from spacy_llm2ner.calibration.calibrate import (
     shown_reliability,
 )
 from spacy_llm2ner.calibration.dev_scores import ScoredDev, score_dev
-from spacy_llm2ner.calibration.tuning import Objective, prf
+from spacy_llm2ner.calibration.threshold_search import Objective, prf
 from spacy_llm2ner.cli.debug_data import find_component
 from spacy_llm2ner.corpora.reader import open_corpus
 
@@ -48,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
     nlp = spacy.load(args.model)
     pipe = find_component(nlp, "", Printer())
-    if pipe.cfg["temperature"] != 1.0:
+    if pipe.temperature != 1.0:
         raise SystemExit(f"{args.model} is calibrated already; the benchmark needs it as trained.")
     use_store(nlp)
     dev, test = (score_dev(pipe, open_corpus(path)(nlp)) for path in (args.dev, args.test))
@@ -58,7 +58,7 @@ def main() -> None:
         {
             "objective": "none",
             "way": "as trained",
-            "threshold": pipe.cfg["threshold"],
+            "threshold": pipe.settings["threshold"],
             "temperature": 1.0,
             "dev": measure(dev, *ones, decodings),
             "test": measure(test, *ones, decodings),

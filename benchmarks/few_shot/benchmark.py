@@ -135,7 +135,7 @@ class Bench:
             self._read = list(pipe._read(docs))
             shim = pipe._llm_shims()[0]
             self.fingerprint = shim.llm.fingerprint
-        pipe.cfg["on_existing_ents"] = "replace"
+        pipe.settings["on_existing_ents"] = "replace"
         pipe.set_annotations(docs, [pipe._label(scorer, *row) for row in self._read])
         self._check(nlp, docs[:50])
         return {

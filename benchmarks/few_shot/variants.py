@@ -72,7 +72,7 @@ def variants(background: np.ndarray, n_layers: int) -> dict[str, Callable]:
 def run(corpus: str, args: argparse.Namespace) -> dict[str, dict[int, list[float]]]:
     bench = Bench(corpus, args)
     _, pipe = bench.pipe(labels={label: [] for label in bench.labels})
-    pipe.cfg["on_existing_ents"] = "replace"
+    pipe.settings["on_existing_ents"] = "replace"
     docs = [example.predicted for example in bench.test]
     read = list(pipe._read(docs))
     texts = [eg.predicted for eg in bench.train[:: max(1, len(bench.train) // BACKGROUND_TEXTS)]]
@@ -87,7 +87,7 @@ def run(corpus: str, args: argparse.Namespace) -> dict[str, dict[int, list[float
         for draw in range(args.draws):
             drawn = draw_texts(bench.train, shots, draw)
             nlp, pipe = bench.pipe(labels={label: [] for label in bench.labels})
-            pipe.cfg["on_existing_ents"] = "replace"
+            pipe.settings["on_existing_ents"] = "replace"
             nlp.initialize(lambda drawn=drawn: drawn)
             found = Annotated.of_model(pipe.model)
             order = [*pipe.labels, *([OTHER] if OTHER in found.classes else [])]

@@ -12,8 +12,8 @@ from spacy.language import Language
 from spacy.training import Example
 from thinc.api import Config
 
-from ..pipeline.entity_pipe import EntityPipe
-from ..pipeline.thresholds import PerLabel
+from ..numeric import log_odds, sigmoid
+from ..pipeline.base import EntityPipe, PerLabel
 from ..pipeline.token_tagger import TokenTagger
 from .dev_scores import ScoredDev, score_dev
 from .reliability import (
@@ -23,17 +23,16 @@ from .reliability import (
     nll,
     pr_curve,
     reliability,
-    sigmoid,
 )
-from .tuning import (
+from .threshold_search import (
     FOLDS,
     MIN_ENTITIES,
     SHRINK,
-    Choice,
     Counts,
     DevSpans,
+    FoundThresholds,
     Objective,
-    choose,
+    search_thresholds,
     sweep,
 )
 
@@ -52,7 +51,7 @@ class CalibrationSettings:
     temperature (bool): Whether temperatures are fitted: one for all labels or, with `per_label` set
         to True, one for each label with enough entities. One for all leaves what is found as it is.
     min_entities (int): Labels with fewer dev entities share threshold and temperature.
-    shrink (float): See `tune_per_label`.
+    shrink (float): See `search_per_label`.
     folds (int): Of the cross-validation; 0 for none.
     """
 
@@ -137,7 +136,7 @@ def calibrate_scored(
     spans_before = dev.dev_spans(old_t, decodings)
     spans = dev.dev_spans(temperatures, decodings)
     # The same cut on the raw logits as before.
-    current = _rounded(sigmoid(_log_odds(old) * old_t / temperatures))
+    current = _rounded(sigmoid(log_odds(old, 1e-6, 1 - 1e-6) * old_t / temperatures))
     current = np.where((old > 0) & (old < 1), current, old).astype(np.float32)
     choice = _choose(spans, current, dev.n_texts, settings)
     thresholds = _rounded(choice.thresholds)
@@ -166,9 +165,9 @@ def calibrate_scored(
 
 def _choose(
     spans: DevSpans, current: np.ndarray, n_texts: int, settings: CalibrationSettings
-) -> Choice:
+) -> FoundThresholds:
     ways = {None: None, True: "per label", False: "global"}
-    return choose(
+    return search_thresholds(
         spans,
         current,
         settings.objective,
@@ -182,10 +181,10 @@ def _choose(
 
 def decodings_of(pipe: EntityPipe) -> tuple[str, ...]:
     """What `predict` and `set_annotations` do for what is tuned: the spans, or else the ents."""
-    decoding = pipe.cfg["decoding"]
+    decoding = pipe.settings["decoding"]
     if isinstance(pipe, TokenTagger):
         return ()  # its entities are disjoint, whatever the threshold
-    if pipe.cfg["annotate"] == "ents" and decoding in ("all", "nested"):
+    if pipe.settings["annotate"] == "ents" and decoding in ("all", "nested"):
         return (decoding, "flat")
     return (decoding,)
 
@@ -198,11 +197,6 @@ def _report_unknown(pipe: EntityPipe, dev: ScoredDev) -> None:
             f"the dev data has spans with labels that the component does not have: {counts}. They "
             f"are not counted.",
         )
-
-
-def _log_odds(thresholds: np.ndarray) -> np.ndarray:
-    p = np.clip(thresholds.astype(np.float64), 1e-6, 1 - 1e-6)
-    return np.log(p / (1 - p))
 
 
 def _rounded(thresholds: np.ndarray) -> np.ndarray:
@@ -222,7 +216,7 @@ def fit_temperatures(dev: ScoredDev, settings: CalibrationSettings) -> np.ndarra
 
 def shown_reliability(dev: ScoredDev, temperatures: np.ndarray) -> Reliability:
     """The reliability of the cells that had at least 1% before any temperature."""
-    shown = dev.known & (dev.logits >= np.log(_SHOWN_PROBABILITY / (1 - _SHOWN_PROBABILITY)))
+    shown = dev.known & (dev.logits >= log_odds(_SHOWN_PROBABILITY, 0.0, 1.0))
     p = sigmoid(dev.logits[shown].astype(np.float64) / temperatures[dev.labels[shown]])
     return reliability(p, dev.gold[shown])
 
@@ -271,7 +265,8 @@ def apply_calibration(nlp: Language, calibration: Calibration) -> None:
     check_config_can_hold(name, calibration.threshold)
     pipe = nlp.get_pipe(name)
     assert isinstance(pipe, EntityPipe)
-    pipe.cfg.update(threshold=calibration.threshold, temperature=calibration.temperature)
+    pipe.settings["threshold"] = calibration.threshold
+    pipe.temperature = calibration.temperature
     config = nlp.get_pipe_config(name).copy()
     config["threshold"] = calibration.threshold
     nlp._pipe_configs[name] = config
@@ -298,5 +293,5 @@ def calibrated_view(nlp: Language, calibrations: Sequence[Calibration]) -> Langu
 
 def _with_own_cfg(pipe: Any) -> Any:
     twin = copy.copy(pipe)
-    twin.cfg = dict(pipe.cfg)
+    twin.settings, twin.cfg = dict(pipe.settings), dict(pipe.cfg)
     return twin

@@ -11,10 +11,10 @@ from spacy.util import resolve_dot_names
 
 from ..corpora.reader import open_corpus
 from ..log import logger
-from ..pipeline.entity_pipe import EntityPipe
+from ..pipeline.base import EntityPipe
 from .calibrate import Calibration, CalibrationSettings, calibrate_pipe, calibrated_view
 from .dev_scores import with_states
-from .tuning import FOLDS, Objective, prf
+from .threshold_search import FOLDS, Objective, prf
 
 DevData = Callable[[Language], Iterable[Example]]
 

@@ -13,13 +13,14 @@ from spacy.tokens import Span
 from spacy.training import Example
 from tqdm import tqdm
 
-from ..decoding.spans import ILLEGAL_LOGIT, Spans, probabilities, temper
-from ..decoding.tags import log_odds
-from ..pipeline.entity_pipe import EntityPipe
+from ..decoding.spans import ILLEGAL_LOGIT, Spans, temper
+from ..decoding.tags import entity_logits
+from ..numeric import probabilities
+from ..pipeline.base import EntityPipe
 from ..pipeline.gold import annotated_ents, annotated_spans, known_tokens
 from ..pipeline.span_recognizer import SpanRecognizer
 from ..pipeline.token_tagger import TokenTagger
-from .tuning import DevSpans
+from .threshold_search import DevSpans
 
 # Cells below this logit are no candidates; for temperatures they are kept as a histogram.
 _FLOOR = -10.0
@@ -123,7 +124,7 @@ def with_states(nlp: Language, pipe: EntityPipe, examples: Iterable[Example]) ->
 
 
 def _gold_spans(example: Example, pipe: EntityPipe) -> list | None:
-    find = annotated_ents if pipe.cfg["annotate"] == "ents" else annotated_spans
+    find = annotated_ents if pipe.settings["annotate"] == "ents" else annotated_spans
     return find(example.reference, pipe.key)
 
 
@@ -159,7 +160,7 @@ class _Builder:
                 (spans.starts + self.offset).astype(np.int32),
                 (spans.ends + self.offset).astype(np.int32),
                 spans.labels.astype(np.int32),
-                log_odds(spans.scores),
+                entity_logits(spans.scores),
                 np.array([triple in gold for triple in found], dtype=bool),
                 unknown[spans.ends] == unknown[spans.starts],
                 np.full(len(spans), self.n_texts),

@@ -14,19 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..numeric import binary_cross_entropy, sigmoid
+
 Floats = NDArray[np.float64]
 
 # A temperature outside of this means that the data cannot tell: all right, or all wrong.
 TEMPERATURES = (0.1, 10.0)
 _NEWTON_STEPS = 50
 _TOLERANCE = 1e-9
-
-
-def sigmoid(logits: Floats) -> Floats:
-    """Return 1 / (1 + exp(-logits)) as float64, for any size of logits."""
-    z = np.asarray(logits, dtype=np.float64)
-    decay = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1.0, decay) / (1.0 + decay)
 
 
 def nll(
@@ -37,7 +32,7 @@ def nll(
     logits, targets, weights: (cells,); no weights count 1 each. Summed over the cells, in nats.
     """
     z = np.asarray(logits, dtype=np.float64) / temperature
-    losses = np.maximum(z, 0) - z * targets + np.log1p(np.exp(-np.abs(z)))
+    losses, _ = binary_cross_entropy(z, targets)
     return float(losses.sum() if weights is None else (losses * weights).sum())
 
 
@@ -114,13 +109,6 @@ def reliability(
     )
     some = np.maximum(counts, np.finfo(np.float64).tiny)
     return Reliability(counts, confidence / some, accuracy / some)
-
-
-def expected_calibration_error(
-    probabilities: Floats, targets: Floats, *, bins: int = 10, weights: Floats | None = None
-) -> float:
-    """Return the mean distance of probability and accuracy over equal-width bins, in [0, 1]."""
-    return reliability(probabilities, targets, bins=bins, weights=weights).error
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""`python -m spacy llm2ner calibrate`: thresholds and temperatures from dev data."""
+"""`python -m spacy llm2ner calibrate`: fit thresholds and temperatures to dev data."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from ..calibration.calibrate import (
 )
 from ..calibration.dev_scores import with_states
 from ..calibration.reliability import Reliability
-from ..calibration.tuning import FOLDS, Objective, prf
+from ..calibration.threshold_search import FOLDS, Objective, prf
 from ..corpora.reader import open_corpus
-from ..pipeline.entity_pipe import EntityPipe
+from ..errors import Errors
+from ..pipeline.base import EntityPipe
 from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
 from .debug_data import find_component
 
@@ -35,11 +36,14 @@ PAGE, FIGURES = "index.html", "calibration.json"
 def calibrate(
     model: Annotated[str, typer.Argument(help="Path (or, with --output, name) of a pipeline")],
     dev: Annotated[
-        Path, typer.Argument(help="Dev data: .spacy (file or folder), .jsonl, CoNLL or dataset")
+        Path,
+        typer.Argument(help="Dev data: .spacy (file or folder), .jsonl, CoNLL file or dataset"),
     ],
     output: Annotated[
         Optional[Path],
-        typer.Option("--output", "-o", help="Where the pipeline goes; default: in place"),
+        typer.Option(
+            "--output", "-o", help="Output folder; default: rewrite the pipeline in place"
+        ),
     ] = None,
     component: Annotated[
         str, typer.Option("--component", "-p", help="Name of the component; default: the only one")
@@ -48,32 +52,32 @@ def calibrate(
         Optional[bool],
         typer.Option(
             "--per-label/--global",
-            help="Thresholds per label or one for all; default: what does best on held-out texts",
+            help="Thresholds per label, or one for all; default: the better one on held-out texts",
         ),
     ] = None,
     objective: Annotated[
-        str, typer.Option("--objective", help="f1, recall@P or precision@R, such as recall@0.95")
+        str, typer.Option("--objective", help="f1, recall@P or precision@R, e.g. recall@0.95")
     ] = "f1",
     temperature: Annotated[
         bool,
-        typer.Option("--temperature/--no-temperature", help="Calibrate the probabilities too"),
+        typer.Option("--temperature/--no-temperature", help="Calibrate the probabilities as well"),
     ] = True,
     folds: Annotated[
         int, typer.Option("--folds", min=0, help="Folds of the cross-validation; 0 for none")
     ] = FOLDS,
     page: Annotated[
         Optional[Path],
-        typer.Option("--page", help=f"Folder for {PAGE} (two pictures) and {FIGURES}"),
+        typer.Option("--page", help=f"Output folder for {PAGE} (with two plots) and {FIGURES}"),
     ] = None,
     figures: Annotated[
-        Optional[Path], typer.Option("--json", "-j", help="A JSON file for all figures")
+        Optional[Path], typer.Option("--json", "-j", help="Output JSON file with all figures")
     ] = None,
     use_gpu: Annotated[int, typer.Option("--use-gpu", "-g", help="GPU ID, or -1 for CPU")] = -1,
 ) -> None:
     """
-    Make the probabilities of a trained component mean what they say, and find the thresholds that
-    serve a purpose best: the F-score, recall at a precision, or precision at a recall. The
-    pipeline is rewritten, or goes to --output.
+    Calibrate the probabilities of a trained component, and choose the thresholds that maximise the
+    F-score, recall at a precision, or precision at a recall. The pipeline is rewritten in place, or
+    written to --output.
     """
     msg = Printer()
     try:
@@ -92,7 +96,7 @@ def calibrate(
         facts = _facts(nlp, str(dev), calibration)
         paths = _write_reports(calibration, facts, page, figures)
         where = write_calibrated(nlp, calibration, model, output)
-    # What is wrong with paths, data and settings comes as these, in words for the user.
+    # Faults of paths, data and settings: their messages are written for users.
     except (ValueError, OSError, ImportError) as error:
         msg.fail(f"Can't calibrate {model} on {dev}", str(error), exits=1)
     _print_table(msg, calibration)
@@ -107,9 +111,15 @@ def calibrate_component(
     examples: Iterable[Example],
     settings: CalibrationSettings,
 ) -> Calibration:
-    """Calibrate a component and put the outcome into its pipeline; see `calibrate_pipe`.
+    """Calibrate a component and apply the result to its pipeline; see `calibrate_pipe`.
 
-    States that a store has on disk from the training are taken from there.
+    States that are stored on disk since the training are reused.
+
+    nlp (Language): The pipeline.
+    pipe (EntityPipe): The component.
+    examples (Iterable[Example]): The dev data.
+    settings (CalibrationSettings): The settings.
+    RETURNS (Calibration): The result.
     """
     for shim in pipe._llm_shims():
         store = shim.llm.store
@@ -122,12 +132,9 @@ def calibrate_component(
 
 def _check_output(model: str, output: Path | None) -> None:
     if output is not None and output.exists() and not output.is_dir():
-        raise ValueError(f"output path {output}: expected a folder, but this is a file")
+        raise ValueError(Errors.E910.format(path=output))
     if output is None and not Path(model).is_dir():
-        raise ValueError(
-            f"{model} is not a folder that could be rewritten; say with --output where the "
-            f"calibrated pipeline goes"
-        )
+        raise ValueError(Errors.E911.format(model=model))
 
 
 def write_calibrated(
@@ -136,9 +143,11 @@ def write_calibrated(
     """Store a calibrated pipeline.
 
     nlp (Language): The pipeline, loaded from `model`.
-    output (Optional[Path]): A folder for all of it; None to rewrite, in `model`, the two small
-        files that have changed: the config and the component's `cfg`.
-    RETURNS (Path): Where it is.
+    calibration (Calibration): The result that was applied to it.
+    model (Union[str, Path]): The folder of the pipeline.
+    output (Optional[Path]): A folder for the whole pipeline; None to rewrite the two changed files
+        in `model`, the config and the component's `cfg`.
+    RETURNS (Path): The folder.
     """
     if output is not None:
         nlp.to_disk(output)
@@ -146,8 +155,8 @@ def write_calibrated(
     folder = Path(model)
     pipe = nlp.get_pipe(calibration.name)
     assert isinstance(pipe, EntityPipe)
-    # Weights, and an LLM that is bundled and just now read from, stay untouched.
-    _replace(folder / calibration.name / "cfg", srsly.json_dumps(pipe._stored_cfg()))
+    # The weights, and a bundled LLM that is in use, stay untouched.
+    _replace(folder / calibration.name / "cfg", srsly.json_dumps(pipe.cfg))
     _replace(folder / "config.cfg", nlp.config.to_str())
     return folder
 
@@ -158,11 +167,11 @@ def _replace(path: Path, text: str) -> None:
     new.replace(path)
 
 
-# What is said about it --------------------------------------------------------------------
+# Reports --------------------------------------------------------------------
 
 
 def label_rows(calibration: Calibration) -> tuple[list[LabelRow], LabelRow]:
-    """A line per label, in the labels' order, and one for all together."""
+    """Make a row per label, in order, and one for all labels."""
 
     def row(name: str, at: list[int]) -> LabelRow:
         def shared(values: np.ndarray) -> float | None:
@@ -211,8 +220,8 @@ def _print_table(msg: Printer, calibration: Calibration) -> None:
     met, figure = calibration.settings.objective.value(calibration.after)
     if not met:
         msg.warn(
-            f"{calibration.settings.objective} is not reached: {100 * figure:.2f} is what the dev "
-            f"data allows"
+            f"{calibration.settings.objective} is not reached: the dev data allows "
+            f"{100 * figure:.2f}"
         )
 
 
@@ -263,7 +272,7 @@ def _page(calibration: Calibration, facts: list[tuple[str, str]]) -> Calibration
 
 
 def as_json(calibration: Calibration, facts: list[tuple[str, str]]) -> dict[str, Any]:
-    """All figures of a calibration, for a JSON file; parts of 1, not percent."""
+    """Convert a calibration to JSON values; all figures are fractions of 1."""
     rows, total = label_rows(calibration)
     curves = zip(calibration.labels, calibration.label_curves, strict=True)
     return {

@@ -1,4 +1,4 @@
-"""`python -m spacy llm2ner card`: a pipeline -> a model card for the Hugging Face hub."""
+"""`python -m spacy llm2ner card`: write the model card of a pipeline."""
 
 from pathlib import Path
 from typing import Annotated, Optional
@@ -8,6 +8,7 @@ import typer
 from spacy import util
 from wasabi import Printer
 
+from ..errors import Errors
 from ..hub.card import make_card
 
 
@@ -31,12 +32,13 @@ def card(
         typer.Option("--license", "-l", help="The weights' license, as the hub abbreviates it"),
     ] = None,
     repo_id: Annotated[
-        Optional[str], typer.Option("--repo-id", "-r", help="The hub id it will be found under")
+        Optional[str],
+        typer.Option("--repo-id", "-r", help="The pipeline's hub id, for the code on usage"),
     ] = None,
 ) -> None:
     """
-    Write the model card of a pipeline: meta data for the hub, what the LLM and the head are, how it
-    was trained, what it scores, its limits, and how to cite it.
+    Write the model card of a pipeline: metadata for the hub, the LLM and the head, training,
+    scores, limitations and citation.
     """
     msg = Printer()
     try:
@@ -66,23 +68,26 @@ def write_card(
 ) -> Path:
     """Load a pipeline and write its card.
 
-    model: name or path of a pipeline.
-    out: the file to write; None for README.md in the pipeline's folder.
-    metrics: a JSON file of scores.
-    dataset, title, license, repo_id: see `hub.card.make_card`.
-    RETURNS: the card's path.
-    RAISES: OSError or ValueError, in sentences, if something is missing or unreadable.
+    model (Union[str, Path]): Name or path of a pipeline.
+    out (Optional[Path]): The file to write; None for README.md in the pipeline's folder.
+    metrics (Optional[Path]): A JSON file of scores.
+    dataset (Optional[str]): The name of the data that they were measured on.
+    title (Optional[str]): The model's name.
+    license (Optional[str]): The weights' license.
+    repo_id (Optional[str]): The pipeline's hub id. See `hub.card.make_card` for the defaults.
+    RETURNS (Path): The card's path.
+    RAISES: ValueError (E801, E805, E806) or OSError if something is missing or unreadable.
     """
     nlp = util.load_model(model)
     if out is None:
         if not Path(model).is_dir():
-            raise ValueError(f"{model} is no folder, so that it must be said where to write to.")
+            raise ValueError(Errors.E805.format(model=model))
         out = Path(model) / "README.md"
     if out.is_dir():
         out = out / "README.md"
     scores = srsly.read_json(metrics) if metrics is not None else None
     if scores is not None and not isinstance(scores, dict):
-        raise ValueError(f"{metrics} holds no scores: a JSON object is expected.")
+        raise ValueError(Errors.E806.format(metrics=metrics))
     text = make_card(
         nlp, metrics=scores, dataset=dataset, title=title, license=license, repo_id=repo_id
     )

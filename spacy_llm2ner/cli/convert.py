@@ -1,4 +1,4 @@
-"""`python -m spacy llm2ner convert`: a CoNLL-style file or a dataset -> a .spacy file."""
+"""`python -m spacy llm2ner convert`: convert a CoNLL-style file or a dataset to a .spacy file."""
 
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -11,17 +11,18 @@ from wasabi import Printer
 from ..corpora.conll import ConllError, ConllFile, ConllReport, read_conll
 from ..corpora.docs import border_warnings, make_docs
 from ..corpora.hf_dataset import HFDatasetCorpus, HFDatasetError, is_hf_dataset
+from ..errors import Errors
 
 SUFFIX = ".spacy"
 
 
 class OutputError(ValueError):
-    """An output path that no .spacy file can be written to."""
+    """Raised for an output path that is not a .spacy file."""
 
 
 def convert(
     input_path: Annotated[Path, typer.Argument(help="CoNLL-style file, or dataset folder or file")],
-    output_path: Annotated[Path, typer.Argument(help="The .spacy file to write")],
+    output_path: Annotated[Path, typer.Argument(help="Output .spacy file")],
     sentences_per_doc: Annotated[
         int,
         typer.Option(
@@ -35,26 +36,27 @@ def convert(
         int, typer.Option("--tag-column", help="Column of the entity tags, from 0; -1 is the last")
     ] = -1,
     comments: Annotated[
-        bool, typer.Option("--comments", help='Lines that start with "# " are comments')
+        bool, typer.Option("--comments", help='Read lines that start with "# " as comments')
     ] = False,
     split: Annotated[Optional[str], typer.Option("--split", help="Split of a dataset")] = None,
     tokens_column: Annotated[
-        Optional[str], typer.Option("--tokens-column", help="Column of a dataset's words")
+        Optional[str], typer.Option("--tokens-column", help="Column of the words in a dataset")
     ] = None,
     tags_column: Annotated[
-        Optional[str], typer.Option("--tags-column", help="Column of a dataset's tags")
+        Optional[str], typer.Option("--tags-column", help="Column of the tags in a dataset")
     ] = None,
     labels: Annotated[
         Optional[Path],
-        typer.Option("--labels", help="JSON file: what the numbers of a dataset's tags mean"),
+        typer.Option(
+            "--labels", help="JSON file with the tags that the numbers in a dataset stand for"
+        ),
     ] = None,
 ) -> None:
     """
     Convert a CoNLL-style file (one word per line, word and entity tag in columns, a blank line
     after each sentence), or a Hugging Face dataset on disk (a folder, or a .parquet or .json file,
-    with a row of words and tags per sentence) into a .spacy file for training and evaluation. The
-    tag scheme (BIO1, BIO2, IO, BIOES, BILOU) is found by itself, and the spaces between words are
-    put back.
+    with a row of words and tags per sentence) to a .spacy file for training and evaluation. The tag
+    scheme (BIO1, BIO2, IO, BIOES, BILOU) is detected, and natural spacing is restored.
     """
     msg = Printer()
     try:
@@ -94,21 +96,25 @@ def convert_file(
 ) -> tuple[ConllReport, int]:
     """Convert a CoNLL-style file, or a Hugging Face dataset, into a .spacy file.
 
-    input_path: the CoNLL-style file, or the dataset: a folder, or a .parquet or .json file.
-    output_path: the .spacy file to write; its folder is made if there is none.
-    sentences_per_doc: 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
-    word_column, tag_column: the columns of words and tags, from 0; negative from the last.
-    comments: whether lines that start with "# " are comments.
-    split, tokens_column, tags_column, labels: of a dataset, as for HFDatasetCorpus.
-    RETURNS: the report on the input, and the number of Docs written.
-    RAISES: ConllError, with file and line, or HFDatasetError if the input cannot be read, or if it
-        is no dataset and settings of one are given; OutputError if the output
-        is no .spacy path; OSError if a file cannot be opened; ValueError if sentences_per_doc is
-        negative.
+    input_path (Union[str, Path]): The CoNLL-style file, or the dataset: a folder, or a .parquet or
+        .json file.
+    output_path (Union[str, Path]): The .spacy file to write; its folder is created if necessary.
+    sentences_per_doc (int): 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
+    word_column, tag_column (int): The columns of words and tags, from 0; negative from the last.
+    comments (bool): Whether lines that start with "# " are comments.
+    split, tokens_column, tags_column (Optional[str]), labels (Union[str, Path, None]): Of a
+        dataset, as for `HFDatasetCorpus`.
+    RETURNS (Tuple[ConllReport, int]): The report on the input, and the number of Docs written.
+    RAISES (ConllError): With file and line, if the input cannot be read.
+    RAISES (HFDatasetError): If the dataset cannot be read, or if the input is not a dataset but
+        settings of one are given (E941).
+    RAISES (OutputError): If the output is not a .spacy path (E940).
+    RAISES (OSError): If a file cannot be opened.
+    RAISES (ValueError): If `sentences_per_doc` is negative.
     """
     input_path, output_path = Path(input_path), Path(output_path)
     if output_path.suffix != SUFFIX or output_path.is_dir():
-        raise OutputError(f"output path {output_path}: expected a file with the suffix {SUFFIX}")
+        raise OutputError(Errors.E940.format(path=output_path, suffix=SUFFIX))
     settings: dict[str, Any] = {
         "split": split,
         "tokens_column": tokens_column,
@@ -118,15 +124,12 @@ def convert_file(
     if _is_dataset(input_path):
         file: ConllFile = HFDatasetCorpus(input_path, **settings).file
     elif given := [name for name, value in settings.items() if value is not None]:
-        raise HFDatasetError(
-            f"{input_path} is read as a CoNLL-style file, and {', '.join(given)} can be set for a "
-            f"dataset only: expected a folder, or a .parquet or .json file"
-        )
+        raise HFDatasetError(Errors.E941.format(path=input_path, settings=", ".join(given)))
     else:
         file = read_conll(
             input_path, word_column=word_column, tag_column=tag_column, comments=comments
         )
-    # Only what a CoNLL file has: other columns of the DocBin would store "not annotated" per token.
+    # Only the annotation of CoNLL files: other attributes would store "unannotated" per token.
     doc_bin = DocBin(attrs=["ENT_IOB", "ENT_TYPE", "SENT_START"], store_user_data=False)
     for doc in make_docs(file.documents, Vocab(), sentences_per_doc=sentences_per_doc):
         doc_bin.add(doc)

@@ -1,6 +1,6 @@
-"""`python -m spacy llm2ner debug-data CONFIG`: what the component will make of the training data.
+"""`python -m spacy llm2ner debug-data`: check the training data of a config for a component.
 
-spaCy's own `debug data` knows the labels of its own factories only.
+spaCy's own `debug data` supports the labels of its own factories only.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from wasabi import Printer
 
 from ..architectures.shims import TunedShim
 from ..llm.alignment import token_boundaries
-from ..pipeline.entity_pipe import EntityPipe
-from ..pipeline.gold import annotated_spans, read_gold
+from ..pipeline.base import EntityPipe
+from ..pipeline.gold import annotated_spans, read_gold, unsayable
 from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
-from ..pipeline.tag_gold import unsayable
-from ..pipeline.tag_pipe import TagPipe
+from ..pipeline.token_tagger import TokenTagger
 from ..tags import TagSet
 
-# Below this many examples of a label there is little to learn from.
+# Labels with fewer training spans are reported.
 _FEW_SPANS = 50
 
 
@@ -38,18 +37,18 @@ _FEW_SPANS = 50
 class DataReport:
     """Counts over the examples of one corpus.
 
-    docs, tokens, spans (int): Sizes.
-    unannotated (int): Docs that say nothing about entities; they are not learnt from.
+    docs, tokens, spans (int): Their numbers.
+    unannotated (int): Docs without entity annotation, which are not trained on.
     empty (int): Annotated docs without a span: negative examples.
     labels (Counter): Spans per label.
     lengths (Counter): Spans per length in tokens.
-    lost (int): Gold spans whose edges are no token edges of the pipeline's tokenizer.
-    nested, crossing (int): Pairs of spans of which one lies inside the other; that cross.
-    unread (int): Tokens other than white space that no piece of the LLM touches.
+    lost (int): Gold spans that do not align with the tokens of the pipeline's tokenizer.
+    nested, crossing (int): Pairs of nested spans; pairs of spans that overlap without nesting.
+    unread (int): Tokens other than whitespace that no piece of the LLM touches.
     windows (int): Docs that are read in more than one window.
-    pieces (int): Pieces of the LLM, not counting copies.
+    pieces (int): Pieces of the LLM in one copy of the text.
     longest (int): Pieces of the longest doc.
-    unsayable (int): For a tagger: spans that overlap another one, or that its tags cannot say.
+    unsayable (int): For a tagger: spans that overlap another one or that its tags cannot express.
     """
 
     docs: int = 0
@@ -69,20 +68,20 @@ class DataReport:
     unsayable: int = 0
 
     def longer_than(self, width: int) -> int:
-        """How many spans are longer than `width` tokens."""
+        """Count the spans that are longer than `width` tokens."""
         return sum(count for length, count in self.lengths.items() if length > width)
 
 
 @dataclass(frozen=True)
 class ReadBy:
-    """What is to be known of the LLM that will read the texts: its tokenizer and its window."""
+    """The tokenizer and the window (in pieces) of the LLM that will read the texts."""
 
     tokenizer: Any
     window: int
 
     @classmethod
     def of_component(cls, pipe: EntityPipe) -> ReadBy | None:
-        """That of a component; None if it reads no text itself, but listens to a `transformer`."""
+        """Return those of a component; None if it listens to a `transformer` component."""
         for shim in pipe._llm_shims():
             return cls(shim.llm.tokenizer, shim.llm.window)
         for tuned in pipe._shims(TunedShim):
@@ -98,12 +97,13 @@ def report_examples(
     llm: ReadBy | None,
     tags_for: Callable[[Iterable[str]], TagSet] | None = None,
 ) -> DataReport:
-    """Count what is in a corpus; of the LLM only its tokenizer is needed.
+    """Compute the counts of a corpus; of the LLM, only the tokenizer is needed.
 
     examples (Iterable[Example]): The corpus.
     spans_key (str): The component's span group.
-    llm (Optional[ReadBy]): What will read the texts.
-    tags_for (Optional[Callable]): For a tagger: the labels of a text -> the tags that it has.
+    llm (Optional[ReadBy]): The LLM that will read the texts.
+    tags_for (Optional[Callable]): For a tagger: function from labels to its tags.
+    RETURNS (DataReport): The counts.
     """
     report = DataReport()
     for example in examples:
@@ -128,7 +128,7 @@ def report_examples(
 
 
 def _overlaps(spans: Sequence[tuple[int, int, str]]) -> tuple[int, int]:
-    """Pairs of nested and of crossing spans."""
+    """Count pairs of nested and of crossing spans."""
     nested = crossing = 0
     ordered = sorted(spans, key=lambda span: (span[0], -span[1]))
     for index, (_, end, _) in enumerate(ordered):
@@ -167,7 +167,7 @@ def debug_data(
         Optional[Path], typer.Option("--code", "-c", help="Python file with registered functions")
     ] = None,
 ) -> None:
-    """Look at the training data as the component will: labels, lengths, and what would be lost.
+    """Check the training data for a component: labels, span lengths, and annotation that is lost.
 
     Settings of the config can be overridden as in `spacy train`: --paths.train FILE.
     """
@@ -190,7 +190,7 @@ def debug_data(
 
 
 def find_component(nlp: Language, name: str, msg: Printer) -> EntityPipe:
-    """The component called `name`, or the only one; otherwise the command ends with a sentence."""
+    """Return the component `name`, or the only one; else end the command with an error."""
     found = {n: pipe for n, pipe in nlp.pipeline if isinstance(pipe, EntityPipe)}
     if name and name not in found:
         msg.fail(
@@ -199,20 +199,23 @@ def find_component(nlp: Language, name: str, msg: Printer) -> EntityPipe:
     if not found:
         msg.fail(f"There is no llm2ner component in the pipeline {nlp.pipe_names}.", exits=1)
     if not name and len(found) > 1:
-        msg.fail(f"Which component? --component one of {', '.join(found)}.", exits=1)
+        msg.fail(
+            f"Several llm2ner components: choose one by --component ({', '.join(found)}).",
+            exits=1,
+        )
     return found[name] if name else next(iter(found.values()))
 
 
-def _own_tags(pipe: TagPipe) -> list[str]:
-    """The tags that a checkpoint brings, before `initialize` takes them over."""
+def _own_tags(pipe: TokenTagger) -> list[str]:
+    """Return the tags of a checkpoint, before `initialize` adopts them."""
     if "load_tags" not in pipe.model.attrs:
         return []
     return list(pipe._shims(TunedShim)[0].reader.tags)
 
 
 def _tags_for(pipe: EntityPipe) -> Callable[[Iterable[str]], TagSet] | None:
-    """What tags a tagger will have for labels: a checkpoint's own ones, and those of new labels."""
-    if not isinstance(pipe, TagPipe):
+    """Return a function from labels to a tagger's tags; None for other components."""
+    if not isinstance(pipe, TokenTagger):
         return None
     own, scheme = _own_tags(pipe), pipe.scheme
     known = TagSet(tuple(own)).labels
@@ -234,19 +237,19 @@ def _print_reports(
         ("annotated docs without spans", train.empty, dev.empty),
         ("tokens", train.tokens, dev.tokens),
         ("gold spans", train.spans, dev.spans),
-        ("  on no token edges", train.lost, dev.lost),
+        ("  not aligned with tokens", train.lost, dev.lost),
         ("  nested pairs", train.nested, dev.nested),
         ("  crossing pairs", train.crossing, dev.crossing),
         ("  longest, tokens", max(train.lengths, default=0), max(dev.lengths, default=0)),
     ]
-    if isinstance(pipe, TagPipe):
-        rows.append(("  that tags cannot say", train.unsayable, dev.unsayable))
+    if isinstance(pipe, TokenTagger):
+        rows.append(("  not expressible by tags", train.unsayable, dev.unsayable))
     if llm is not None:
         rows += [
             ("LLM pieces (one copy)", train.pieces, dev.pieces),
             ("  of the longest doc", train.longest, dev.longest),
             (f"docs over one window ({llm.window})", train.windows, dev.windows),
-            ("tokens that no piece touches", train.unread, dev.unread),
+            ("tokens without a piece", train.unread, dev.unread),
         ]
     shown = [(name, f"{a:,}", f"{b:,}") for name, a, b in rows]
     msg.table(shown, header=("", "train", "dev"), divider=True, aligns=("l", "r", "r"))
@@ -255,7 +258,7 @@ def _print_reports(
     msg.table(per_label, header=("label", "train", "dev"), divider=True, aligns=("l", "r", "r"))
     if isinstance(pipe, SpanRecognizer):
         special, learnt = _band_warnings(pipe, train, dev)
-    elif isinstance(pipe, TagPipe):
+    elif isinstance(pipe, TokenTagger):
         special, learnt = _tag_warnings(pipe, train, dev)
     else:
         special, learnt = [], ""
@@ -265,27 +268,27 @@ def _print_reports(
 def _band_warnings(
     pipe: SpanRecognizer, train: DataReport, dev: DataReport
 ) -> tuple[list[str], str]:
-    """What a head that scores spans loses; by what it learns the others."""
+    """Return warnings about spans that a span scorer cannot learn, and its setting."""
     width = pipe.max_span_tokens or min(max(train.lengths, default=0), MAX_SPAN_TOKENS_CAP)
     warnings = [
         f"{long} of {report.spans} {name} spans are longer than max_span_tokens ({width})."
         for name, report in (("training", train), ("dev", dev))
         if (long := report.longer_than(width))
     ]
-    if train.nested + train.crossing and pipe.cfg["decoding"] in ("flat", "greedy"):
+    if train.nested + train.crossing and pipe.settings["decoding"] in ("flat", "greedy"):
         warnings.append(
-            f"Gold spans overlap, but decoding = '{pipe.cfg['decoding']}' finds disjoint ones "
-            f"only: 'nested' or 'all' would find them."
+            f"Gold spans overlap, but decoding = '{pipe.settings['decoding']}' finds only disjoint "
+            f"spans: set it to 'nested' or 'all'."
         )
     return warnings, f"max_span_tokens = {width}"
 
 
-def _tag_warnings(pipe: TagPipe, train: DataReport, dev: DataReport) -> tuple[list[str], str]:
-    """What tags lose; by what the others are learnt."""
+def _tag_warnings(pipe: TokenTagger, train: DataReport, dev: DataReport) -> tuple[list[str], str]:
+    """Return warnings about spans that tags cannot express, and the tags."""
     warnings = [
-        f"{report.unsayable} of {report.spans} {name} spans overlap another one, or cannot be said "
-        f"by the tags: of overlapping spans the first and longest one counts. For overlapping "
-        f"spans there is the component 'llm2ner'."
+        f"{report.unsayable} of {report.spans} {name} spans overlap another one, or cannot be "
+        f"expressed by the tags: of overlapping spans, the first and longest one is used. For "
+        f"overlapping spans, use the component 'llm2ner'."
         for name, report in (("training", train), ("dev", dev))
         if report.unsayable
     ]
@@ -293,7 +296,7 @@ def _tag_warnings(pipe: TagPipe, train: DataReport, dev: DataReport) -> tuple[li
     if own.tags:
         for what, labels in (
             (
-                "The checkpoint does not know the label {}: its tags start anew.",
+                "The checkpoint has no label {}: its tags are initialised anew.",
                 [label for label in sorted(train.labels) if label not in own.labels],
             ),
             (
@@ -318,11 +321,11 @@ def _common_warnings(pipe: EntityPipe, train: DataReport, dev: DataReport) -> li
     for name, report in (("training", train), ("dev", dev)):
         if report.lost:
             warnings.append(
-                f"{report.lost} of {report.spans} {name} spans do not begin and end where tokens "
-                f"do."
+                f"{report.lost} of {report.spans} {name} spans do not begin and end at token "
+                f"boundaries."
             )
         if report.unread:
-            warnings.append(f"{report.unread} {name} tokens are invisible to the LLM's tokenizer.")
+            warnings.append(f"{report.unread} {name} tokens have no piece of the LLM's tokenizer.")
     for label in sorted(set(dev.labels) - set(train.labels)):
         warnings.append(f"Label {label} is in the dev data, but not in the training data.")
     for label, count in sorted(train.labels.items()):

@@ -1,4 +1,4 @@
-"""`python -m spacy llm2ner ensemble`: several trained pipelines as one."""
+"""`python -m spacy llm2ner ensemble`: join the heads of several trained pipelines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from spacy import util
 from wasabi import Printer
 
+from ..errors import Errors
 from ..pipeline.ensemble import join_heads
 from .debug_data import find_component
 
@@ -16,30 +17,30 @@ from .debug_data import find_component
 def ensemble(
     output: Annotated[Path, typer.Argument(help="Folder for the new pipeline")],
     models: Annotated[
-        list[str], typer.Argument(help="Two or more pipelines, trained alike with other seeds")
+        list[str], typer.Argument(help="Two or more pipelines, trained with different seeds")
     ],
     component: Annotated[
         str, typer.Option("--component", "-p", help="Name of the component; default: the only one")
     ] = "",
 ) -> None:
     """
-    Join the heads of pipelines that were trained with other seeds, on the same LLM and labels: the
-    mean of their logits counts. The LLM reads each text once, as before.
+    Join the heads of pipelines that were trained with different seeds, on the same LLM and labels.
+    The joint head predicts the mean of their logits; the LLM still reads each text once.
     """
     msg = Printer()
     try:
         if len(models) < 2:
-            raise ValueError(f"two or more pipelines are needed, given is {len(models)}")
+            raise ValueError(Errors.E912.format(given=len(models)))
         pipelines = [util.load_model(model) for model in models]
         pipe = find_component(pipelines[0], component, msg)
         kept = join_heads(pipelines, pipe.name)
         pipelines[0].to_disk(output)
-    # What is wrong with paths and pipelines comes as these, in words for the user.
+    # Faults of paths and pipelines: their messages are written for users.
     except (ValueError, OSError) as error:
         msg.fail(f"Can't join {', '.join(models)}", str(error), exits=1)
     if not kept:
         msg.warn(
-            "Thresholds or temperatures differ: the threshold is 0.5 now",
+            "Thresholds or temperatures differ: the threshold is reset to 0.5",
             "Calibrate on dev data: python -m spacy llm2ner calibrate",
         )
-    msg.good(f"Wrote {output}: {len(models)} heads, of which the mean counts")
+    msg.good(f"Wrote {output}: {len(models)} heads, averaged")

@@ -1,4 +1,4 @@
-"""`python -m spacy llm2ner explain`: a pipeline and a text -> a page on what it sees there."""
+"""`python -m spacy llm2ner explain`: write a page of the scores of a text's spans."""
 
 from pathlib import Path
 from typing import Annotated, Optional
@@ -9,12 +9,14 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from wasabi import Printer
 
+from ..errors import Errors
 from ..reports.error_classes import make_mark
 from ..reports.explanation_page import ExplanationPage, choose_spans, render_explanation_page
-from ..reports.score_parts import explain as take_apart
+from ..reports.score_parts import split_scores
 
+_FACTORY = "llm2ner"
 _PAGE = "explain.html"
-# A page of more cells than this would be slow to open.
+# A page of a longer text would be slow to open.
 _MOST_TOKENS = 2_000
 
 
@@ -26,16 +28,19 @@ def explain(
         Optional[str], typer.Option("--component", "-c", help="The component; default: the first")
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-l", min=1, help="How many spans to take apart")
+        int,
+        typer.Option(
+            "--limit", "-l", min=1, help="Number of spans whose scores are split into parts"
+        ),
     ] = 30,
     title: Annotated[
         Optional[str], typer.Option("--title", "-t", help="The page's heading")
     ] = None,
 ) -> None:
     """
-    Write a page that shows what a pipeline sees in a text: the spans that it finds, the scores of
-    all spans as a heat map, and what the best scores are made of. It needs no network and no other
-    file.
+    Write an HTML page of the scores that a pipeline gives to the spans of a text: the predicted
+    spans, a heat map of all scores, and the parts of the best scores. The page is one file and
+    needs no network.
     """
     msg = Printer()
     try:
@@ -48,7 +53,7 @@ def explain(
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(page, encoding="utf8")
     except (ValueError, OSError, ImportError) as error:
-        msg.fail(f"Can't explain what {model} sees", str(error), exits=1)
+        msg.fail(f"Can't explain the scores of {model}", str(error), exits=1)
     msg.good(f"Wrote {out}")
 
 
@@ -60,37 +65,30 @@ def explain_text(
     limit: int = 30,
     title: str | None = None,
 ) -> str:
-    """The page on one text.
+    """Render the page of the scores of a text's spans.
 
-    nlp: the pipeline.
-    text: the text.
-    component: the name of the component; None for the first whose scores can be taken apart.
-    limit: how many spans to take apart, the most probable first.
-    title: the heading; None for the pipeline's name.
-    RETURNS: a whole HTML document.
-    RAISES: ValueError, in sentences, if there is no such component or the text is too long.
+    nlp (Language): The pipeline.
+    text (str): The text.
+    component (Optional[str]): The name of the component; None for the first `llm2ner` component.
+    limit (int): The number of spans, the most probable first, whose scores are split into parts.
+    title (Optional[str]): The heading; None for one with the pipeline's name.
+    RETURNS (str): A whole HTML document.
+    RAISES: ValueError (E906-E909) if the text is empty or too long, or if there is no such
+        component.
     """
     doc = nlp(text)
     if not 0 < len(doc) <= _MOST_TOKENS:
-        raise ValueError(
-            f"the text has {len(doc):,} tokens; a page shows 1 to {_MOST_TOKENS:,}. Give a part."
-        )
+        raise ValueError(Errors.E906.format(tokens=f"{len(doc):,}", most=f"{_MOST_TOKENS:,}"))
     name = component or _first(nlp)
     if name not in nlp.pipe_names:
-        raise ValueError(
-            f"the pipeline has no component '{name}'; its components are "
-            f"{', '.join(nlp.pipe_names) or 'none'}."
-        )
+        raise ValueError(Errors.E908.format(name=name, components=_components(nlp)))
     pipe = nlp.get_pipe(name)
-    explained = take_apart(pipe.model, doc)  # type: ignore[attr-defined]
+    explained = split_scores(pipe.model, doc)  # type: ignore[attr-defined]
     if explained is None:
-        raise ValueError(
-            f"the scores of the component '{name}' cannot be taken apart: a model of "
-            f"SpanRecognizer.v1 with SpanScorer.v1, or ToMMeR.v1, is needed."
-        )
+        raise ValueError(Errors.E909.format(name=name))
     key = getattr(pipe, "key", "sc")
     page = ExplanationPage(
-        title=title or f"What {nlp.meta['lang']}_{nlp.meta['name']} sees",
+        title=title or f"Span scores of {nlp.meta['lang']}_{nlp.meta['name']}",
         facts=[("Component", name), *_facts(pipe), ("Tokens", f"{len(doc):,}")],
         text=doc.text,
         tokens=[token.text for token in doc],
@@ -108,13 +106,14 @@ def explain_text(
 
 
 def _first(nlp: Language) -> str:
-    names = [name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == "llm2ner"]
+    names = [name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory == _FACTORY]
     if not names:
-        raise ValueError(
-            f"the pipeline has no 'llm2ner' component; its components are "
-            f"{', '.join(nlp.pipe_names) or 'none'}."
-        )
+        raise ValueError(Errors.E907.format(factory=_FACTORY, components=_components(nlp)))
     return names[0]
+
+
+def _components(nlp: Language) -> str:
+    return ", ".join(nlp.pipe_names) or "none"
 
 
 def _marks(doc: Doc, key: str) -> list:
@@ -131,7 +130,7 @@ def _facts(pipe: object) -> list[tuple[str, str]]:
                 layers = ", ".join(str(layer) for layer in llm.layers)
                 read = f"{Path(llm.settings.name).name}, layers {layers}"
                 facts.append(("LLM", f"{read}, read {llm.settings.reading}"))
-    cfg = pipe.cfg  # type: ignore[attr-defined]
-    facts.append(("Threshold", str(cfg.get("threshold"))))
-    facts.append(("Decoding", str(cfg.get("decoding"))))
+    settings = pipe.settings  # type: ignore[attr-defined]
+    facts.append(("Threshold", str(settings.get("threshold"))))
+    facts.append(("Decoding", str(settings.get("decoding"))))
     return facts

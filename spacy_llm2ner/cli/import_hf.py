@@ -1,4 +1,4 @@
-"""`python -m spacy llm2ner import-hf`: a checkpoint for token classification -> a pipeline."""
+"""`python -m spacy llm2ner import-hf`: convert a token-classification model to a pipeline."""
 
 import warnings
 from pathlib import Path
@@ -14,13 +14,13 @@ FACTORY = "llm2ner_tagger"
 
 def import_hf(
     name: Annotated[str, typer.Argument(help="Hub id or folder of a token-classification model")],
-    output_path: Annotated[Path, typer.Argument(help="Folder of the pipeline to write")],
+    output_path: Annotated[Path, typer.Argument(help="Output folder for the pipeline")],
     lang: Annotated[str, typer.Option("--lang", "-l", help="Language of the tokenizer")] = "en",
     words: Annotated[
         str,
         typer.Option(
             "--words",
-            help='"pipeline": words as transformers makes them, same results; "tokens": those of '
+            help='"pipeline": words as in transformers, for identical results; "tokens": those of '
             "spaCy, better for training",
         ),
     ] = "pipeline",
@@ -28,14 +28,14 @@ def import_hf(
         Optional[str], typer.Option("--revision", help="Branch, tag or commit of a hub id")
     ] = None,
     annotate: Annotated[
-        str, typer.Option("--annotate", help='What is written: "ents", "spans" or "both"')
+        str, typer.Option("--annotate", help='Annotation to write: "ents", "spans" or "both"')
     ] = "ents",
 ) -> None:
     """
-    Make a spaCy pipeline of any checkpoint for token classification, with the checkpoint's own
-    labels. The pipeline contains the model: the checkpoint's folder is not needed any more. It
-    finds what transformers.pipeline("token-classification", aggregation_strategy="first") finds,
-    and can be trained further with `spacy train`.
+    Convert a token-classification checkpoint to a spaCy pipeline with the checkpoint's labels. The
+    pipeline contains the model: the checkpoint's folder is no longer needed. Its predictions are
+    those of transformers.pipeline("token-classification", aggregation_strategy="first"), and it
+    can be trained further with `spacy train`.
     """
     msg = Printer()
     try:
@@ -63,15 +63,15 @@ def import_checkpoint(
     revision: str | None = None,
     annotate: str = "ents",
 ) -> tuple[Language, list[str]]:
-    """A blank pipeline with one component, the checkpoint.
+    """Make a blank pipeline with the checkpoint as its only component.
 
-    name: hub id or folder of a token-classification model.
-    lang: the language of spaCy's tokenizer.
-    words: "pipeline" or "tokens", see spacy_llm2ner.HFTokenClassifier.v1.
-    revision: branch, tag or commit of a hub id.
-    annotate: "ents", "spans" or "both".
-    RETURNS: the pipeline; and what there is to report about the checkpoint's labels.
-    RAISES: ValueError, OSError or ImportError for what cannot be loaded.
+    name (str): Hub id or folder of a token-classification model.
+    lang (str): The language of spaCy's tokenizer.
+    words (str): "pipeline" or "tokens", see `spacy_llm2ner.HFTokenClassifier.v1`.
+    revision (Optional[str]): Branch, tag or commit of a hub id.
+    annotate (str): "ents", "spans" or "both".
+    RETURNS (Tuple[Language, List[str]]): The pipeline, and warnings about the checkpoint's labels.
+    RAISES (ValueError, OSError, ImportError): If the checkpoint cannot be loaded.
     """
     nlp = spacy.blank(lang)
     model = {

@@ -1,4 +1,4 @@
-"""`python -m spacy llm2ner init-config`: a full training config from a preset."""
+"""`python -m spacy llm2ner init-config`: write a full training config from a preset."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ from wasabi import Printer
 from ..corpora.conll import ConllError, read_conll
 from ..corpora.hf_dataset import HFDatasetCorpus, is_hf_dataset
 from ..corpora.reader import open_corpus
+from ..errors import Errors
+from ..settings import check_choice
 
 Values = dict[str, dict[str, Any]]  # section -> setting -> value
 
-# The LLM whose layers the presets name, and its depth.
+# The LLM that the presets are made for, and its depth.
 DEFAULT_LLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _DEFAULT_DEPTH = 30
 _LLM = "components.llm2ner.model.llm"
 _SUFFIX = ".spacy"
-# A step of training sees about so many tokens, and at most so many docs.
+# Size of a training step: tokens (about) and docs (at most).
 _TOKENS_PER_STEP, _DOCS_PER_STEP = 1000, 32
 _MOST_WARMUP_STEPS = 200
-# A few docs need more epochs until a head has seen enough steps.
+# Small corpora are trained for more epochs, up to this number of steps.
 _LEAST_STEPS = 400
 _MOST_EVALUATIONS = 10
 _GPU: Values = {
@@ -77,9 +79,9 @@ class Preset(str, Enum):
 
 
 def init_config(
-    out: Annotated[Path, typer.Argument(help="The config to write, or - for standard output")],
+    out: Annotated[Path, typer.Argument(help="Output config, or - for standard output")],
     preset: Annotated[
-        Preset, typer.Option("--preset", "-p", help="What to spend on accuracy")
+        Preset, typer.Option("--preset", "-p", help="Trade-off between speed and accuracy")
     ] = Preset.balanced,
     lang: Annotated[str, typer.Option("--lang", "-l", help="Language code")] = "en",
     llm: Annotated[
@@ -87,26 +89,32 @@ def init_config(
     ] = DEFAULT_LLM,
     train: Annotated[
         Optional[Path],
-        typer.Option("--train", help="Training data: .spacy (file or folder), .jsonl or CoNLL"),
+        typer.Option(
+            "--train", help="Training data: .spacy (file or folder), .jsonl, CoNLL file or dataset"
+        ),
     ] = None,
-    dev: Annotated[Optional[Path], typer.Option("--dev", help="Dev data, likewise")] = None,
+    dev: Annotated[
+        Optional[Path], typer.Option("--dev", help="Dev data, in any of these formats")
+    ] = None,
     gpu: Annotated[
         bool, typer.Option("--gpu", "-G", help="For a GPU: bfloat16 and larger batches")
     ] = False,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Calibrate every checkpoint on the dev data")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", "-F", help="Overwrite the file")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-F", help="Overwrite an existing file")
+    ] = False,
 ) -> None:
     """
-    Write a full, commented config for `spacy train`. With --train, the steps of the schedule are
-    fitted to the data.
+    Write a full config with comments for `spacy train`. With --train, the number of training steps
+    is fitted to the data.
     """
     to_stdout = str(out) == "-"
     msg = Printer(no_print=to_stdout)
     try:
         if not to_stdout and out.exists() and not force:
-            raise ValueError(f"{out} is there already; --force overwrites it")
+            raise ValueError(Errors.E920.format(path=out))
         text = make_config(
             preset.value, lang=lang, llm=llm, train=train, dev=dev, gpu=gpu, calibrate=calibrate
         )
@@ -120,8 +128,8 @@ def init_config(
     out.write_text(text, encoding="utf8")
     if train is None or not train.exists():
         msg.warn(
-            "The length of the schedule does not know the training data: set total_steps in "
-            "[training.optimizer.learn_rate], max_steps and eval_frequency in [training], or give "
+            "The schedule is not fitted to training data: set total_steps in "
+            "[training.optimizer.learn_rate], max_steps and eval_frequency in [training], or pass "
             "--train"
         )
     msg.good(f"Wrote {out}", f"python -m spacy train {out} --output training")
@@ -137,21 +145,20 @@ def make_config(
     gpu: bool = False,
     calibrate: bool = False,
 ) -> str:
-    """The text of a full config, with comments.
+    """Make a full config with comments.
 
-    preset: "fast", "balanced" or "accurate".
-    lang: language code.
-    llm: hub id, model folder or GGUF file. The presets name layers of the default LLM. For another,
-        they are taken at the same parts of its depth if it is a folder whose config.json tells the
-        depth; else the setting is null, the four default layers.
-    train, dev: data. Where the training data exists, it is counted for the length of the schedule.
-    gpu: whether a GPU will be used.
-    calibrate: whether checkpoints are calibrated.
-    RETURNS: the config.
-    RAISES: ValueError for an unknown preset or unreadable data.
+    preset (str): "fast", "balanced" or "accurate".
+    lang (str): Language code.
+    llm (str): Hub id, model folder or GGUF file. The presets name layers of the default LLM. For a
+        folder whose config.json has the depth of another LLM, layers at the same relative depths
+        are chosen; else the setting is null, the four default layers.
+    train, dev (Optional[Path]): The data. Existing training data is counted for the schedule.
+    gpu (bool): Whether a GPU will be used.
+    calibrate (bool): Whether to calibrate checkpoints.
+    RETURNS (str): The text of the config.
+    RAISES (ValueError): For an unknown preset or unreadable data.
     """
-    if preset not in list(Preset.__members__):
-        raise ValueError(f"preset '{preset}': accepted are {', '.join(Preset.__members__)}")
+    check_choice("preset", preset, [*Preset.__members__], component="init-config")
     values = read_preset(preset)
     chosen = values.setdefault(_LLM, {})
     chosen["name"] = llm
@@ -175,22 +182,19 @@ def make_config(
 
 
 def _reader_of(path: Path) -> dict[str, Any] | None:
-    """The settings of the reader for data in this form; None for those of spaCy."""
+    """Return the settings of the reader for a path; None for spaCy's own reader."""
     if is_hf_dataset(path):
         return _DATASET
     if path.suffix == _SUFFIX or path.is_dir():
         return None
     if not path.exists() and not path.suffix:
-        raise ValueError(
-            f"data path {path}: there is no such file or folder. A dataset on the hub is read by "
-            f"a block with spacy_llm2ner.HFDatasetCorpus.v1, to be written by hand"
-        )
+        raise ValueError(Errors.E922.format(path=path))
     return _JSONL if path.suffix == ".jsonl" else _CONLL
 
 
 def read_preset(preset: str) -> Values:
-    """A preset's values: section -> setting -> value."""
-    # Not a spaCy config: that would need a section for every part of a section's name.
+    """Read a preset: section -> setting -> value."""
+    # Not a spaCy config, which requires all parents of a section.
     config = configparser.ConfigParser(interpolation=None)
     config.optionxform = str  # type: ignore[assignment, method-assign]
     config.read_string(_preset_text(preset))
@@ -206,11 +210,12 @@ def _preset_text(name: str) -> str:
 
 
 def layers_for(llm: str, layers: list[int] | None) -> list[int] | None:
-    """The layers of another LLM that correspond to layers of the default one.
+    """Map layers of the default LLM to those of another one.
 
-    llm: see `make_config`.
-    layers: of the default LLM, or None.
-    RETURNS: layers at the same parts of the LLM's depth; None, the default ones, if unknown.
+    llm (str): See `make_config`.
+    layers (Optional[List[int]]): Layers of the default LLM, or None.
+    RETURNS (Optional[List[int]]): Layers at the same relative depths; None, which stands for the
+        default layers, if the depth is unknown.
     """
     if layers is None or llm == DEFAULT_LLM:
         return layers
@@ -228,16 +233,18 @@ def layers_for(llm: str, layers: list[int] | None) -> list[int] | None:
 
 @dataclass(frozen=True)
 class CorpusSize:
-    """How much training data there is."""
+    """Size of the training data: docs and tokens."""
 
     docs: int
     tokens: int
 
 
 def count_corpus(path: Path) -> CorpusSize:
-    """Count docs and tokens of data in any of the forms that `open_corpus` knows.
+    """Count docs and tokens of data in any format that `open_corpus` supports.
 
-    RAISES: ValueError if it cannot be read or is empty.
+    path (Path): The data.
+    RETURNS (CorpusSize): The counts.
+    RAISES (ValueError): If it cannot be read or is empty (E923 to E925).
     """
     if is_hf_dataset(path):
         report = HFDatasetCorpus(path).file.report
@@ -245,14 +252,11 @@ def count_corpus(path: Path) -> CorpusSize:
     elif path.is_dir() or path.suffix == _SUFFIX:
         files = sorted(path.rglob(f"*{_SUFFIX}")) if path.is_dir() else [path]
         if not files:
-            raise ValueError(
-                f"data path {path}: there are no {_SUFFIX} files in this folder. Make them of a "
-                f"dataset's files by `python -m spacy llm2ner convert`"
-            )
+            raise ValueError(Errors.E923.format(path=path))
         try:
             bins = [DocBin().from_disk(file) for file in files]
         except Exception as error:  # zlib, msgpack and srsly each have their own
-            raise ValueError(f"data path {path}: no {_SUFFIX} data ({error})") from error
+            raise ValueError(Errors.E924.format(path=path, problem=error)) from error
         size = CorpusSize(sum(map(len, bins)), sum(len(t) for b in bins for t in b.tokens))
     elif path.suffix == ".jsonl":
         lengths = [len(example) for example in open_corpus(path)(spacy.blank("xx"))]
@@ -261,13 +265,14 @@ def count_corpus(path: Path) -> CorpusSize:
         report = read_conll(path).report
         size = CorpusSize(report.sentences, report.tokens)
     if not size.docs:
-        raise ValueError(f"data path {path}: there are no texts in it")
+        raise ValueError(Errors.E925.format(path=path))
     return size
 
 
 def _schedule(size: CorpusSize, epochs: int) -> Values:
-    """Steps instead of epochs: spaCy looks at the dev data at steps that divide by
-    `eval_frequency`, and only so is the end of the training one of them.
+    """Convert epochs to steps, such that the last step is evaluated.
+
+    spaCy evaluates at multiples of `eval_frequency`; a limit in epochs would end between two.
     """
     fitting = round(_TOKENS_PER_STEP * size.docs / max(size.tokens, 1))
     per_step = max(1, min(_DOCS_PER_STEP, fitting))
@@ -286,15 +291,16 @@ def _schedule(size: CorpusSize, epochs: int) -> Values:
     }
 
 
-# Editing the text, so that the comments stay -------------------------------------------------
+# Editing the text, which keeps the comments -------------------------------------------------
 
 
 def set_values(text: str, values: Values) -> str:
-    """Put values in the place of those that a config's text has; all else stays as it is.
+    """Replace values in the text of a config, and nothing else.
 
-    text: a config whose values stand on one line each.
-    values: section -> setting -> value.
-    RAISES: ValueError if the text has no such setting.
+    text (str): A config with one line per value.
+    values (Dict[str, Dict[str, Any]]): Section -> setting -> value.
+    RETURNS (str): The new text.
+    RAISES (ValueError): If the text has no such setting (E926).
     """
     missing = {(section, key) for section, block in values.items() for key in block}
     lines, section = [], ""
@@ -308,7 +314,7 @@ def set_values(text: str, values: Values) -> str:
         lines.append(line)
     if missing:
         names = ", ".join(f"[{section}] {key}" for section, key in sorted(missing))
-        raise ValueError(f"the config has no setting {names}")
+        raise ValueError(Errors.E926.format(settings=names))
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""`python -m spacy llm2ner visualize`: a pipeline and test data -> a page to look at."""
+"""`python -m spacy llm2ner visualize`: write a page of predictions, scores and errors."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from thinc.api import Model
 from tqdm import tqdm
 from wasabi import Printer
 
+from ..errors import Errors
 from ..pipeline.gold import annotated_ents, annotated_spans
 from ..reports.error_classes import Finding, Mark, Tally, judge, make_mark
 from ..reports.prediction_page import JudgedText, PredictionPage, render_prediction_page
@@ -24,22 +25,20 @@ from ..reports.prediction_page import JudgedText, PredictionPage, render_predict
 FACTORY = "llm2ner"
 PAGE = "index.html"
 _SUFFIX = ".spacy"
-# Small batches keep the progress bar moving while an LLM reads.
+# Small, so that the progress bar moves while the LLM reads.
 _BATCH_TEXTS = 32
 
 
 class InputError(ValueError):
-    """A pipeline, data or output path that no page can be made of."""
+    """A data or output path that no page can be made from or written to."""
 
 
 def visualize(
     model: Annotated[str, typer.Argument(help="Name or path of a trained pipeline")],
-    data: Annotated[
-        Path, typer.Argument(help="The .spacy file (or a folder of them) to run it on")
-    ],
+    data: Annotated[Path, typer.Argument(help="A .spacy file, or a folder of them, to run it on")],
     out: Annotated[Path, typer.Argument(help=f"The folder to write {PAGE} to")],
     limit: Annotated[
-        int, typer.Option("--limit", "-l", min=0, help="Texts to show; 0 for all of them")
+        int, typer.Option("--limit", "-l", min=0, help="Number of texts to show; 0 for all")
     ] = 200,
     spans_key: Annotated[
         str, typer.Option("--spans-key", "-sk", help="The key of doc.spans to show")
@@ -50,9 +49,9 @@ def visualize(
     ] = None,
 ) -> None:
     """
-    Make one HTML page of what a pipeline finds in test data: scores, the kinds of errors, and every
-    text with its entities, their probabilities, and what is wrong with them. The page needs no
-    network and no other file.
+    Write an HTML page of a pipeline's predictions on test data: scores, counts of each class of
+    error, and every text with its entities, their probabilities and errors. The page is one file
+    and needs no network.
     """
     msg = Printer()
     try:
@@ -60,15 +59,15 @@ def visualize(
         page, report, nlp = visualize_file(
             model, data, out, limit=limit, spans_key=spans_key, title=title
         )
-    # What is wrong with paths, settings and installation comes as these, in words for the user.
+    # Errors in paths, settings and the installation; their messages are written for users.
     except (ValueError, OSError, ImportError) as error:
         msg.fail(f"Can't make a page of {data} with {model}", str(error), exits=1)
     if not _has_factory(nlp):
-        msg.info(f"The pipeline has no '{FACTORY}' component; the page shows what it has instead")
+        msg.info(f"The pipeline has no '{FACTORY}' component; the page shows its other components")
     for key in _other_keys(nlp, spans_key):
-        msg.warn(f"The pipeline writes doc.spans['{key}'] too: see them with --spans-key {key}")
+        msg.warn(f"The pipeline also writes doc.spans['{key}']; show them with --spans-key {key}")
     if not report.n_gold_texts:
-        msg.warn(f"No text of {data} has gold {report.unit}: the page has no scores")
+        msg.warn(f"No text of {data} has gold {report.unit}; the page has no scores")
     elif report.n_texts:
         score = report.tally.total
         msg.info(
@@ -88,17 +87,18 @@ def visualize_file(
 ) -> tuple[Path, PredictionPage, Language]:
     """Run a pipeline on data and write the page.
 
-    model: name or path of a pipeline.
-    data: a .spacy file, or a folder with such files.
-    out: the folder to write to; it is made if there is none.
-    limit: how many texts are shown; 0 for all. Scores and counts are always of all texts.
-    spans_key: the key of doc.spans to look at.
-    title: the heading; None for the pipeline's name and version.
-    RETURNS: the page's path, what it says, and the pipeline.
-    RAISES: InputError, OSError or ValueError, in sentences, if something is missing or unreadable.
+    model (Union[str, Path]): Name or path of a pipeline.
+    data (Path): A .spacy file, or a folder of such files.
+    out (Path): The folder to write to; created if it does not exist.
+    limit (int): The number of texts shown; 0 for all. Scores and counts cover all texts.
+    spans_key (str): The key of `doc.spans` to show.
+    title (Optional[str]): The heading; None for the pipeline's name and version.
+    RETURNS (Tuple[Path, PredictionPage, Language]): The page's path, its data, and the pipeline.
+    RAISES: InputError (E901-E905) for a path that is missing or unreadable; OSError or ValueError
+        if the pipeline cannot be loaded.
     """
     if out.exists() and not out.is_dir():
-        raise InputError(f"output path {out}: expected a folder, but this is a file")
+        raise InputError(Errors.E901.format(path=out))
     _check_data(data)
     nlp = util.load_model(model)
     report = make_report(
@@ -112,25 +112,22 @@ def visualize_file(
 
 def _check_data(data: Path) -> None:
     if not data.exists():
-        raise InputError(f"data path {data}: there is no such file or folder")
+        raise InputError(Errors.E902.format(path=data))
     if data.is_dir():
         if not any(data.rglob(f"*{_SUFFIX}")):
-            raise InputError(f"data path {data}: there is no {_SUFFIX} file in this folder")
+            raise InputError(Errors.E903.format(path=data, suffix=_SUFFIX))
     elif data.suffix != _SUFFIX:
-        raise InputError(
-            f"data path {data}: expected a {_SUFFIX} file; `python -m spacy convert` and "
-            f"`python -m spacy llm2ner convert` make them"
-        )
+        raise InputError(Errors.E904.format(path=data, suffix=_SUFFIX))
 
 
 def _read(data: Path, nlp: Language) -> list[Example]:
     try:
         return list(Corpus(data)(nlp))
-    except Exception as error:  # zlib, msgpack and srsly each have their own
-        raise InputError(f"data path {data}: cannot be read as {_SUFFIX} data ({error})") from error
+    except Exception as error:  # zlib, msgpack and srsly raise different ones
+        raise InputError(Errors.E905.format(path=data, suffix=_SUFFIX, error=error)) from error
 
 
-# From examples to what the page says ---------------------------------------------------------
+# From examples to the data of the page ---------------------------------------------------------
 
 
 def make_report(
@@ -142,16 +139,16 @@ def make_report(
     spans_key: str = "sc",
     title: str | None = None,
 ) -> PredictionPage:
-    """Run a pipeline over examples and compare what it writes with the gold annotation.
+    """Run a pipeline over examples and compare its predictions with the gold annotation.
 
-    Scores are those of `nlp.evaluate`, without a second run of the pipeline. What is compared is
-    doc.ents or, if the pipeline writes no entities, doc.spans[spans_key].
+    The scores equal those of `nlp.evaluate`, without a second run of the pipeline. `doc.ents` are
+    compared or, if the pipeline writes no entities, `doc.spans[spans_key]`.
 
     nlp (Language): The pipeline.
-    examples (Sequence[Example]): The data; the predicted docs are changed.
+    examples (Sequence[Example]): The data; the predicted docs are replaced.
     data (str): The data's name.
-    limit (int): How many texts are shown; 0 for all.
-    spans_key (str): The key of doc.spans to look at.
+    limit (int): The number of texts shown; 0 for all.
+    spans_key (str): The key of `doc.spans` to show.
     title (Optional[str]): The heading; None for the pipeline's name and version.
     RETURNS (PredictionPage): The data of the page.
     """
@@ -225,11 +222,11 @@ class _Compared:
 
     def _gold_spans(self, example: Example) -> list[Span] | None:
         gold = annotated_spans(example.reference, self.spans_key)
-        # A group may hold a span twice; the scorer counts it once.
+        # A group may contain a span twice; the scorer counts it once.
         return None if gold is None else list({_key(span): span for span in gold}.values())
 
     def _gold_ents(self, example: Example) -> list[Span] | None:
-        # As the scorer does: span groups stand in only where no text has entities.
+        # As in the scorer, gold span groups replace entities only if no text has entities.
         if self.ents_are_gold and not example.reference.has_annotation("ENT_IOB"):
             return None
         return annotated_ents(example.reference, self.spans_key)
@@ -248,7 +245,7 @@ def _key(span: Span) -> tuple[int, int, str]:
 
 
 def _ent_marks(doc: Doc, spans: Iterable[Mark]) -> list[Mark]:
-    # The group knows scores by label too; span._.score knows them by place only.
+    # The group has a score per span and label; span._.score does not distinguish labels.
     known = {mark.key: mark.score for mark in spans}
     marks = []
     for ent in doc.ents:
@@ -291,7 +288,7 @@ def _llms(nlp: Language) -> Iterable[str]:
             continue
         for node in model.walk():
             for shim in node.shims:
-                # By its looks, not by its type: importing our shims would load thinc's torch side.
+                # By attribute, not by type: importing the shims would import torch.
                 llm = getattr(shim, "llm", None)
                 if llm is not None:
                     layers = ", ".join(str(layer) for layer in llm.layers)
@@ -303,6 +300,6 @@ def _has_factory(nlp: Language) -> bool:
 
 
 def _other_keys(nlp: Language, spans_key: str) -> list[str]:
-    """Span groups that components say they write, and that the page does not show."""
+    """List the span groups in the components' settings that the page does not show."""
     keys = [nlp.get_pipe_config(name).get("spans_key") for name in nlp.pipe_names]
     return sorted({key for key in keys if key} - {spans_key})

@@ -1,4 +1,4 @@
-"""Corpora -> spaCy Docs: tag schemes, natural spacing, CoNLL-style files, the registered reader."""
+"""Corpus readers: CoNLL-style files, JSON Lines and Hugging Face datasets as spaCy Docs."""
 
 from ..tags import SCHEMES, Scheme, TagSpan, spans_to_tags
 from .conll import (

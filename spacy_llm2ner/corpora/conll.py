@@ -1,4 +1,4 @@
-"""CoNLL-style files: one word per line in columns, a blank line after each sentence."""
+"""Parse CoNLL-style files: one word per line in columns, a blank line after each sentence."""
 
 import re
 from collections import Counter
@@ -6,23 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import Errors
 from ..tags import Scheme, TagSpan, split_tag, tags_to_spans
 from .repairs import REPAIRS, count_repairs, detect_scheme
 
 DOCUMENT_BORDER = "-DOCSTART-"
 
-# Only blank and TAB separate columns. A word may contain a no-break space or any other character
-# that str.split() and str.splitlines() would cut at.
+# Only space and TAB separate columns: a word may contain a no-break space or any other character
+# at which str.split() and str.splitlines() split.
 _SEPARATOR = re.compile("[ \t]+")
 
 
 class ConllError(ValueError):
-    """A file that is not CoNLL-style, or not in the columns that were asked for."""
+    """Raised for a file that is not CoNLL-style, or lacks the requested columns."""
 
 
 @dataclass(frozen=True)
 class ConllSentence:
-    """A sentence: its words, tags and entity spans, and the line of its first word."""
+    """A sentence: its words, tags and entity spans, and the line number of its first word."""
 
     words: list[str]
     tags: list[str]
@@ -32,7 +33,7 @@ class ConllSentence:
 
 @dataclass(frozen=True)
 class ConllDocument:
-    """The sentences between two -DOCSTART- lines, with the file and the line where it starts."""
+    """The sentences between two -DOCSTART- lines, with the file and the first line number."""
 
     sentences: list[ConllSentence]
     source: str
@@ -41,16 +42,17 @@ class ConllDocument:
 
 @dataclass(frozen=True)
 class ConllReport:
-    """What a file contains.
+    """Statistics of a file.
 
-    source: the file.
-    scheme: the tag scheme of the file.
-    documents: the number of documents; 1 if the file has no -DOCSTART- line.
-    document_borders: the number of -DOCSTART- lines.
-    sentences, tokens: their number.
-    comments: the number of lines read as comments.
-    entities: the number of entities of each label, the most frequent label first.
-    repairs: count of each kind of repair (repairs.REPAIRS); empty if all tags are valid.
+    source (str): The file.
+    scheme (Scheme): The tag scheme of the file.
+    documents (int): The number of documents; 1 if the file has no -DOCSTART- line.
+    document_borders (int): The number of -DOCSTART- lines.
+    sentences, tokens (int): Their numbers.
+    comments (int): The number of lines read as comments.
+    entities (Dict[str, int]): The number of entities by label, the most frequent label first.
+    repairs (Dict[str, int]): The number of repaired tags by kind of repair (`REPAIRS`); empty if
+        all tags are valid.
     """
 
     source: str
@@ -72,7 +74,7 @@ class ConllReport:
         )
 
     def warnings(self) -> list[str]:
-        """What a user should know before using the file: a message for each kind of repair."""
+        """Messages about invalid tags, one for each kind of repair."""
         return [
             f"{self.source}: tags that are not valid {self.scheme}: {n:,} ({kind}: {REPAIRS[kind]})"
             for kind, n in self.repairs.items()
@@ -81,7 +83,7 @@ class ConllReport:
 
 @dataclass(frozen=True)
 class ConllFile:
-    """A parsed file: its documents, and the report on them."""
+    """A parsed file: its documents and their statistics."""
 
     documents: list[ConllDocument]
     report: ConllReport
@@ -92,15 +94,15 @@ def read_conll(
 ) -> ConllFile:
     """Parse a CoNLL-style file in UTF-8.
 
-    path: the file. CRLF line ends and a byte order mark are accepted.
-    word_column: the column of the words, from 0; negative counts from the last.
-    tag_column: the column of the entity tags, likewise.
-    comments: whether lines that are "#", or start with "# ", are comments. By default they are
-        words, as "#" is one in CoNLL-2003 and in tweets.
-    RETURNS: the documents and the report. Tags that are not valid in the scheme of the file are
-        read as conlleval does, and counted in the report.
-    RAISES: ConllError, with file and line, for what cannot be read; OSError if the file cannot be
-        opened.
+    path (Union[str, Path]): The file. CRLF line endings and a byte order mark are accepted.
+    word_column (int): The column of the words, from 0; negative counts from the last.
+    tag_column (int): The column of the entity tags, likewise.
+    comments (bool): Whether lines that are "#", or start with "# ", are comments. By default they
+        are words: "#" is one in CoNLL-2003 and in tweets.
+    RETURNS (ConllFile): The documents and the report. Tags that are invalid in the scheme of the
+        file are read as conlleval does, and counted in the report.
+    RAISES (ConllError): With file and line, for what cannot be read.
+    RAISES (OSError): If the file cannot be opened.
     """
     source = str(path)
     lines = _decode(Path(path).read_bytes(), source).split("\n")
@@ -119,18 +121,16 @@ def parse_conll(
 ) -> ConllFile:
     """Parse the lines of a CoNLL-style file.
 
-    lines: the lines, with or without their line ends.
-    source: the name of the file, for messages.
-    word_column, tag_column, comments: as for read_conll.
-    RETURNS: the documents and the report.
-    RAISES: ConllError, with source and line, for what cannot be read.
+    lines (List[str]): The lines, with or without their line endings.
+    source (str): The name of the file, for messages.
+    word_column, tag_column, comments: As for `read_conll`.
+    RETURNS (ConllFile): The documents and the report.
+    RAISES (ConllError): With source and line, for what cannot be read.
     """
     parser = _Parser(source, word_column, tag_column, comments)
     documents = parser.documents(lines)
     if not any(document.sentences for document in documents):
-        raise ConllError(
-            f"{source}: no sentence found, expected lines of at least 2 columns (word ... tag)"
-        )
+        raise ConllError(Errors.E711.format(source=source))
     report = report_on(
         documents, source=source, borders=parser.n_borders, comments=parser.n_comments
     )
@@ -140,13 +140,13 @@ def parse_conll(
 def report_on(
     documents: list[ConllDocument], *, source: str, borders: int, comments: int = 0
 ) -> ConllReport:
-    """Count what is in documents of tagged sentences.
+    """Compute the statistics of documents of tagged sentences.
 
-    documents: the documents.
-    source: where they come from.
-    borders: how often the source says that a document begins.
-    comments: the number of lines read as comments.
-    RETURNS: the report.
+    documents (List[ConllDocument]): The documents.
+    source (str): The file or dataset that they come from.
+    borders (int): The number of document boundaries that the source states.
+    comments (int): The number of lines read as comments.
+    RETURNS (ConllReport): The report.
     """
     sentences = [sentence for document in documents for sentence in document.sentences]
     tags = [sentence.tags for sentence in sentences]
@@ -166,7 +166,7 @@ def report_on(
 
 
 class _Parser:
-    """Parses one file; remembers its number of columns and the tags already checked."""
+    """Parser of one file, which keeps its number of columns and the tags already checked."""
 
     def __init__(self, source: str, word_column: int, tag_column: int, comments: bool) -> None:
         self.source = source
@@ -191,7 +191,7 @@ class _Parser:
         return documents
 
     def sentences(self, lines: list[str]) -> Iterator[ConllSentence | int]:
-        """The sentences in order; in place of a document border, the number of its line."""
+        """Yield the sentences in order and, for each document boundary, its line number."""
         rows: list[tuple[str, str]] = []
         start = 0
         for number, line in enumerate(lines, start=1):
@@ -212,7 +212,7 @@ class _Parser:
             yield _sentence(rows, start)
 
     def row(self, content: str, number: int) -> tuple[str, str]:
-        """The word and the tag of a line."""
+        """Return the word and the tag of a line."""
         columns = _SEPARATOR.split(content)
         if len(columns) != self.n_columns:
             self.check_columns(len(columns), number)
@@ -222,27 +222,25 @@ class _Parser:
         return word, tag
 
     def check_columns(self, n_columns: int, number: int) -> None:
-        """Accept the number of columns of the first line, and no other after it."""
+        """Require the number of columns of the first line in all others."""
         found = f"{n_columns} column{'s' * (n_columns > 1)} found"
+        where = {"source": self.source, "line": number, "found": found}
         if self.n_columns:
-            expected = f"{self.n_columns} expected as in line {self.columns_line}"
-            raise self.error(number, f"{found}, {expected}")
+            raise ConllError(
+                Errors.E712.format(**where, expected=self.n_columns, first=self.columns_line)
+            )
         if n_columns < 2:
-            raise self.error(number, f"{found}, at least 2 expected (word ... tag)")
+            raise ConllError(Errors.E713.format(**where))
         settings = {"word_column": self.word_column, "tag_column": self.tag_column}
         for name, column in settings.items():
             if not -n_columns <= column < n_columns:
-                raise self.error(
-                    number,
-                    f"{found}, so that {name} = {column} does not exist: "
-                    f"expected {-n_columns} to {n_columns - 1}",
+                raise ConllError(
+                    Errors.E714.format(
+                        **where, setting=name, column=column, least=-n_columns, most=n_columns - 1
+                    )
                 )
         if self.word_column % n_columns == self.tag_column % n_columns:
-            raise self.error(
-                number,
-                f"{found}, and word_column = {self.word_column} is the same column as "
-                f"tag_column = {self.tag_column}: expected two different ones",
-            )
+            raise ConllError(Errors.E715.format(**where, **settings))
         self.n_columns, self.columns_line = n_columns, number
 
     def check_tag(self, tag: str, content: str, number: int) -> None:
@@ -252,11 +250,16 @@ class _Parser:
             hint = ""
             if content.startswith("#") and not self.comments:
                 hint = " (if this line is a comment, read the file with comments = true)"
-            raise self.error(number, f"column {self.tag_column}: {error}{hint}") from None
+            raise ConllError(
+                Errors.E716.format(
+                    source=self.source,
+                    line=number,
+                    column=self.tag_column,
+                    problem=error,
+                    hint=hint,
+                )
+            ) from None
         self.known_tags.add(tag)
-
-    def error(self, number: int, message: str) -> ConllError:
-        return ConllError(f"{self.source}, line {number}: {message}")
 
 
 def _sentence(rows: list[tuple[str, str]], line: int) -> ConllSentence:
@@ -268,9 +271,7 @@ def _decode(data: bytes, source: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # error.object and error.start are counted after the byte order mark, hence not `data`.
+        # Not `data`: error.start does not count the byte order mark, which error.object lacks.
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConllError(
-            f"{source}, line {line}: byte 0x{error.object[error.start]:02x} found, which is no "
-            f"UTF-8: expected a file in UTF-8 (convert it with: iconv -t UTF-8)"
-        ) from None
+        byte = f"0x{error.object[error.start]:02x}"
+        raise ConllError(Errors.E710.format(source=source, line=line, byte=byte)) from None

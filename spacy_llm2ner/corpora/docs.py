@@ -1,4 +1,4 @@
-"""Sentences of a corpus -> spaCy Docs with natural spacing and gold entities."""
+"""Convert the sentences of a corpus to spaCy Docs with natural spacing and gold entities."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -6,6 +6,7 @@ from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
 from spacy.vocab import Vocab
 
+from ..errors import Errors
 from .conll import DOCUMENT_BORDER, ConllDocument, ConllReport, ConllSentence
 from .spacing import spaces_for
 
@@ -21,17 +22,17 @@ def make_docs(
 ) -> Iterator[Doc]:
     """Make Docs whose tokens are the words of the corpus.
 
-    documents: the documents of a corpus.
-    vocab: the vocabulary of the Docs.
-    sentences_per_doc: 1 for a Doc per sentence, n for up to n neighbouring sentences of a document
-        per Doc, 0 for a Doc per document. No Doc crosses a document border.
-    spans_key: the key of `doc.spans` that gets all spans, which may then overlap; `doc.ents` are
-        the longest disjoint ones. None: `doc.ents` only.
-    YIELDS: the Docs in order, with sentence starts, `doc.ents`, all other tokens marked as outside,
-        and in `doc.user_data["llm2ner_source"]` the file and the line where the Doc starts.
-    RAISES: ValueError if sentences_per_doc is negative.
+    documents (Iterable[ConllDocument]): The documents of a corpus.
+    vocab (Vocab): The vocabulary of the Docs.
+    sentences_per_doc (int): 1 for a Doc per sentence, n for up to n consecutive sentences of a
+        document per Doc, 0 for a Doc per document. No Doc crosses a document boundary.
+    spans_key (Optional[str]): The key of `doc.spans` that receives all spans, which may then
+        overlap; `doc.ents` receives the longest disjoint ones. None: `doc.ents` only.
+    YIELDS (Doc): The Docs in order, with sentence starts and `doc.ents`. All other tokens are
+        marked as outside; `doc.user_data["llm2ner_source"]` has the file and the first line.
+    RAISES (ValueError): If `sentences_per_doc` is negative (E700).
     """
-    check_sentences_per_doc(sentences_per_doc)
+    check_sizes("make_docs", sentences_per_doc, 0)
     for document in documents:
         step = sentences_per_doc or max(len(document.sentences), 1)
         for start in range(0, len(document.sentences), step):
@@ -40,35 +41,37 @@ def make_docs(
 
 
 def copy_words(reference: Doc) -> Doc:
-    """A Doc to predict on: the words and spaces of another, without its annotation.
+    """Make a Doc to predict on, with the words and spaces of another but not its annotation.
 
-    reference: the other Doc.
-    RETURNS: the new one, with the same vocabulary.
+    reference (Doc): The annotated Doc.
+    RETURNS (Doc): The new one, with the same vocabulary.
     """
     words = [token.text for token in reference]
     spaces = [bool(token.whitespace_) for token in reference]
     return Doc(reference.vocab, words=words, spaces=spaces)
 
 
-def check_sentences_per_doc(sentences_per_doc: int) -> None:
-    """Check the setting of that name.
+def check_sizes(reader: str, sentences_per_doc: int, limit: int) -> None:
+    """Check the settings of a reader that are numbers.
 
-    sentences_per_doc: the number of sentences per Doc.
-    RAISES: ValueError if it is negative.
+    reader (str): The reader's registered name.
+    sentences_per_doc (int): The number of sentences per Doc.
+    limit (int): The number of Docs to read.
+    RAISES (ValueError): If either is negative (E700, E707).
     """
     if sentences_per_doc < 0:
-        raise ValueError(
-            f"sentences_per_doc = {sentences_per_doc}: expected 1 for a Doc per sentence, n for up "
-            "to n sentences per Doc, or 0 for a Doc per document"
-        )
+        raise ValueError(Errors.E700.format(reader=reader, value=sentences_per_doc))
+    if limit < 0:
+        raise ValueError(Errors.E707.format(reader=reader, limit=limit))
 
 
 def border_warnings(report: ConllReport, sentences_per_doc: int) -> list[str]:
-    """What to say of a file that is cut into Docs where it has no document borders.
+    """Warn of a file without document boundaries whose sentences are joined into Docs.
 
-    report: the report on the file.
-    sentences_per_doc: the setting of that name.
-    RETURNS: a message if the whole file becomes one Doc, or if unrelated sentences may be joined.
+    report (ConllReport): The report on the file.
+    sentences_per_doc (int): The setting of that name.
+    RETURNS (List[str]): One message if the whole file becomes one Doc, or if unrelated sentences
+        may share a Doc; else none.
     """
     if report.document_borders or sentences_per_doc == 1 or report.sentences == 1:
         return []
@@ -99,8 +102,8 @@ def _make_doc(
     if spans_key is not None:
         doc.spans[spans_key] = spans
         spans = filter_spans(spans)
-    # default: words outside an entity are known to be outside, not unannotated. The Scorer and
-    # the training of `ner` pass over unannotated tokens.
+    # The other words are known to be outside of entities, not unannotated: the Scorer and the
+    # training of `ner` ignore unannotated tokens.
     doc.set_ents(spans, default="outside")
     doc.user_data[SOURCE_KEY] = {"source": source, "line": sentences[0].line}
     return doc

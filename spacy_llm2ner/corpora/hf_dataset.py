@@ -1,4 +1,4 @@
-"""The corpus reader `spacy_llm2ner.HFDatasetCorpus.v1`: datasets of words and tags."""
+"""Corpus reader for Hugging Face datasets, `spacy_llm2ner.HFDatasetCorpus.v1`."""
 
 # No `from __future__ import annotations`: spaCy's registry checks a config against the annotations
 # of create_hf_dataset_corpus, which must be types and not strings.
@@ -13,29 +13,30 @@ from typing import TYPE_CHECKING, Any
 from spacy.language import Language
 from spacy.training import Example
 
+from ..errors import Errors
 from ..log import logger
 from ..tags import split_tag, tags_to_spans
 from .conll import ConllDocument, ConllFile, ConllSentence, report_on
-from .docs import check_sentences_per_doc, copy_words, make_docs
+from .docs import check_sizes, copy_words, make_docs
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 _READER = "spacy_llm2ner.HFDatasetCorpus.v1"
-# The columns that are looked for, in this order, if none are named.
+# Usual columns, in order of preference, where the settings name none.
 _TOKENS = ("tokens", "words")
 _TAGS = ("ner_tags", "tags", "labels")
 _DOCUMENTS = ("document_id", "doc")
-# A name on the hub; what else has no file or folder is a mistyped path.
+# Dataset names on the hub. Anything else without a file or folder is a mistyped path.
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-# What `datasets` calls the form of a file with this suffix.
+# File suffix -> the name of its format in `datasets`.
 _FORMATS = {".parquet": "parquet", ".arrow": "arrow", ".json": "json", ".jsonl": "json"}
 
 Labels = str | list[str] | dict[str, int]
 
 
 class HFDatasetError(ValueError):
-    """A dataset that cannot be opened, or that does not have words and tags."""
+    """Raised for a dataset that cannot be opened or lacks words and tags."""
 
 
 def create_hf_dataset_corpus(
@@ -52,21 +53,21 @@ def create_hf_dataset_corpus(
     limit: int = 0,
     spans_key: str | None = None,
 ) -> Callable[[Language], Iterable[Example]]:
-    """Make a reader of a dataset, for [corpora.train] and [corpora.dev] of a config.
+    """Create a reader of a dataset, for [corpora.train] and [corpora.dev] of a config.
 
-    Registered as reader `spacy_llm2ner.HFDatasetCorpus.v1`. The arguments are those of
-    HFDatasetCorpus.
+    Registered as `spacy_llm2ner.HFDatasetCorpus.v1`. The arguments are those of `HFDatasetCorpus`.
 
-    path: a folder, a file, or a name on the hub.
-    split: the split to read.
-    tokens_column, tags_column, document_column: the columns of words, tags and documents.
-    labels: what integer tags mean.
-    subset, revision: what of a dataset on the hub to read.
-    sentences_per_doc: 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
-    limit: the number of Docs to read; 0 for all.
-    spans_key: a key of `doc.spans` that gets the entities too.
-    RETURNS: the corpus.
-    RAISES: ValueError, naming the setting, for arguments that cannot be.
+    path (Optional[str]): A folder, a file, or a name on the hub.
+    split (Optional[str]): The split to read.
+    tokens_column, tags_column, document_column (Optional[str]): The columns of words, tags and
+        documents.
+    labels (Union[str, List[str], Dict[str, int], None]): The tags that integers stand for.
+    subset, revision (Optional[str]): Configuration and revision of a dataset on the hub.
+    sentences_per_doc (int): 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
+    limit (int): The number of Docs to read; 0 for all.
+    spans_key (Optional[str]): A key of `doc.spans` that receives the entities too.
+    RETURNS (Callable[[Language], Iterable[Example]]): The corpus.
+    RAISES (ValueError): For a setting that is not accepted.
     """
     return HFDatasetCorpus(
         path,
@@ -89,27 +90,30 @@ class HFDatasetCorpus:
         {"tokens": ["in", "New", "York"], "ner_tags": [0, 3, 4]}    numbers
         {"tokens": ["in", "New", "York"], "tags": ["O", "B-LOC", "I-LOC"]}
 
-    Numbers mean what the dataset's own ClassLabel says, or what `labels` says. Labels without
+    Integers are mapped to tags by the dataset's own ClassLabel, or by `labels`. Labels without
     prefixes (all of "O", "PER", "LOC", ...) are read as IO tags, and the log says so. The dataset
-    is read once, at the first call; what it contains is logged then, with a warning if tags had to
-    be repaired.
+    is read once, at the first call, which also logs its contents and warns if tags had to be
+    repaired.
 
-    path: a folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote; a folder of
-        parquet or JSON files laid out as on the hub; one such file; or the name of a dataset on the
-        hub. Datasets that are scripts cannot be opened.
-    split: the split to read, e.g. "train" or "validation". May be left out if there is only one.
-    tokens_column: the column of the words; by default "tokens" or "words".
-    tags_column: the column of the tags; by default "ner_tags", "tags" or "labels".
-    document_column: the column whose neighbouring equal values make a document; by default
-        "document_id" or "doc". Without one, each row is a document.
-    labels: what the numbers mean: the tags in order, or tag -> number, or a JSON file of either.
-    subset, revision: the configuration and the revision of a dataset on the hub.
-    sentences_per_doc: 1 for a Doc per sentence, n for up to n neighbouring sentences of a document
-        per Doc, 0 for a Doc per document.
-    limit: the number of Docs to read; 0 for all.
-    spans_key: a key of `doc.spans` that gets the entities too, for components that learn from there
-        (spaCy's `spancat`).
-    RAISES: ValueError, naming the setting, for arguments that cannot be.
+    path (Union[str, Path, None]): A folder written by `Dataset.save_to_disk` or
+        `DatasetDict.save_to_disk`; a folder of parquet or JSON files laid out as on the hub; one
+        such file; or the name of a dataset on the hub. Loading scripts are not supported.
+    split (Optional[str]): The split to read, e.g. "train" or "validation". Optional if there is
+        only one.
+    tokens_column (Optional[str]): The column of the words; by default "tokens" or "words".
+    tags_column (Optional[str]): The column of the tags; by default "ner_tags", "tags" or "labels".
+    document_column (Optional[str]): The column that identifies the document: consecutive rows with
+        the same value form one. By default "document_id" or "doc". Without one, each row is a
+        document.
+    labels (Union[str, List[str], Dict[str, int], None]): The tags that integers stand for: the tags
+        in order, or tag -> number, or a JSON file of either.
+    subset, revision (Optional[str]): Configuration and revision of a dataset on the hub.
+    sentences_per_doc (int): 1 for a Doc per sentence, n for up to n consecutive sentences of a
+        document per Doc, 0 for a Doc per document.
+    limit (int): The number of Docs to read; 0 for all.
+    spans_key (Optional[str]): A key of `doc.spans` that receives the entities too, for components
+        that learn from span groups, such as spaCy's `spancat`.
+    RAISES (ValueError): For a setting that is not accepted (E720).
     """
 
     def __init__(
@@ -128,13 +132,8 @@ class HFDatasetCorpus:
         spans_key: str | None = None,
     ) -> None:
         if path is None:
-            raise ValueError(
-                f"{_READER}: the setting path is not set: expected a folder, a file, or the name "
-                f"of a dataset on the hub"
-            )
-        check_sentences_per_doc(sentences_per_doc)
-        if limit < 0:
-            raise ValueError(f"limit = {limit}: expected a number of Docs, or 0 for all")
+            raise ValueError(Errors.E720.format(reader=_READER))
+        check_sizes(_READER, sentences_per_doc, limit)
         self.path = str(path)
         self.split = split
         self.tokens_column = tokens_column
@@ -151,9 +150,9 @@ class HFDatasetCorpus:
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Yield examples from the dataset.
 
-        nlp: the current nlp object.
-        YIELDS: the examples.
-        RAISES: HFDatasetError if the dataset cannot be read.
+        nlp (Language): The current nlp object.
+        YIELDS (Example): The examples.
+        RAISES (HFDatasetError): If the dataset cannot be read.
         """
         docs = make_docs(
             self.file.documents,
@@ -166,9 +165,9 @@ class HFDatasetCorpus:
 
     @property
     def file(self) -> ConllFile:
-        """The sentences by document, and the report on them. Read at the first use.
+        """The sentences by document and their statistics, read at first use.
 
-        RAISES: HFDatasetError if the dataset cannot be read.
+        RAISES (HFDatasetError): If the dataset cannot be read.
         """
         if self._file is None:
             with TemporaryDirectory() as cache:
@@ -178,7 +177,7 @@ class HFDatasetCorpus:
                 names = dataset[column][:] if column else range(len(sentences))
             documents = _by_document(sentences, names, self.source)
             if not documents:
-                raise HFDatasetError(f"{self.source}: no sentence found, expected rows of words")
+                raise HFDatasetError(Errors.E721.format(source=self.source))
             report = report_on(
                 documents, source=self.source, borders=len(documents) if column else 0
             )
@@ -194,7 +193,7 @@ class HFDatasetCorpus:
         return f"{self.path} ({self.split})" if self.split else self.path
 
     def _open(self, cache: str) -> "Dataset":
-        """The split that is asked for. What local files are converted to goes to the cache."""
+        """Open the configured split. Local files are converted in the folder `cache`."""
         import datasets
         from datasets.exceptions import DatasetsError
 
@@ -210,13 +209,14 @@ class HFDatasetCorpus:
             elif not path.exists() and path.suffix not in _FORMATS and self._is_hub_name():
                 found = datasets.load_dataset(self.path, self.subset, revision=self.revision)
             else:
+                suffixes = ", ".join(_FORMATS)
                 raise FileNotFoundError(
-                    f"it is no folder, no file with a suffix of {', '.join(_FORMATS)}, and no "
-                    f"name on the hub"
+                    f"it is neither a folder, nor a file with one of the suffixes {suffixes}, nor "
+                    f"a dataset name on the hub"
                 )
         except (OSError, ValueError, RuntimeError, DatasetsError) as error:
             raise HFDatasetError(
-                f"{_READER}: the dataset path = '{self.path}' cannot be opened: {error}"
+                Errors.E722.format(reader=_READER, path=self.path, problem=error)
             ) from error
         return self._split_of(found)
 
@@ -229,34 +229,47 @@ class HFDatasetCorpus:
         split = self.split or (names[0] if len(names) == 1 else None)
         if split not in splits:
             raise HFDatasetError(
-                f"{_READER}: the setting split is '{self.split}', but '{self.path}' has "
-                f"{', '.join(names)}: expected one of these"
+                Errors.E723.format(
+                    reader=_READER, split=self.split, path=self.path, splits=", ".join(names)
+                )
             )
         return splits[split]
 
     def _column(
         self, dataset: "Dataset", setting: str, name: str | None, usual: Sequence[str]
     ) -> str | None:
-        """The column that a setting names, or else the first of the usual names that there is."""
+        """Return the column that a setting names, else the first usual name that exists."""
         columns = dataset.column_names
         if name is None:
             return next((column for column in usual if column in columns), None)
         if name not in columns:
             raise HFDatasetError(
-                f"{_READER}: the setting {setting} is '{name}', but {self.source} has the columns "
-                f"{', '.join(columns)}"
+                Errors.E724.format(
+                    reader=_READER,
+                    setting=setting,
+                    column=name,
+                    source=self.source,
+                    columns=", ".join(columns),
+                )
             )
         return name
 
     def _sentences(self, dataset: "Dataset") -> list[ConllSentence]:
-        """One for each row, and none of them checked for being empty."""
+        """Read a sentence from each row, including empty ones."""
         tokens = self._column(dataset, "tokens_column", self.tokens_column, _TOKENS)
         tags = self._column(dataset, "tags_column", self.tags_column, _TAGS)
         if tokens is None or tags is None:
-            missing = ("tokens_column", _TOKENS) if tokens is None else ("tags_column", _TAGS)
+            setting, usual = (
+                ("tokens_column", _TOKENS) if tokens is None else ("tags_column", _TAGS)
+            )
             raise HFDatasetError(
-                f"{_READER}: the setting {missing[0]} is not set, and {self.source} has none of "
-                f"the columns {', '.join(missing[1])} but {', '.join(dataset.column_names)}"
+                Errors.E725.format(
+                    reader=_READER,
+                    setting=setting,
+                    source=self.source,
+                    usual=", ".join(usual),
+                    columns=", ".join(dataset.column_names),
+                )
             )
         names = self._names(dataset, tags)
         rows = []
@@ -264,9 +277,13 @@ class HFDatasetCorpus:
             zip(dataset[tokens], dataset[tags], strict=True), 1
         ):
             if not isinstance(words, list) or not isinstance(given, list):
-                raise self._row_error(number, "expected a list of words and a list of tags")
+                raise HFDatasetError(Errors.E726.format(source=self.source, row=number))
             if len(words) != len(given):
-                raise self._row_error(number, f"{len(words)} words, {len(given)} tags")
+                raise HFDatasetError(
+                    Errors.E727.format(
+                        source=self.source, row=number, words=len(words), tags=len(given)
+                    )
+                )
             rows.append((words, [self._tag(tag, names, number) for tag in given]))
         known = set(names) if names else {tag for _, row in rows for tag in row}
         if not any(_is_prefixed(tag) for tag in known):
@@ -278,24 +295,24 @@ class HFDatasetCorpus:
         try:
             return ConllSentence([str(word) for word in words], tags, tags_to_spans(tags), number)
         except ValueError as error:
-            raise self._row_error(number, str(error)) from None
+            raise HFDatasetError(
+                Errors.E728.format(source=self.source, row=number, problem=error)
+            ) from None
 
     def _tag(self, tag: Any, names: Sequence[str | None] | None, number: int) -> str:
         if isinstance(tag, str):
             return tag
         if names is None:
-            raise self._row_error(
-                number,
-                f"the tag {tag!r} is a number, and the dataset does not say what it means: "
-                f"expected the setting labels, the tags in order or a JSON file of tag -> number",
-            )
+            raise HFDatasetError(Errors.E729.format(source=self.source, row=number, tag=tag))
         name = names[tag] if isinstance(tag, int) and 0 <= tag < len(names) else None
         if name is None:
-            raise self._row_error(number, f"the tag {tag!r} is none of the {len(names)} labels")
+            raise HFDatasetError(
+                Errors.E730.format(source=self.source, row=number, tag=repr(tag), labels=len(names))
+            )
         return name
 
     def _names(self, dataset: "Dataset", column: str) -> Sequence[str | None] | None:
-        """What number i means at place i; None if nothing says it."""
+        """Return the tags by number; None if neither settings nor dataset name them."""
         labels = self.labels
         if labels is None:
             feature = dataset.features[column]
@@ -305,30 +322,24 @@ class HFDatasetCorpus:
                 labels = json.loads(Path(labels).read_text(encoding="utf8"))
             except (OSError, ValueError) as error:
                 raise HFDatasetError(
-                    f"{_READER}: the setting labels is '{self.labels}', expected a JSON file of "
-                    f"tags, or of tag -> number ({error})"
+                    Errors.E731.format(reader=_READER, path=self.labels, problem=error)
                 ) from error
         if isinstance(labels, list):
             return [str(tag) for tag in labels]
         if not isinstance(labels, dict) or not labels or not all(map(_is_number, labels.values())):
-            raise HFDatasetError(
-                f"{_READER}: the setting labels is {self.labels!r}: expected the tags in order, or "
-                f"tag -> number from 0"
-            )
+            raise HFDatasetError(Errors.E732.format(reader=_READER, labels=repr(self.labels)))
         names: list[str | None] = [None] * (max(labels.values()) + 1)
         for tag, place in labels.items():
             names[place] = tag
         return names
 
-    def _row_error(self, number: int, message: str) -> HFDatasetError:
-        return HFDatasetError(f"{self.source}, row {number}: {message}")
-
 
 def is_hf_dataset(path: Path) -> bool:
-    """Whether a file or folder is what this reader reads, and no other of the package.
+    """Whether a path must be read by `HFDatasetCorpus` and by no other reader of the package.
 
-    path: a file with a suffix of `datasets` that is not .jsonl, or a folder that
-        `save_to_disk` wrote.
+    path (Path): A file or folder.
+    RETURNS (bool): True for a file with a suffix of `datasets` other than .jsonl, and for a folder
+        written by `save_to_disk`.
     """
     if path.is_dir():
         return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
@@ -338,7 +349,7 @@ def is_hf_dataset(path: Path) -> bool:
 def _by_document(
     sentences: Sequence[ConllSentence], names: Iterable[Any], source: str
 ) -> list[ConllDocument]:
-    """Sentences with words, put together where neighbours have the same name of a document."""
+    """Group consecutive sentences of one document; sentences without words are left out."""
     documents: list[ConllDocument] = []
     last: Any = None
     for sentence, name in zip(sentences, names, strict=True):
@@ -355,7 +366,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_prefixed(tag: str | None) -> bool:
-    """Whether it is a tag with a prefix: not "O", nor a bare label."""
+    """Whether a tag has a prefix: neither "O" nor a bare label."""
     try:
         return split_tag(tag or "O")[0] != "O"
     except ValueError:

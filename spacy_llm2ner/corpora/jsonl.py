@@ -1,4 +1,4 @@
-"""The corpus reader `spacy_llm2ner.JsonlCorpus.v1`: a sentence per line, nested spans too."""
+"""Corpus reader for JSON Lines with nested spans, `spacy_llm2ner.JsonlCorpus.v1`."""
 
 # No `from __future__ import annotations`: spaCy's registry checks a config against the annotations
 # of create_jsonl_corpus, which must be types and not strings.
@@ -12,18 +12,19 @@ from typing import Any
 from spacy.language import Language
 from spacy.training import Example
 
+from ..errors import Errors
 from ..log import logger
 from ..tags import TagSpan, tags_to_spans
 from .conll import ConllDocument, ConllSentence
-from .docs import check_sentences_per_doc, copy_words, make_docs
+from .docs import check_sizes, copy_words, make_docs
 
-# Which fields hold words and spans, and whether the last number of a span is its last word (1) or
-# the word behind it (0).
+_READER = "spacy_llm2ner.JsonlCorpus.v1"
+# Field of the words -> field of the spans, and what makes the end of a span exclusive.
 _FIELDS = {"tokens": ("spans", 0), "tokenized_text": ("ner", 1)}
 
 
 class JsonlError(ValueError):
-    """A line that is none of the accepted objects."""
+    """Raised for a line that is none of the accepted objects."""
 
 
 def create_jsonl_corpus(
@@ -34,17 +35,18 @@ def create_jsonl_corpus(
     spans_key: str = "sc",
     label2id: dict[str, int] | None = None,
 ) -> Callable[[Language], Iterable[Example]]:
-    """Make a reader of a JSON Lines file, for [corpora.train] and [corpora.dev] of a config.
+    """Create a reader of a JSON Lines file, for [corpora.train] and [corpora.dev] of a config.
 
-    Registered as reader `spacy_llm2ner.JsonlCorpus.v1`. The arguments are those of JsonlCorpus.
+    Registered as `spacy_llm2ner.JsonlCorpus.v1`. The arguments are those of `JsonlCorpus`.
 
-    path: the file.
-    sentences_per_doc: 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
-    limit: the number of Docs to read; 0 for all.
-    spans_key: the key of `doc.spans` that gets all spans.
-    label2id: what the numbers of integer tags mean, tag -> number.
-    RETURNS: the corpus.
-    RAISES: ValueError or FileNotFoundError, naming the setting, for arguments that cannot be.
+    path (Optional[Path]): The file.
+    sentences_per_doc (int): 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
+    limit (int): The number of Docs to read; 0 for all.
+    spans_key (str): The key of `doc.spans` that receives all spans.
+    label2id (Optional[Dict[str, int]]): Integer tags: tag -> number.
+    RETURNS (Callable[[Language], Iterable[Example]]): The corpus.
+    RAISES (ValueError): For a setting that is not accepted.
+    RAISES (FileNotFoundError): If there is no such file.
     """
     return JsonlCorpus(
         path,
@@ -63,16 +65,17 @@ class JsonlCorpus:
         {"tokenized_text": ["in", "New", "York"], "ner": [[1, 2, "LOC"]]}         end inclusive
 
     Spans may overlap: all of them go to `doc.spans[spans_key]`, the longest disjoint ones to
-    `doc.ents`. Consecutive lines with the same "doc" are one document. The Docs have the words of
+    `doc.ents`. Consecutive lines with the same "doc" form a document. The Docs have the words of
     the file, with natural spacing.
 
-    path: the file.
-    sentences_per_doc: 1 for a Doc per sentence, n for up to n neighbouring sentences of a document
-        per Doc, 0 for a Doc per document. Without a field "doc" each line is a document.
-    limit: the number of Docs to read; 0 for all.
-    spans_key: the key of `doc.spans` that gets all spans.
-    label2id: what the numbers of integer tags mean, tag -> number.
-    RAISES: ValueError or FileNotFoundError, naming the setting, for arguments that cannot be.
+    path (Union[str, Path, None]): The file.
+    sentences_per_doc (int): 1 for a Doc per sentence, n for up to n consecutive sentences of a
+        document per Doc, 0 for a Doc per document. Without a field "doc", each line is a document.
+    limit (int): The number of Docs to read; 0 for all.
+    spans_key (str): The key of `doc.spans` that receives all spans.
+    label2id (Optional[Dict[str, int]]): Integer tags: tag -> number.
+    RAISES (ValueError): For a setting that is not accepted.
+    RAISES (FileNotFoundError): If there is no such file (E705).
     """
 
     def __init__(
@@ -85,13 +88,8 @@ class JsonlCorpus:
         label2id: dict[str, int] | None = None,
     ) -> None:
         if path is None or not Path(path).is_file():
-            raise FileNotFoundError(
-                f"spacy_llm2ner.JsonlCorpus.v1: the setting path is '{path}', which is no file: "
-                f"expected a file with a JSON object per line"
-            )
-        check_sentences_per_doc(sentences_per_doc)
-        if limit < 0:
-            raise ValueError(f"limit = {limit}: expected a number of Docs, or 0 for all")
+            raise FileNotFoundError(Errors.E705.format(reader=_READER, path=path))
+        check_sizes(_READER, sentences_per_doc, limit)
         self.path = Path(path)
         self.sentences_per_doc = sentences_per_doc
         self.limit = limit
@@ -102,9 +100,9 @@ class JsonlCorpus:
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Yield examples from the file.
 
-        nlp: the current nlp object.
-        YIELDS: the examples.
-        RAISES: JsonlError, with file and line, if the file cannot be read.
+        nlp (Language): The current nlp object.
+        YIELDS (Example): The examples.
+        RAISES (JsonlError): With file and line, if the file cannot be read.
         """
         docs = make_docs(
             self.documents,
@@ -117,9 +115,9 @@ class JsonlCorpus:
 
     @property
     def documents(self) -> list[ConllDocument]:
-        """The sentences of the file, by document. Read at the first use, and summed up in the log.
+        """The sentences of the file by document, read at first use; the log has a summary.
 
-        RAISES: JsonlError, with file and line, if it cannot be read.
+        RAISES (JsonlError): With file and line, if it cannot be read.
         """
         if self._documents is None:
             self._documents = self._read()
@@ -152,7 +150,7 @@ class JsonlCorpus:
         return [document for document in documents if document.sentences]
 
     def _parse(self, line: str, number: int) -> tuple[Any, ConllSentence]:
-        """A line -> the name of its document (None if it has none), its sentence."""
+        """Parse a line: the name of its document, or None, and its sentence."""
         try:
             row = json.loads(line)
             field = "tokens" if "tokens" in row else "tokenized_text"
@@ -160,8 +158,7 @@ class JsonlCorpus:
             spans = self._spans(row, field, len(words))
         except (ValueError, KeyError, TypeError) as error:
             raise JsonlError(
-                f"{self.path}:{number}: expected an object with 'tokens' and 'spans' or 'tags', "
-                f"or with 'tokenized_text' and 'ner' ({error})"
+                Errors.E706.format(path=self.path, line=number, problem=error)
             ) from error
         return row.get("doc"), ConllSentence(words, [], spans, number)
 

@@ -1,4 +1,4 @@
-"""The corpus reader `spacy_llm2ner.ConllCorpus.v1`: train on a CoNLL-style file as it is."""
+"""Corpus reader for CoNLL-style files, `spacy_llm2ner.ConllCorpus.v1`."""
 
 # No `from __future__ import annotations`: spaCy's registry checks a config against the annotations
 # of create_conll_corpus, which must be types and not strings.
@@ -10,11 +10,14 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Corpus, Example
 
+from ..errors import Errors
 from ..log import logger
 from .conll import ConllFile, read_conll
-from .docs import border_warnings, check_sentences_per_doc, copy_words, make_docs
+from .docs import border_warnings, check_sizes, copy_words, make_docs
 from .hf_dataset import HFDatasetCorpus, is_hf_dataset
 from .jsonl import JsonlCorpus
+
+_READER = "spacy_llm2ner.ConllCorpus.v1"
 
 
 def create_conll_corpus(
@@ -28,21 +31,22 @@ def create_conll_corpus(
     retokenize: bool = False,
     spans_key: str | None = None,
 ) -> Callable[[Language], Iterable[Example]]:
-    """Make a reader of a CoNLL-style file, for [corpora.train] and [corpora.dev] of a config.
+    """Create a reader of a CoNLL-style file, for [corpora.train] and [corpora.dev] of a config.
 
-    Registered as reader `spacy_llm2ner.ConllCorpus.v1`. The arguments are those of ConllCorpus.
+    Registered as `spacy_llm2ner.ConllCorpus.v1`. The arguments are those of `ConllCorpus`.
 
-    path: the file.
-    sentences_per_doc: 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
-    limit: the number of Docs to read; 0 for all.
-    word_column, tag_column: the columns of words and tags, from 0; negative from the last.
-    comments: whether lines that start with "# " are comments.
-    retokenize: whether the pipeline's tokenizer makes the Docs to predict on; by default they have
-        the file's words.
-    spans_key: a key of `doc.spans` that gets the entities too, for components that learn from there
-        (spaCy's `spancat`).
-    RETURNS: the corpus.
-    RAISES: ValueError or FileNotFoundError, naming the setting, for arguments that cannot be.
+    path (Optional[Path]): The file.
+    sentences_per_doc (int): 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
+    limit (int): The number of Docs to read; 0 for all.
+    word_column, tag_column (int): The columns of words and tags, from 0; negative from the last.
+    comments (bool): Whether lines that start with "# " are comments.
+    retokenize (bool): Whether the pipeline's tokenizer makes the Docs to predict on. By default
+        they have the file's words.
+    spans_key (Optional[str]): A key of `doc.spans` that receives the entities too, for components
+        that learn from span groups, such as spaCy's `spancat`.
+    RETURNS (Callable[[Language], Iterable[Example]]): The corpus.
+    RAISES (ValueError): For a setting that is not accepted.
+    RAISES (FileNotFoundError): If there is no such file.
     """
     return ConllCorpus(
         path,
@@ -60,20 +64,20 @@ class ConllCorpus:
     """Iterate Example objects from a CoNLL-style file.
 
     The reference Docs have the words of the file, with natural spacing. The file is parsed once,
-    at the first call; what it contains is logged then, with a warning if tags had to be repaired.
+    at the first call, which also logs what the file contains and warns if tags had to be repaired.
 
-    path: the file.
-    sentences_per_doc: 1 for a Doc per sentence, n for up to n neighbouring sentences of a document
-        per Doc, 0 for a Doc per document (what stands between two -DOCSTART- lines).
-    limit: the number of Docs to read; 0 for all.
-    word_column, tag_column: the columns of words and tags, from 0; negative from the last.
-    comments: whether lines that start with "# " are comments.
-    retokenize: whether the predicted Docs are made by the pipeline's tokenizer, as when the
-        pipeline is used on text. By default they have the file's words, as CoNLL results are
-        compared.
-    spans_key: a key of `doc.spans` that gets the entities too, for components that learn from there
-        (spaCy's `spancat`).
-    RAISES: ValueError or FileNotFoundError, naming the setting, for arguments that cannot be.
+    path (Union[str, Path, None]): The file.
+    sentences_per_doc (int): 1 for a Doc per sentence, n for up to n consecutive sentences of a
+        document per Doc, 0 for a Doc per document (the lines between two -DOCSTART- lines).
+    limit (int): The number of Docs to read; 0 for all.
+    word_column, tag_column (int): The columns of words and tags, from 0; negative from the last.
+    comments (bool): Whether lines that start with "# " are comments.
+    retokenize (bool): Whether the pipeline's tokenizer makes the predicted Docs, as when the
+        pipeline runs on text. By default they have the file's words, as published CoNLL results do.
+    spans_key (Optional[str]): A key of `doc.spans` that receives the entities too, for components
+        that learn from span groups, such as spaCy's `spancat`.
+    RAISES (ValueError): For a setting that is not accepted.
+    RAISES (FileNotFoundError): If there is no such file.
     """
 
     def __init__(
@@ -89,9 +93,7 @@ class ConllCorpus:
         spans_key: str | None = None,
     ) -> None:
         self.path = _check_path(path)
-        check_sentences_per_doc(sentences_per_doc)
-        if limit < 0:
-            raise ValueError(f"limit = {limit}: expected a number of Docs, or 0 for all")
+        check_sizes(_READER, sentences_per_doc, limit)
         self.sentences_per_doc = sentences_per_doc
         self.limit = limit
         self.word_column = word_column
@@ -104,9 +106,9 @@ class ConllCorpus:
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Yield examples from the file.
 
-        nlp: the current nlp object.
-        YIELDS: the examples.
-        RAISES: ConllError, with file and line, if the file cannot be read.
+        nlp (Language): The current nlp object.
+        YIELDS (Example): The examples.
+        RAISES (ConllError): With file and line, if the file cannot be read.
         """
         documents = self.file.documents
         docs = make_docs(
@@ -122,7 +124,7 @@ class ConllCorpus:
     def file(self) -> ConllFile:
         """The parsed file.
 
-        RAISES: ConllError, with file and line, if it cannot be read.
+        RAISES (ConllError): With file and line, if it cannot be read.
         """
         if self._file is None:
             self._file = read_conll(
@@ -144,25 +146,22 @@ class ConllCorpus:
 
 
 def open_corpus(path: str | Path) -> Callable[[Language], Iterable[Example]]:
-    """Make a reader of annotated data in the form in which it comes.
+    """Open annotated data of any supported format, with the default settings of its reader.
 
-    path: a .spacy file, or a folder of them, as `spacy evaluate` takes; a .jsonl file, read with
-        the defaults of JsonlCorpus; a folder that `Dataset.save_to_disk` wrote (of a DatasetDict,
-        the folder of one split), or a .parquet, .arrow or .json file of rows, with those of
-        HFDatasetCorpus; or else a CoNLL-style file, with those of ConllCorpus.
-    RETURNS: the corpus.
-    RAISES: FileNotFoundError if there is nothing, or a folder without such data.
+    path (Union[str, Path]): A .spacy file, or a folder of them, as `spacy evaluate` takes; a .jsonl
+        file (`JsonlCorpus`); a folder written by `Dataset.save_to_disk` (of a DatasetDict, the
+        folder of one split) or a .parquet, .arrow or .json file of rows (`HFDatasetCorpus`); any
+        other file is read as CoNLL-style (`ConllCorpus`).
+    RETURNS (Callable[[Language], Iterable[Example]]): The corpus.
+    RAISES (FileNotFoundError): If there is no such path, or no data in the folder (E703, E704).
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"data path {path}: there is no such file or folder")
+        raise FileNotFoundError(Errors.E703.format(path=path))
     if is_hf_dataset(path):
         return HFDatasetCorpus(path)
     if path.is_dir() and not any(path.rglob("*.spacy")):
-        raise FileNotFoundError(
-            f"data path {path}: there is no .spacy file in this folder, and `datasets` has not "
-            f"saved it"
-        )
+        raise FileNotFoundError(Errors.E704.format(path=path))
     if path.is_dir() or path.suffix == ".spacy":
         return Corpus(path)
     return JsonlCorpus(path) if path.suffix == ".jsonl" else ConllCorpus(path)
@@ -170,16 +169,9 @@ def open_corpus(path: str | Path) -> Callable[[Language], Iterable[Example]]:
 
 def _check_path(path: str | Path | None) -> Path:
     if path is None:
-        raise ValueError(
-            "spacy_llm2ner.ConllCorpus.v1: the setting path (corpora.train.path or "
-            "corpora.dev.path) is not set: expected a CoNLL-style file. Set it in the config or, "
-            "where the config has it from [paths], as --paths.train FILE and --paths.dev FILE"
-        )
+        raise ValueError(Errors.E701.format(reader=_READER))
     path = Path(path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(
-            "spacy_llm2ner.ConllCorpus.v1: the setting path (corpora.train.path or "
-            f"corpora.dev.path) is '{path}', which {what}: expected a CoNLL-style file"
-        )
+        fault = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(Errors.E702.format(reader=_READER, path=path, fault=fault))
     return path

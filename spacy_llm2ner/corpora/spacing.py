@@ -1,8 +1,8 @@
-"""Natural spacing for corpora that have one word per line.
+"""Restore natural spacing in corpora with one word per line.
 
-Such corpora lost the spaces of their texts. An LLM has read texts, not lists of words, so the
-spaces are put back by the rules of English typography. Where the rules cannot tell, the words stay
-apart: a space too many costs an LLM less than two words run together. The words are never changed.
+Such corpora have lost the spaces of their texts, and an LLM was trained on texts, not on lists of
+words. The rules of English typography restore the spaces. Where they are ambiguous, the words stay
+apart: a superfluous space costs an LLM less than two words run together. Words are never changed.
 """
 
 import re
@@ -11,16 +11,16 @@ from typing import Literal
 
 _OPENING = frozenset(["(", "[", "{", "``", "`", "“", "‘", "«", "„", "¿", "¡"])
 _CLOSING = frozenset([")", "]", "}", "''", "”", "’", "»"])
-# "." or "?!" or "...", and as tweets have it, with a closing quote in the same word.
+# ".", "?!" or "...", in tweets with a closing quote in the same word.
 _STOP = re.compile(r"(?:[.,;:!?]+|…+)[\"'”’]?")
-# What English tokenizers cut off: 's 're n't and so on, with either apostrophe.
+# Clitics that English tokenizers split off: 's 're n't and so on, with either apostrophe.
 _CLITIC = re.compile(r"['’](?:s|m|d|re|ve|ll)|n['’]t", re.IGNORECASE)
 _CURRENCY = re.compile(r"[A-Z]{0,3}[$£€¥]")
 _NUMBER = re.compile(r"[+-]?[.,]?\d")
 # The same clitics where the apostrophe is a word of its own: he ' s, did n ' t.
 _CLITIC_TAIL = re.compile(r"s|t|m|d|re|ve|ll", re.IGNORECASE)
 _YEAR = re.compile(r"\d\ds?")
-# After a closing quote comes who said it: ... , " he said. After an opening one rarely.
+# A speaker follows a closing quote (... , " he said) and rarely an opening one.
 _SPEAKING = frozenset(["said", "says", "told", "added", "asked", "wrote"])
 
 # "joins": an apostrophe inside a word.
@@ -30,8 +30,8 @@ _Side = Literal["opens", "closes", "joins"]
 def spaces_for(words: Sequence[str]) -> list[bool]:
     """Decide after which words of a sentence a space follows.
 
-    words: the words of one sentence, in English typography.
-    RETURNS: for each word, whether a space follows it; False for the last.
+    words (Sequence[str]): The words of one sentence, in English typography.
+    RETURNS (List[bool]): For each word, whether a space follows it; False for the last.
     """
     sides = _double_quote_sides(words) | _apostrophe_sides(words)
     spaces = [
@@ -42,7 +42,7 @@ def spaces_for(words: Sequence[str]) -> list[bool]:
 
 
 def _joins_next(words: Sequence[str], i: int, side: _Side | None) -> bool:
-    """Whether nothing stands between word i, which is not the last, and the next."""
+    """Whether no space separates word i, which is not the last, from the next."""
     if side is not None:
         return side != "closes"
     word, following = words[i], words[i + 1]
@@ -54,7 +54,7 @@ def _joins_next(words: Sequence[str], i: int, side: _Side | None) -> bool:
 
 
 def _joins_previous(words: Sequence[str], i: int, side: _Side | None) -> bool:
-    """Whether nothing stands between word i, which is not the first, and the one before."""
+    """Whether no space separates word i, which is not the first, from the previous."""
     if side is not None:
         return side != "opens"
     previous, word = words[i - 1], words[i]
@@ -70,7 +70,7 @@ def _joins_previous(words: Sequence[str], i: int, side: _Side | None) -> bool:
 
 
 def _double_quote_sides(words: Sequence[str]) -> dict[int, _Side]:
-    """On which side of a quotation each straight double quote of a sentence stands."""
+    """Tell opening from closing among the straight double quotes of a sentence."""
     sides: dict[int, _Side] = {}
     inside = _starts_inside(words)
     for i, word in enumerate(words):
@@ -99,7 +99,7 @@ def _starts_inside(words: Sequence[str]) -> bool:
 
 
 def _apostrophe_sides(words: Sequence[str]) -> dict[int, _Side]:
-    """The same for straight single quotes and free apostrophes."""
+    """Tell opening, closing and joining among straight single quotes and free apostrophes."""
     sides: dict[int, _Side] = {}
     positions = [i for i, word in enumerate(words) if word in ("'", "’")]
     inside = False

@@ -31,7 +31,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-DECODINGS = ("all", "greedy", "flat", "nested")
+from ..numeric import log_odds, probabilities
+from ..settings import check_choice
+
+SPAN_DECODINGS = ("all", "greedy", "flat", "nested")
 
 # Cells at or below this logit are no spans; illegal cells hold -1e6, real logits stay far above.
 ILLEGAL_LOGIT = -1e5
@@ -115,21 +118,23 @@ def gains(spans: Spans, thresholds: NDArray[np.float32]) -> NDArray[np.float64]:
             f"The spans have label indices {spans.labels.min()} to {spans.labels.max()}, but there "
             f"are {len(thresholds)} thresholds."
         )
-    excess = _logit(spans.scores, _SCORE_CLIP) - _logit(thresholds, _THRESHOLD_CLIP)[spans.labels]
+    scores = log_odds(spans.scores, _SCORE_CLIP, 1.0 - _SCORE_CLIP)
+    bars = log_odds(thresholds, _THRESHOLD_CLIP, 1.0 - _THRESHOLD_CLIP)
+    excess = scores - bars[spans.labels]
     return np.maximum(np.rint(excess / GAIN_STEP), 1.0) * GAIN_STEP
 
 
 def decode(logits: NDArray[np.float32], thresholds: NDArray[np.float32], decoding: str) -> Spans:
-    """Return the spans that `decoding`, one of DECODINGS, keeps of a band's candidates.
+    """Return the spans that `decoding`, one of SPAN_DECODINGS, keeps of a band's candidates.
 
     logits, thresholds: see `candidates`. What each decoding keeps, and how ties are settled: see
     the top of this module. Raises ValueError as `candidates` does and for an unknown decoding.
     """
     spans = candidates(logits, thresholds)
-    return spans.select(resolve(spans, thresholds, decoding))
+    return spans.select(keep_mask(spans, thresholds, decoding))
 
 
-def resolve(spans: Spans, thresholds: NDArray[np.float32], decoding: str) -> NDArray[np.bool_]:
+def keep_mask(spans: Spans, thresholds: NDArray[np.float32], decoding: str) -> NDArray[np.bool_]:
     """Return the mask (spans,) of what `decoding` keeps of spans that are at their thresholds.
 
     spans: sorted by (start, end, label), each at or above the threshold of its label. thresholds:
@@ -138,8 +143,7 @@ def resolve(spans: Spans, thresholds: NDArray[np.float32], decoding: str) -> NDA
 
     Raises ValueError as `gains` does and for an unknown decoding.
     """
-    if decoding not in DECODINGS:
-        raise ValueError(f"Unknown decoding {decoding!r}; choose one of {', '.join(DECODINGS)}.")
+    check_choice("decoding", decoding, SPAN_DECODINGS)
     if decoding == "greedy":
         return _greedy(spans)
     if decoding == "flat":
@@ -185,21 +189,6 @@ def _checked_thresholds(thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
             f"The thresholds must be one number in [0, 1] per label, got {thresholds.tolist()}."
         )
     return thresholds
-
-
-def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return sigmoid(logits), float32 as scores and thresholds are compared, of any shape."""
-    # Computed as float64 and rounded once. exp overflows shortly after 700, where float32
-    # has long reached 0 and 1.
-    exact = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -700.0, 700.0)))
-    # Rounding to 0 is what is wanted here, even for a caller who has numpy raise on underflow.
-    with np.errstate(under="ignore"):
-        return exact.astype(np.float32)
-
-
-def _logit(probabilities: NDArray[np.float32], clip: float) -> NDArray[np.float64]:
-    clipped = np.clip(probabilities.astype(np.float64), clip, 1.0 - clip)
-    return np.log(clipped) - np.log1p(-clipped)
 
 
 def _weights(spans: Spans, thresholds: NDArray[np.float32]) -> list[int]:

@@ -16,10 +16,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..numeric import log_odds, probabilities
 from ..tags import TagSet
-from .spans import Spans, probabilities
+from .spans import Spans
 
-DECODINGS = ("viterbi", "argmax")
+TAG_DECODINGS = ("viterbi", "argmax")
 # Words that are decoded at once, padding included.
 _WORDS_AT_ONCE = 20_000
 # The log-odds of a score stay finite: float32 has nothing between the second one and 1.
@@ -134,10 +135,9 @@ def _decode_crf(
     return entities
 
 
-def log_odds(scores: np.ndarray) -> np.ndarray:
-    """Probabilities (entities,) -> log(p / (1 - p)), finite, float32 (entities,)."""
-    p = np.clip(scores.astype(np.float64), *_SURE)
-    return (np.log(p) - np.log1p(-p)).astype(np.float32)
+def entity_logits(scores: np.ndarray) -> np.ndarray:
+    """The log-odds of entities' scores, finite: float (entities,) -> float32 (entities,)."""
+    return log_odds(scores, *_SURE).astype(np.float32)
 
 
 def temper_scores(spans: Spans, temperatures: np.ndarray) -> Spans:
@@ -148,7 +148,9 @@ def temper_scores(spans: Spans, temperatures: np.ndarray) -> Spans:
     """
     if (temperatures == 1).all():
         return spans
-    scores = probabilities((log_odds(spans.scores) / temperatures[spans.labels]).astype(np.float32))
+    scores = probabilities(
+        (entity_logits(spans.scores) / temperatures[spans.labels]).astype(np.float32)
+    )
     return Spans(spans.starts, spans.ends, spans.labels, scores)
 
 

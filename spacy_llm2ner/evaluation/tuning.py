@@ -1,5 +1,5 @@
-"""Former home of `spacy_llm2ner.calibration.tuning`; kept because its import is documented."""
+"""Former home of `calibration.threshold_search`; kept because its import is documented."""
 
-from ..calibration.tuning import Objective
+from ..calibration.threshold_search import Objective
 
 __all__ = ["Objective"]

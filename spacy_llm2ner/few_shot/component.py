@@ -1,4 +1,4 @@
-"""Few-shot recognition: `nlp.add_pipe("llm2ner_fewshot", config={"labels": {...}})`."""
+"""The component "llm2ner_fewshot": its factory and `FewShotRecognizer`."""
 
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
@@ -15,16 +15,24 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats3d
 
+from ..batching import batches
 from ..decoding.spans import Spans, decode
+from ..errors import Errors
 from ..log import logger
-from ..pipeline.annotate import ANNOTATE, ON_EXISTING_ENTS, OnExistingEnts
-from ..pipeline.base import LLMPipe, ReadingLog, within_budget
-from ..pipeline.entity_pipe import no_spans
+from ..pipeline.base import (
+    ANNOTATE,
+    DEFAULT_THRESHOLD,
+    ON_EXISTING_ENTS,
+    LLMPipe,
+    OnExistingEnts,
+    ReadingLog,
+    check_threshold,
+    no_spans,
+)
 from ..pipeline.gold import Gold, read_gold
 from ..pipeline.pretrained_head import with_pretrained_head
 from ..pipeline.scorer import score_span_recognizer
 from ..pipeline.span_recognizer import DEFAULT_MODEL
-from ..pipeline.thresholds import DEFAULT_THRESHOLD, check_threshold
 from ..settings import check_choice
 from .examples import (
     OTHER,
@@ -40,9 +48,9 @@ from .examples import (
 from .label_words import default_words, is_word
 from .prototypes import LabelScorer
 
-# Tokens whose states are held at once.
+# Memory budget: tokens whose states are in memory at the same time.
 _TOKENS_AT_ONCE = 20_000
-# Annotated mentions from which a head of its own is the better choice.
+# Number of annotated spans above which training `llm2ner` is the better choice.
 _MANY_MENTIONS = 2_000
 
 
@@ -81,25 +89,26 @@ def make_few_shot(
 ) -> "FewShotRecognizer":
     """Make the component "llm2ner_fewshot".
 
-    model (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.SpanRecognizer.v1`, of which the LLM is
-        used; the head is that of `pretrained`.
-    labels (Union[Dict[str, List[str]], List[str]]): For each label some names of things that have
-        it, e.g. {"PER": ["John Smith"], "LOC": ["Paris", "Lake Geneva"]}. A list of labels, or
-        empty lists of names, if there are annotated texts (`nlp.initialize`), or nothing but words.
-    words (Dict[str, List[str]]): What a label means, in a few nouns, e.g. {"PER": ["person",
-        "politician"]}. Of a label that is not named here: the label itself, or for those of
-        CoNLL-2003 and OntoNotes words of a table. An empty list: none.
+    model (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.SpanRecognizer.v1`. Its head is
+        replaced by that of `pretrained`.
+    labels (Union[Dict[str, List[str]], List[str]]): For each label a few example names, e.g.
+        {"PER": ["John Smith"], "LOC": ["Paris", "Lake Geneva"]}. A list of labels, or empty lists
+        of names, where annotated texts (`nlp.initialize`) or words define the labels.
+    words (Dict[str, List[str]]): For each label a few nouns with its meaning, e.g. {"PER":
+        ["person", "politician"]}. By default the label itself; for labels of CoNLL-2003 and
+        OntoNotes the words of a table. An empty list: none.
     other (List[str]): Names of things that have none of the labels.
-    pretrained (str): The head that finds mentions, of those that come with the package.
-    spans_key (str): The key of `doc.spans` that is written. Annotated spans are looked for under
-        this key, else in `doc.ents`.
-    annotate (str): What is written: "spans", "ents" or "both".
-    threshold (float): The probability, that a span is a mention and has one of the labels, from
-        which it counts.
-    on_existing_ents (str): "keep" entities that are there, "replace" them all, or "merge": ours win
-        where they overlap.
-    bundle_llm (bool): Write the cut LLM into the component's folder.
+    pretrained (str): The head that finds mentions, one of those shipped with the package.
+    spans_key (str): The key of `doc.spans` to write. Annotated spans are read from this key, else
+        from `doc.ents`.
+    annotate (str): The annotation to write: "spans", "ents" or "both".
+    threshold (float): The least probability that a span is a mention with one of the labels.
+    on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
+        win where they overlap.
+    bundle_llm (bool): Store the cut LLM in the component's folder.
     scorer (Optional[Callable]): The scoring method.
+
+    DOCS: docs/few-shot.md
     """
     return FewShotRecognizer(
         nlp.vocab,
@@ -119,14 +128,16 @@ def make_few_shot(
 
 
 class FewShotRecognizer(LLMPipe):
-    """Finds mentions with a head that comes trained, and labels them by a few examples per label.
+    """Pipeline component that finds mentions with a pretrained head and labels them by examples.
 
-    Nothing is trained but a logistic regression on the states of the mentions' last tokens, in
-    the moment when it is first needed. It learns from names given as strings (`labels`), from words
-    that say what a label means (`words`), and from annotated texts (`initialize`), in any mixture.
+    The labels come from a logistic regression on the states of the mentions' last tokens, fitted at
+    first use. Its examples are names (`labels`), words with the meaning of a label (`words`), and
+    annotated texts (`initialize`), in any combination.
 
-    Writes `doc.ents` and `doc.spans[spans_key]`, with scores in `span._.score` and
+    It writes `doc.ents` and `doc.spans[spans_key]`, with scores in `span._.score` and
     `doc.spans[spans_key].attrs["scores"]`.
+
+    DOCS: docs/few-shot.md
     """
 
     def __init__(
@@ -146,9 +157,9 @@ class FewShotRecognizer(LLMPipe):
         bundle_llm: bool = False,
         scorer: Callable | None = score_span_recognizer,
     ) -> None:
-        """Make a component; see `make_few_shot` for the settings.
+        """Initialise the component; see `make_few_shot` for the settings.
 
-        RAISES: ValueError for a setting that is none of the accepted values.
+        RAISES (ValueError): For a setting that is not accepted.
         """
         check_choice("annotate", annotate, ANNOTATE, component=name)
         check_choice("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS, component=name)
@@ -169,6 +180,7 @@ class FewShotRecognizer(LLMPipe):
         self.words = {label: tuple(given) for label, given in (words or {}).items()}
         self.other = tuple(other)
         self._check_strings()
+        self.cfg["setting"] = list(self.strings)
         for label in self.strings:
             self.add_label(label)
 
@@ -176,9 +188,7 @@ class FewShotRecognizer(LLMPipe):
         unknown = sorted({*self.words} - {*self.strings}) if self.strings else []
         if unknown:
             raise ValueError(
-                f"{self.name}: the setting 'words' names the label '{unknown[0]}', but the setting "
-                f"'labels' has {', '.join(self.strings)}. Add it there, with an empty list if "
-                f"there are no names for it."
+                Errors.E501.format(name=self.name, label=unknown[0], labels=", ".join(self.strings))
             )
         for setting, given in (
             *((f"labels.{label}", given) for label, given in self.strings.items()),
@@ -187,28 +197,24 @@ class FewShotRecognizer(LLMPipe):
         ):
             if any(not string.strip() or string != string.strip() for string in given):
                 raise ValueError(
-                    f"{self.name}: the setting '{setting}' is {list(given)}; names or words are "
-                    f"expected, none of them empty or with white space around it."
+                    Errors.E502.format(name=self.name, setting=setting, strings=list(given))
                 )
 
     # Labels -----------------------------------------------------------------------------------
 
     def add_label(self, label: str) -> int:
-        """Add a label: until it has examples, what it means is guessed from its words.
+        """Add a label. Until it has examples, its words define its meaning.
 
         label (str): The label.
-        RETURNS (int): 1 if it was added, 0 if it was there.
-        RAISES: ValueError if it is no string, or an empty one.
+        RETURNS (int): 1 if it was added, 0 if it already existed.
+        RAISES (ValueError): If it is not a string, or empty (E503).
         """
         if label == OTHER:
-            raise ValueError(
-                f"{self.name}: a label is empty, in the setting 'labels' or in the annotation. "
-                f"Every label needs a name."
-            )
+            raise ValueError(Errors.E503.format(name=self.name))
         return super().add_label(label)
 
     def set_output(self, nO: int) -> None:
-        """Nothing to do: labels are no part of the mention head.
+        """Do nothing: the mention head has no labels.
 
         nO (int): The number of labels.
         """
@@ -222,18 +228,18 @@ class FewShotRecognizer(LLMPipe):
         nlp: Language | None = None,
         labels: list[str] | None = None,
     ) -> None:
-        """Learn from annotated texts; what was learnt from others before is forgotten.
+        """Learn from annotated texts, which replace those of any earlier call.
 
-        Annotated entities are examples of their labels. Mentions that are found where nothing is
-        annotated are examples of what has no label.
+        Annotated spans are examples of their labels. Predicted mentions that overlap no annotated
+        span are examples of no label.
 
-        get_examples (Callable[[], Iterable[Example]]): Gives the texts: a few will do, and texts
-            without annotation do no harm.
+        get_examples (Callable[[], Iterable[Example]]): Function that returns the texts. A few are
+            enough; texts without annotation are ignored.
         nlp (Optional[Language]): The pipeline.
-        labels (Optional[List[str]]): The labels; None = those of the data. Those of the setting
-            `labels` are always among them.
-        RAISES: TypeError if `get_examples` is not what is described above; ValueError if there are
-            no labels, or if gold labels are missing from those that are given.
+        labels (Optional[List[str]]): The labels; None: those of the data. Those of the setting
+            `labels` are always included.
+        RAISES (TypeError): If `get_examples` is not such a function.
+        RAISES (ValueError): If there are no labels, or if gold labels are missing from `labels`.
         """
         validate_get_examples(get_examples, "FewShotRecognizer.initialize")
         self._warned.clear()
@@ -291,7 +297,7 @@ class FewShotRecognizer(LLMPipe):
         sgd: Any = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Nothing to do: all is learnt in `initialize`. Warns once, [L2N-W43].
+        """Do nothing but warn once (L2N-W43): the component learns in `initialize`.
 
         RETURNS (Dict[str, float]): The losses, with 0 for this component.
         """
@@ -306,10 +312,9 @@ class FewShotRecognizer(LLMPipe):
         return losses
 
     def _scorer(self) -> LabelScorer:
-        """Probabilities of labels for mentions' vectors.
+        """Return the scorer of labels for mentions' vectors.
 
-        Fitted when it is first needed, and kept with the weights for as long as the settings and
-        the labels are the same.
+        It is fitted at first use, and stored with the weights until settings or labels change.
         """
         made_from = json.dumps([self.labels, self.strings, self.words, self.other])
         scorer = kept_scorer(self.model, made_from)
@@ -326,9 +331,10 @@ class FewShotRecognizer(LLMPipe):
         return fit_labels(self.labels, annotated, names, words, self._read_strings)
 
     def _words(self, exemplified: set[str]) -> dict[str, tuple[str, ...]]:
-        """What each label means: by the settings, or by the label itself.
+        """Return the words of each label: those of the settings, or the label itself.
 
-        RAISES: ValueError for a label without words that is not among the exemplified ones.
+        exemplified (Set[str]): Labels with names or annotated spans.
+        RAISES (ValueError): For a label with neither words nor examples (E504).
         """
         words, vague = {}, []
         for label in self.labels:
@@ -337,11 +343,7 @@ class FewShotRecognizer(LLMPipe):
                 words[label] = () if label in exemplified else words[label]
                 vague += [] if label in exemplified else [label]
             if not words[label] and label not in exemplified:
-                raise ValueError(
-                    f"{self.name}: for the label '{label}' there are neither annotated texts nor "
-                    f"names in the setting 'labels' nor words in the setting 'words'. Give some, "
-                    f"e.g. 'words': {{'{label}': ['person']}}."
-                )
+                raise ValueError(Errors.E504.format(name=self.name, label=label))
         if vague:
             self._warn(
                 "L2N-W40",
@@ -354,49 +356,43 @@ class FewShotRecognizer(LLMPipe):
     # Predicting -------------------------------------------------------------------------------
 
     def predict(self, docs: Iterable[Doc]) -> list[Spans]:
-        """Find and label the mentions of docs, without changing the docs.
+        """Find and label the mentions of docs, without modifying the docs.
 
         docs (Iterable[Doc]): The docs.
-        RETURNS (List[Spans]): For each doc disjoint spans; a score is the probability that the span
-            is a mention, times that of its label.
-        RAISES: ValueError if there are no labels.
+        RETURNS (List[Spans]): For each doc disjoint spans. A score is p(mention) * p(label).
+        RAISES (ValueError): If there are no labels (E505).
         """
         docs = list(docs)
         if not any(len(doc) for doc in docs):
             return [no_spans() for _ in docs]
         if not self.labels:
-            raise ValueError(
-                f"{self.name}: there are no labels. Give them with a few names each by the setting "
-                f"'labels', e.g. nlp.add_pipe('llm2ner_fewshot', config={{'labels': {{'PER': "
-                f"['John Smith'], 'LOC': ['Paris']}}}}), or by nlp.initialize() with annotated "
-                f"examples."
-            )
+            raise ValueError(Errors.E505.format(name=self.name))
         scorer = self._scorer()
         with ReadingLog(self, always=False):
             return [self._label(scorer, states, band) for states, band in self._read(docs)]
 
     def _label(self, scorer: LabelScorer, states: np.ndarray, band: np.ndarray) -> Spans:
-        found = self._mentions(band, self.cfg["threshold"])
+        found = self._mentions(band, self.settings["threshold"])
         p = scorer.probabilities(self._vectors(states, found.ends))
         labelled = p[:, : len(self.labels)]
         best = labelled.argmax(axis=1).astype(np.int32)
         scores = found.scores * labelled[np.arange(len(best)), best]
-        # Unsure which label is no reason to leave a mention out; unsure whether any label is.
+        # A mention may be ambiguous between labels, but must have some label with this probability.
         any_label = found.scores * labelled.sum(axis=1)
-        kept = any_label >= np.float32(self.cfg["threshold"])
+        kept = any_label >= np.float32(self.settings["threshold"])
         return Spans(found.starts, found.ends, best, scores).select(kept)
 
     def _read(self, docs: list[Doc]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For each doc its states (tokens, layers, width) and the mention head's band."""
+        """Yield each doc's states (tokens, layers, width) and the mention head's band."""
         self._require_head()
         llm, head = self.model.layers
-        for some in within_budget(docs, _TOKENS_AT_ONCE):
+        for some in batches(docs, _TOKENS_AT_ONCE):
             states = llm.predict(some)
             for rows, band in zip(states, head.predict(states), strict=True):
                 yield rows, self.model.ops.to_numpy(band)
 
     def _read_strings(self, strings: Strings, carriers: Sequence[str]) -> Classified:
-        """The vectors of strings without a context, in each carrier, and their classes."""
+        """Return the vectors of strings in each carrier sentence, and their classes."""
         docs, places, classes = carry(self.vocab, strings, carriers)
         if not docs:
             return np.zeros((0, 0), dtype=np.float32), []
@@ -405,13 +401,14 @@ class FewShotRecognizer(LLMPipe):
         return np.concatenate(rows), classes
 
     def _mentions(self, band: np.ndarray, threshold: float) -> Spans:
-        """The mention head's disjoint spans, whatever its labels."""
+        """Decode the disjoint spans of the mention head, ignoring its labels."""
         return decode(band.max(axis=2, keepdims=True), np.array([threshold]), "flat")
 
     def _vectors(self, states: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """What spans are known by: their last tokens' states, in the mention head's own scale.
+        """Return the vectors of spans: their last tokens' states, standardised as in the head.
 
-        states (ndarray): (tokens, layers, width). ends (ndarray): int (spans,).
+        states (ndarray): (tokens, layers, width).
+        ends (ndarray): Ends of the spans, exclusive: int (spans,).
         RETURNS (ndarray): float32 (spans, layers * width).
         """
         module = self.model.layers[1].shims[0].module  # type: ignore[attr-defined]
@@ -423,12 +420,10 @@ class FewShotRecognizer(LLMPipe):
 
     # Going to disk and back -------------------------------------------------------------------
 
-    def _stored_cfg(self) -> dict[str, Any]:
-        return {"labels": list(self.labels), "setting": list(self.strings)}
-
-    def _load_cfg(self, stored: dict[str, Any]) -> None:
+    def _state_loaded(self, before: dict[str, Any]) -> None:
         # Labels that were changed in the config since the pipeline was stored take effect.
-        if stored["setting"] != list(self.strings):
+        stored, setting = self.cfg, list(self.strings)
+        if stored["setting"] != setting:
             learnt = [label for label in stored["labels"] if label not in stored["setting"]]
-            stored = {"labels": list(dict.fromkeys([*self.strings, *learnt]))}
-        super()._load_cfg(stored)
+            stored.update(labels=list(dict.fromkeys([*setting, *learnt])), setting=setting)
+        super()._state_loaded(before)

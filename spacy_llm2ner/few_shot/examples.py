@@ -1,4 +1,4 @@
-"""The examples that few-shot recognition learns from: annotated mentions, names and words."""
+"""Examples of few-shot recognition: annotated mentions, names and words."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..pipeline.gold import Gold
 from .label_words import MANY_NAMES, MANY_WORDS, NAME_CARRIERS, WORD_CARRIERS, carried
 from .prototypes import LabelScorer, fit_cosine, fit_logistic
 
-# The class of mentions that have none of the labels. No label: a label has at least one letter.
+# The class of mentions with none of the labels. No label is empty.
 OTHER = ""
-# Where they lie in the model: attributes go to disk with the weights.
+# Attributes of the model, which are stored with the weights.
 _VECTORS, _CLASSES, _SCORER = "few_shot_vectors", "few_shot_classes", "few_shot_scorer"
 
 Strings = Mapping[str, Sequence[str]]
@@ -31,9 +31,11 @@ class Annotated:
     """Mentions of annotated texts.
 
     vectors (ndarray): float16 (mentions, width).
-    classes (List[str]): Their labels; `OTHER` for mentions that are annotated as nothing.
-    n_gold, n_found, n_other, lost (int): Annotated spans; those that the mention head finds;
-        mentions that are none of them; annotated spans that cannot be learnt.
+    classes (List[str]): Their labels; `OTHER` for predicted mentions without a label.
+    n_gold (int): Annotated spans.
+    n_found (int): Annotated spans that the mention head finds.
+    n_other (int): Predicted mentions that overlap no annotated span.
+    lost (int): Annotated spans that cannot be learnt.
     """
 
     vectors: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float16))
@@ -48,9 +50,9 @@ class Annotated:
 
         gold (Gold): Its annotation.
         states (ndarray): Its states (tokens, layers, width).
-        found (Spans): What the mention head finds there. Those that touch no annotated span, and
-            about all of whose tokens the annotation speaks, are examples of what has no label.
-        give (Callable): (states, ends) -> vectors.
+        found (Spans): The mentions predicted there. Those that overlap no annotated span, and whose
+            tokens are all annotated, are examples of no label.
+        give (Callable): Function (states, ends) -> vectors.
         """
         seen = np.any(states, axis=(1, 2)).tolist()
         spans = [(end, label) for _, end, label in gold.spans if seen[end - 1]]
@@ -70,18 +72,18 @@ class Annotated:
             self.classes += [label for _, label in (*spans, *others)]
 
     def only(self, labels: Sequence[str]) -> Annotated:
-        """Those of these labels, and of none."""
+        """Select the examples of these labels, and of no label."""
         kept = [i for i, label in enumerate(self.classes) if label == OTHER or label in labels]
         return Annotated(self.vectors[kept], [self.classes[i] for i in kept])
 
     def store(self, model: Model) -> None:
-        """Keep them in a model, instead of those that are there, and what was made from those."""
+        """Store the examples in a model; replaces earlier ones and discards its fitted scorer."""
         model.attrs[_VECTORS], model.attrs[_CLASSES] = self.vectors, self.classes
         model.attrs[_SCORER] = {}
 
     @classmethod
     def of_model(cls, model: Model) -> Annotated:
-        """Those that are kept in a model."""
+        """Load the examples that are stored in a model."""
         if _CLASSES not in model.attrs:
             return cls()
         return cls(np.asarray(model.attrs[_VECTORS]), list(model.attrs[_CLASSES]))
@@ -90,11 +92,12 @@ class Annotated:
 def carry(
     vocab: Vocab, strings: Strings, carriers: Sequence[str]
 ) -> tuple[list[Doc], list[int], list[str]]:
-    """Short texts with strings in them, each string once in each carrier.
+    """Put each string in each carrier sentence.
 
+    vocab (Vocab): The vocabulary of the Docs.
     strings (Mapping[str, Sequence[str]]): Class -> names or words.
-    carriers (Sequence[str]): Texts with a place for one.
-    RETURNS (Tuple[List[Doc], List[int], List[str]]): Docs, the token that each string is, classes.
+    carriers (Sequence[str]): Sentences with a placeholder {}.
+    RETURNS (Tuple[List[Doc], List[int], List[str]]): Docs, the token index of each string, classes.
     """
     docs, places, classes = [], [], []
     for label, given in strings.items():
@@ -113,17 +116,18 @@ def fit_labels(
     words: Strings,
     read: Callable[[Strings, Sequence[str]], Classified],
 ) -> LabelScorer:
-    """Learn what the labels mean.
+    """Fit a scorer of labels to annotated mentions, names and words.
 
-    Names and annotated mentions are examples alike; so are words, after they were moved to where
-    names are. From words alone, only the direction of a mention is compared.
+    The vectors of words are shifted by the mean offset between names and common nouns. If there are
+    words only, prototypes are compared by cosine; else a logistic regression is fitted.
 
-    labels (Sequence[str]): The labels: classes 0, 1, ... of the result. Behind them comes `OTHER`,
-        if there are examples of it.
+    labels (Sequence[str]): The labels: classes 0, 1, ... of the result. `OTHER` is the last class,
+        if it has examples.
     annotated (Annotated): Mentions of annotated texts.
-    names, words (Mapping[str, Sequence[str]]): Strings, by label; names of `OTHER` too. Each label
-        has an example of some kind.
-    read (Callable): (strings, carriers) -> vectors and classes.
+    names, words (Mapping[str, Sequence[str]]): Strings by label; names may include `OTHER`. Each
+        label has an example of some kind.
+    read (Callable): Function (strings, carriers) -> vectors and classes.
+    RETURNS (LabelScorer): The fitted scorer.
     """
     name_x, name_y = read(names, NAME_CARRIERS)
     word_x, word_y = read(words, WORD_CARRIERS)
@@ -141,18 +145,18 @@ def fit_labels(
 
 
 def keep_scorer(model: Model, scorer: LabelScorer, made_from: str) -> None:
-    """Keep a scorer in a model, with the settings that it was made from."""
+    """Store a scorer in a model, with the settings that it was fitted with."""
     model.attrs[_SCORER] = {**vars(scorer), "made_from": made_from}
 
 
 def kept_scorer(model: Model, made_from: str) -> LabelScorer | None:
-    """The scorer that a model keeps, if it was made from these settings."""
+    """Load the stored scorer of a model; None if it was fitted with other settings."""
     kept = dict(model.attrs.get(_SCORER) or {})
     return LabelScorer(**kept) if kept.pop("made_from", None) == made_from else None
 
 
 def count_line(annotated: Annotated, names: Strings, words: Strings) -> str:
-    """One line for the log: how many examples of each kind each label has."""
+    """Format the number of examples of each label, by kind, for the log."""
     parts = []
     for label in names:
         numbers = {

@@ -1,7 +1,4 @@
-"""Names and label words without a context: the short texts in which the LLM reads them.
-
-All of it is English, as is the mention head.
-"""
+"""Carrier sentences and default words for labels, in English like the mention head."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from collections.abc import Sequence
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-# Where a name is put. What stands before and after says nothing about what it is.
+# Carrier sentences for names: uninformative contexts.
 NAME_CARRIERS = (
     "They spoke about {} again.",
     "{} was in the news today.",
@@ -19,8 +16,8 @@ NAME_CARRIERS = (
 )
 WORD_CARRIERS = ("They spoke about the {} again.", "This {} is well known.")
 
-# A word such as "city" and a name such as "Chicago" have states far apart, whatever they mean. The
-# distance between these two lists, of many kinds alike, is what parts words from names as such.
+# Common nouns such as "city" and names such as "Chicago" have distant states, whatever their
+# meaning. The difference between the means of these two lists estimates that offset.
 # fmt: off
 MANY_NAMES = (
     "Anna Kowalski", "David Brown", "Mrs Taylor", "Pedro", "Chicago", "Norway", "River Thames",
@@ -36,7 +33,7 @@ MANY_WORDS = (
 )
 # fmt: on
 
-# Words for labels that are no words: those of CoNLL-2003 and OntoNotes.
+# Words for the labels of CoNLL-2003 and OntoNotes.
 LABEL_WORDS = {
     "PER": ("person", "man", "politician", "player"),
     "PERSON": ("person", "man", "politician", "player"),
@@ -51,20 +48,23 @@ LABEL_WORDS = {
 
 
 def default_words(label: str) -> tuple[str, ...]:
-    """What a label is called in English if nobody says: of a table, or its own letters."""
+    """Return the default words of a label: from the table, or the label itself."""
     own = re.sub(r"[\W_]+", " ", label).strip().lower()
     return LABEL_WORDS.get(label, (own,) if own else ())
 
 
 def is_word(label: str) -> bool:
-    """Whether a label can be taken for an English word: not for an abbreviation such as "DIS"."""
+    """Whether a label has default words: false for abbreviations such as "DIS"."""
     return label in LABEL_WORDS or not (label.isupper() and len(label) < 5)
 
 
 def carried(vocab: Vocab, string: str, carriers: Sequence[str]) -> list[tuple[Doc, int]]:
-    """A string within each carrier, as one token: its state is that of its last piece.
+    """Put a string, as one token, in each carrier sentence: its state is that of its last piece.
 
-    RETURNS (List[Tuple[Doc, int]]): Docs of up to three tokens, and the string's place.
+    vocab (Vocab): The vocabulary of the Docs.
+    string (str): The name or word.
+    carriers (Sequence[str]): Sentences with a placeholder {}.
+    RETURNS (List[Tuple[Doc, int]]): Docs of up to three tokens, and the index of the string.
     """
     docs = []
     for carrier in carriers:

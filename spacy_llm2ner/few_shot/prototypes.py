@@ -1,8 +1,8 @@
-"""Label probabilities from a handful of examples: logistic regression, or nearest prototypes.
+"""Label probabilities from a few examples: logistic regression, or nearest prototypes.
 
-A few examples in thousands of dimensions are always separable, so all depends on how solutions are
-preferred. Here: the smallest weights (a strong Gaussian prior), in the states' own scale. Whitening
-is no help: it lifts directions that are noise.
+A few examples in thousands of dimensions are always linearly separable, so the result depends on
+the regularisation: a strong Gaussian prior on the weights, in the original scale of the states.
+Whitening does not help, because it amplifies noise.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import Errors
+
 Floats = NDArray[np.float32]
 
 # The prior's precision, for vectors whose mean square norm is 1.
 STRENGTH = 0.1
-# Cosines become logits by this factor: probabilities are then about as often right as they say.
+# Factor from cosines to logits, chosen so that the probabilities are about calibrated.
 COSINE_SCALE = 25.0
 
 
@@ -26,8 +28,8 @@ class LabelScorer:
 
     weights (ndarray): float32 (width, classes).
     bias (ndarray): float32 (classes,).
-    centre (Optional[ndarray]): float32 (width,). If given, a vector counts by its direction from
-        there only: the logits are cosines.
+    centre (Optional[ndarray]): float32 (width,). If given, vectors are centred there and scaled to
+        length 1, so that the logits are cosines.
     """
 
     weights: Floats
@@ -35,7 +37,11 @@ class LabelScorer:
     centre: Floats | None = None
 
     def probabilities(self, vectors: Floats) -> Floats:
-        """vectors (n, width) -> float32 (n, classes), rows sum to 1."""
+        """Compute the probabilities of the classes.
+
+        vectors (ndarray): float (n, width).
+        RETURNS (ndarray): float32 (n, classes); rows sum to 1.
+        """
         x = np.asarray(vectors, dtype=np.float32)
         if self.centre is not None:
             x = _unit(x - self.centre)
@@ -49,22 +55,23 @@ def fit_logistic(
 ) -> LabelScorer:
     """Multinomial logistic regression with a Gaussian prior on the weights, none on the bias.
 
-    Minimises, over weights W and bias b, the sum over examples of -log p(class) plus
-    strength / 2 * |W|^2, where the vectors are divided by the root of their mean square norm.
-    Solved in the space that the examples span, where the solution lies; convex, so that the order
-    of the examples makes no difference.
+        min over W, b:  - sum_i log p(class_i | x_i / s; W, b) + strength / 2 * |W|^2
+
+    where s is the root mean square norm of the vectors x_i. The problem is convex and is solved in
+    the span of the examples, which contains the solution.
 
     vectors (ndarray): float (n, width), n >= 1.
     classes (ndarray): int (n,), from 0 to n_classes - 1, each at least once.
     n_classes (int): The number of classes.
     strength (float): The prior's precision.
-    RAISES: ValueError if a class has no example.
+    RETURNS (LabelScorer): The fitted scorer.
+    RAISES (ValueError): If a class has no example (E506).
     """
     x = np.asarray(vectors, dtype=np.float64)
     classes = np.asarray(classes, dtype=np.int64)
     missing = sorted({*range(n_classes)} - {*classes.tolist()})
     if missing:
-        raise ValueError(f"Class {missing[0]} of {n_classes} has no example.")
+        raise ValueError(Errors.E506.format(index=missing[0], n_classes=n_classes))
     scale = float(np.sqrt((x**2).sum(axis=1).mean())) or 1.0
     basis = _span_of(x / scale)
     reduced, bias = _solve(x @ basis / scale, classes, n_classes, strength)
@@ -74,19 +81,20 @@ def fit_logistic(
 def fit_cosine(
     vectors: Floats, classes: NDArray[np.int64], n_classes: int, centre: Floats
 ) -> LabelScorer:
-    """The nearest prototype: a class is the direction, seen from `centre`, of its examples' mean.
+    """Nearest prototype: the mean of a class's examples, compared by cosine around `centre`.
 
     vectors (ndarray): float (n, width).
     classes (ndarray): int (n,), from 0 to n_classes - 1, each at least once.
     n_classes (int): The number of classes.
     centre (ndarray): float (width,).
-    RAISES: ValueError if a class has no example.
+    RETURNS (LabelScorer): The fitted scorer.
+    RAISES (ValueError): If a class has no example (E506).
     """
     away = np.asarray(vectors, dtype=np.float32) - centre
     means = []
     for index in range(n_classes):
         if not (classes == index).any():
-            raise ValueError(f"Class {index} of {n_classes} has no example.")
+            raise ValueError(Errors.E506.format(index=index, n_classes=n_classes))
         means.append(away[classes == index].mean(axis=0))
     weights = COSINE_SCALE * _unit(np.stack(means)).T
     return LabelScorer(weights, np.zeros(n_classes, dtype=np.float32), centre)
@@ -97,7 +105,7 @@ def _unit(x: Floats) -> Floats:
 
 
 def _span_of(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """An orthonormal basis (width, rank) of the space that the rows of x span."""
+    """Return an orthonormal basis (width, rank) of the row space of x."""
     n, width = x.shape
     if n >= width:
         return np.eye(width)
@@ -108,7 +116,7 @@ def _span_of(x: NDArray[np.float64]) -> NDArray[np.float64]:
 def _solve(
     x: NDArray[np.float64], classes: NDArray[np.int64], n_classes: int, strength: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights (features, classes) and bias (classes,) at the minimum."""
+    """Minimise the loss by L-BFGS: weights (features, classes) and bias (classes,)."""
     import torch
 
     features, target = torch.from_numpy(x), torch.from_numpy(classes)

@@ -1,32 +1,39 @@
-"""What every component with a trained head on a frozen LLM has: labels, spans, reading, storage."""
+"""What the components share: labels, reading, thresholds, writing of spans, storage."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import srsly
 from spacy import util
-from spacy.errors import Errors
+from spacy.errors import Errors as SpacyErrors
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, Span, SpanGroup
+from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
 from typing_extensions import Self
 
 from ..architectures.shims import HeadShim, LLMShim
+from ..batching import batches
 from ..decoding.spans import Spans
+from ..errors import Errors, Warnings
 from ..llm.frozen import FrozenLLM
+from ..llm.pieces import by_token
 from ..log import logger
-from .annotate import make_spans, write_ents, write_spans
-from .gold import Gold, labels_of
+from ..settings import check_choice
+from .gold import Gold, count_unseen, labels_of, read_gold
 from .schedule import schedule_faults
+from .scorer import score_span_recognizer, unscored_weights
 
 # Tokens whose states and scores are held at once while predicting.
 PREDICT_TOKENS = 20_000
@@ -34,40 +41,59 @@ PREDICT_TOKENS = 20_000
 READ_DOCS = 2_000
 # Tokens from which the head takes the statistics of the states.
 SAMPLE_TOKENS = 20_000
-# Seconds of reading within one batch that the log speaks of, beside reading ahead.
+# Seconds of reading within one batch that are worth a line in the log.
 _SECONDS_WORTH_A_LINE = 3.0
-# The file of a bundled LLM that says which `name` it stands for.
+# The file of a bundled LLM with the setting `name` that it stands for.
 _BUNDLED_NAME = "llm2ner_name.json"
+
+OnExistingEnts = Literal["keep", "replace", "merge"]
+ANNOTATE = ("spans", "ents", "both")
+ON_EXISTING_ENTS: tuple[str, ...] = get_args(OnExistingEnts)
+
+# The extension with a predicted span's probability, span._.score. spaCy keeps it by offsets, so
+# that two labels on the same tokens share it; the span group's attrs["scores"] has both.
+SCORE = "score"
+
+# One value for all labels, or one per label.
+PerLabel = float | dict[str, float]
+
+DEFAULT_THRESHOLD = 0.5
+DEFAULT_TEMPERATURE = 1.0
 
 
 class LLMPipe(TrainablePipe):
-    """A trainable component whose model holds a frozen LLM and a head.
+    """A trainable component whose model holds an LLM.
 
-    Labels can be added at any time; the head goes to disk and the LLM stays where it is; the log
+    Labels can be added at any time. The head goes to disk and the LLM stays where it is. The log
     says what the LLM had to read.
 
     vocab (Vocab): The shared vocabulary.
-    model (Model): The Thinc model; its LLM and head stand behind `LLMShim` and `HeadShim`.
+    model (Model): The Thinc model, with shims of the LLM and the head.
     name (str): The component instance's name, also in the losses.
-    cfg (Any): Settings. They are in the pipeline's config, and so are not stored with the weights.
+    settings (Dict[str, Any]): The settings. They are in the pipeline's config, where an override at
+        load reaches them, and are not stored with the weights.
+    cfg (Dict[str, Any]): The state that is stored beside the weights: the labels, and what
+        subclasses add.
     """
 
     vocab: Vocab
     model: Model
     name: str
+    settings: dict[str, Any]
     cfg: dict[str, Any]
 
-    def __init__(self, vocab: Vocab, model: Model, name: str, **cfg: Any) -> None:
+    def __init__(self, vocab: Vocab, model: Model, name: str, **settings: Any) -> None:
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.cfg = {"labels": [], **cfg}
+        self.settings = settings
+        self.cfg = {"labels": []}
         self._warned: set[str] = set()
 
     @property
     def key(self) -> str:
         """The key of `doc.spans` that is written, and where gold annotation is looked for."""
-        return str(self.cfg["spans_key"])
+        return str(self.settings["spans_key"])
 
     # Labels -----------------------------------------------------------------------------------
 
@@ -94,7 +120,7 @@ class LLMPipe(TrainablePipe):
         DOCS: https://spacy.io/api/spancategorizer#add_label
         """
         if not isinstance(label, str):
-            raise ValueError(Errors.E187)
+            raise ValueError(SpacyErrors.E187)
         if label in self.labels:
             return 0
         self.cfg["labels"].append(label)
@@ -104,7 +130,7 @@ class LLMPipe(TrainablePipe):
         return 1
 
     def _take_labels(self, golds: list[Gold], labels: list[str] | None) -> None:
-        """Add the labels that are given, or else those of the data, which must be all there."""
+        """Add the labels that are given, else those of the data; the data may have no others."""
         for label in labels_of(golds) if labels is None else labels:
             self.add_label(label)
         self._require_labels()
@@ -114,10 +140,9 @@ class LLMPipe(TrainablePipe):
         unknown = sorted({*labels_of(golds)} - {*self.labels})
         if unknown:
             raise ValueError(
-                f"{self.name}: the training data has spans labelled {', '.join(unknown)}, but the "
-                f"component's labels are {', '.join(self.labels)}. Add labels with add_label, or "
-                f"give all of them in [initialize.components.{self.name}.labels] (made by "
-                f"`spacy init labels`)."
+                Errors.E310.format(
+                    name=self.name, unknown=", ".join(unknown), labels=", ".join(self.labels)
+                )
             )
 
     # The head and the LLM ---------------------------------------------------------------------
@@ -129,12 +154,12 @@ class LLMPipe(TrainablePipe):
         return self._shims(LLMShim)
 
     def _require_head(self) -> None:
-        """Say that `initialize` is missing before the LLM is loaded and reads in vain."""
+        """Raise spaCy's error about a missing `initialize` before the LLM is loaded and reads."""
         if not all(shim.is_built for shim in self._shims(HeadShim)):
-            raise ValueError(Errors.E109.format(name=self.name))
+            raise ValueError(SpacyErrors.E109.format(name=self.name))
 
     def _read_ahead(self, docs: list[Doc]) -> list[np.ndarray]:
-        """Have the LLM read docs as far as they can be remembered: their states, or nothing."""
+        """Have the LLM read docs, if there is room to remember them: their states, or nothing."""
         states: list[np.ndarray] = []
         for shim in self._llm_shims():
             shim.llm.remember()
@@ -168,20 +193,12 @@ class LLMPipe(TrainablePipe):
                 error_handler(self.name, self, docs, error)
 
     def _batches(self, stream: Iterable[Doc], batch_size: int) -> Iterator[list[Doc]]:
-        budget: float | None = None
-        docs: list[Doc] = []
-        tokens = 0
-        for doc in stream:
-            docs.append(doc)
-            tokens += len(doc)
-            if budget is None:
-                budget = self._tokens_at_once()
-            # Never by looking at the next doc: the component before would have to read on for it.
-            if len(docs) >= batch_size or tokens >= budget:
-                yield docs
-                docs, tokens = [], 0
-        if docs:
-            yield docs
+        docs = iter(stream)
+        # The budget is asked for behind the first doc: without docs no LLM is needed. The next doc
+        # is never looked at: the component before would have to read on for it.
+        for doc in docs:
+            budget = self._tokens_at_once()
+            yield from batches(chain([doc], docs), budget, most=batch_size, lookahead=False)
 
     def _tokens_at_once(self) -> float:
         try:
@@ -189,13 +206,21 @@ class LLMPipe(TrainablePipe):
         except Exception:  # an LLM that is not there: `predict` says so, if any text needs it
             return math.inf
 
-    def _warn(self, code: str, sentence: str) -> None:
-        """Warn once per training, in a form that `spacy.errors.filter_warning` can match."""
+    def _warn_once(self, text: str) -> None:
+        """Warn once per training.
+
+        text (str): A text of `errors.Warnings`, which begins with its code in brackets, so that
+            `spacy.errors.filter_warning` can match it.
+        """
+        code = text.split("]")[0]
         if code not in self._warned:
             self._warned.add(code)
-            warnings.warn(f"[{code}] {self.name}: {sentence}", UserWarning, stacklevel=3)
+            warnings.warn(text, UserWarning, stacklevel=3)
 
-    # What is found ----------------------------------------------------------------------------
+    def _warn(self, code: str, sentence: str) -> None:
+        self._warn_once(f"[{code}] {self.name}: {sentence}")
+
+    # Writing spans ----------------------------------------------------------------------------
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Any]) -> None:
         """Write predicted spans, which are disjoint, to docs.
@@ -214,100 +239,63 @@ class LLMPipe(TrainablePipe):
 
     def _write(self, doc: Doc, spans: list[Span], scores: np.ndarray) -> None:
         """Write disjoint spans where the setting `annotate` says."""
-        if self.cfg["annotate"] in ("spans", "both"):
+        if self.settings["annotate"] in ("spans", "both"):
             write_spans(doc, spans, scores, self.key)
-        if self.cfg["annotate"] in ("ents", "both"):
-            write_ents(doc, spans, self.cfg["on_existing_ents"])
+        if self.settings["annotate"] in ("ents", "both"):
+            write_ents(doc, spans, self.settings["on_existing_ents"])
 
     def _report_schedule(self, nlp: Language | None, n_docs: int) -> None:
-        """Say so before the training if it will be too short, or its end never be evaluated."""
+        """Warn before the training if it is too short, or if its end is never evaluated."""
         faults = [] if nlp is None else schedule_faults(nlp, n_docs)
         if faults:
-            self._warn("L2N-W08", f"the schedule does not fit the data: {' '.join(faults)}")
+            self._warn_once(Warnings.W08.format(name=self.name, faults=" ".join(faults)))
 
-    # Going to disk and back -------------------------------------------------------------------
-
-    def to_bytes(self, *, exclude: Iterable[str] = util.SimpleFrozenList()) -> bytes:
-        """Labels and head as bytes; the LLM never goes along here.
-
-        exclude (Iterable[str]): Parts to leave out: "cfg", "vocab", "model".
-        RETURNS (bytes): The component.
-
-        DOCS: https://spacy.io/api/spancategorizer#to_bytes
-        """
-        self._validate_serialization_attrs()
-        return util.to_bytes(
-            {
-                "cfg": lambda: srsly.json_dumps(self._stored_cfg()),
-                "vocab": lambda: self.vocab.to_bytes(exclude=exclude),
-                "model": self.model.to_bytes,
-            },
-            exclude,
-        )
+    # Serialisation ----------------------------------------------------------------------------
 
     def from_bytes(
         self, bytes_data: bytes, *, exclude: Iterable[str] = util.SimpleFrozenList()
     ) -> Self:
-        """Load labels and head from bytes.
+        """Load state and weights from bytes.
 
-        bytes_data (bytes): What `to_bytes` gave.
-        exclude (Iterable[str]): Parts to leave as they are.
+        bytes_data (bytes): What `to_bytes` gave. The LLM is not in it.
+        exclude (Iterable[str]): Parts to leave as they are: "cfg", "vocab", "model".
         RETURNS (LLMPipe): This component.
 
         DOCS: https://spacy.io/api/spancategorizer#from_bytes
         """
-        self._validate_serialization_attrs()
-        util.from_bytes(
-            bytes_data,
-            {
-                "cfg": lambda data: self._load_cfg(srsly.json_loads(data)),
-                "vocab": lambda data: self.vocab.from_bytes(data, exclude=exclude),
-                "model": self._load_model,
-            },
-            exclude,
-        )
+        with self._loading(exclude):
+            super().from_bytes(bytes_data, exclude=exclude)
         return self
 
     def to_disk(
         self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
     ) -> None:
-        """Write labels and head; the cut LLM too if `bundle_llm` is set.
+        """Write state and weights; the cut LLM too if `bundle_llm` is set.
 
         path (Union[str, Path]): The component's folder.
         exclude (Iterable[str]): Parts to leave out: "cfg", "vocab", "model", "llm".
 
         DOCS: https://spacy.io/api/spancategorizer#to_disk
         """
-        self._validate_serialization_attrs()
-        serialize: dict[str, Callable[[Path], Any]] = {
-            "cfg": lambda p: srsly.write_json(p, self._stored_cfg()),
-            "vocab": lambda p: self.vocab.to_disk(p, exclude=exclude),
-            "model": self.model.to_disk,
-        }
-        if self.cfg.get("bundle_llm"):
+        super().to_disk(path, exclude=exclude)
+        if self.settings.get("bundle_llm") and "llm" not in exclude:
             for shim in self._llm_shims():
-                serialize["llm"] = partial(_save_bundle, shim.llm)
-        util.to_disk(path, serialize, exclude)
+                _save_bundle(shim.llm, Path(path) / "llm")
 
     def from_disk(
         self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
     ) -> Self:
-        """Load labels and head. The LLM is loaded when it is first needed: the bundled one, unless
-        the setting `name` has been overridden.
+        """Load state and weights. The LLM is loaded when it is first needed: the bundled one,
+        unless the setting `name` has been overridden.
 
         path (Union[str, Path]): The component's folder.
-        exclude (Iterable[str]): Parts to leave as they are.
+        exclude (Iterable[str]): Parts to leave as they are: "cfg", "vocab", "model", "llm".
         RETURNS (LLMPipe): This component.
 
         DOCS: https://spacy.io/api/spancategorizer#from_disk
         """
-        self._validate_serialization_attrs()
-        deserialize: dict[str, Callable[[Path], Any]] = {
-            "cfg": lambda p: self._load_cfg(srsly.read_json(p)),
-            "vocab": lambda p: self.vocab.from_disk(p, exclude=exclude),
-            "model": lambda p: self._load_model(p.read_bytes()),
-        }
-        util.from_disk(path, deserialize, exclude)
+        with self._loading(exclude):
+            super().from_disk(path, exclude=exclude)
         bundle = Path(path) / "llm"
         if "llm" not in exclude and bundle.is_dir():
             for shim in self._llm_shims():
@@ -315,33 +303,301 @@ class LLMPipe(TrainablePipe):
                     shim.llm.use_bundle(bundle)
         return self
 
-    def _stored_cfg(self) -> dict[str, Any]:
-        # Everything else is in the pipeline's config, where an override at load can reach it.
-        return {"labels": list(self.labels)}
+    @contextmanager
+    def _loading(self, exclude: Iterable[str]) -> Iterator[None]:
+        """Replace the state, rather than update it, while spaCy loads the parts."""
+        if "model" not in exclude:
+            # The number of labels so far must not stand in the way of the stored one.
+            for node in self.model.walk():
+                if "nO" in node.dim_names and node.shims + list(node.ref_names):
+                    node.set_dim("nO", None, force=True)  # type: ignore[arg-type]
+        if "cfg" in exclude:
+            yield
+            return
+        before, self.cfg = self.cfg, {}
+        yield
+        if "labels" not in self.cfg:
+            raise ValueError(Errors.E311.format(name=self.name))
+        self._state_loaded(before)
 
-    def _load_cfg(self, stored: dict[str, Any]) -> None:
-        self.cfg["labels"] = list(stored["labels"])
+    def _state_loaded(self, before: dict[str, Any]) -> None:
+        """Check and complete `cfg` after it was loaded.
+
+        before (Dict[str, Any]): What it was before.
+        """
         for label in self.labels:
             self.vocab.strings.add(label)
 
-    def _load_model(self, data: bytes) -> None:
-        # A number of labels that this instance was made for must not stand in the stored one's way.
-        for node in self.model.walk():
-            if "nO" in node.dim_names and node.shims + list(node.ref_names):
-                node.set_dim("nO", None, force=True)  # type: ignore[arg-type]
-        try:
-            self.model.from_bytes(data)
-        except AttributeError as error:
-            raise ValueError(Errors.E149) from error
+
+class EntityPipe(LLMPipe):
+    """A component that finds spans with a head; spans count from a threshold on.
+
+    A threshold is a setting. A temperature is state: it was fitted to the logits of this head, so
+    it is stored with the labels beside the weights, and `initialize` resets it.
+    """
+
+    scorer: Callable | None
+
+    # The accepted values of `decoding`, and the threshold of labels that the setting leaves out.
+    decodings: ClassVar[tuple[str, ...]]
+    default_threshold: ClassVar[float]
+    # Which annotation is scored if both are written.
+    _main_annotation: ClassVar[str]
+    # The texts of warnings: their codes differ between the components.
+    _misaligned: ClassVar[str]
+    _score_weights: ClassVar[str]
+    _unknown_threshold: ClassVar[str]
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        annotate: str,
+        threshold: PerLabel,
+        decoding: str,
+        on_existing_ents: str,
+        **settings: Any,
+    ) -> None:
+        check_choice("annotate", annotate, ANNOTATE, component=name)
+        check_choice("decoding", decoding, self.decodings, component=name)
+        check_choice("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS, component=name)
+        check_threshold(name, threshold)
+        super().__init__(
+            vocab,
+            model,
+            name,
+            annotate=annotate,
+            threshold=threshold,
+            decoding=decoding,
+            on_existing_ents=on_existing_ents,
+            **settings,
+        )
+
+    # Thresholds and temperatures --------------------------------------------------------------
+
+    @property
+    def temperature(self) -> PerLabel:
+        """What logits, or the log-odds of scores, are divided by: 1 unless calibrated.
+
+        One for all labels, or one per label (1 for labels that are not named).
+        """
+        return self.cfg.get("temperature", DEFAULT_TEMPERATURE)
+
+    @temperature.setter
+    def temperature(self, value: PerLabel) -> None:
+        # A component that was never calibrated is stored without one.
+        self.cfg.pop("temperature", None)
+        if value != DEFAULT_TEMPERATURE:
+            self.cfg["temperature"] = value
+
+    def _thresholds(self) -> np.ndarray:
+        threshold = self.settings["threshold"]
+        unknown = sorted({*threshold} - {*self.labels}) if isinstance(threshold, dict) else []
+        if unknown:
+            self._warn_once(
+                self._unknown_threshold.format(
+                    name=self.name, unknown=", ".join(unknown), labels=", ".join(self.labels)
+                )
+            )
+        return per_label(threshold, self.labels, self.default_threshold).astype(np.float32)
+
+    def _temperatures(self) -> np.ndarray:
+        return per_label(self.temperature, self.labels, DEFAULT_TEMPERATURE)
+
+    def _state_loaded(self, before: dict[str, Any]) -> None:
+        super()._state_loaded(before)
+        check_temperature(self.name, self.temperature)
+
+    # Before training --------------------------------------------------------------------------
+
+    def _take_labels(self, golds: list[Gold], labels: list[str] | None) -> None:
+        super()._take_labels(golds, labels)
+        self._thresholds()  # warns about labels that the component does not have
+
+    def _report_misaligned(self, golds: list[Gold]) -> None:
+        lost = sum(gold.lost for gold in golds)
+        if lost:
+            total = sum(len(gold.spans) + gold.lost for gold in golds)
+            self._warn_once(self._misaligned.format(name=self.name, lost=lost, total=total))
+
+    def _report_score_weights(self, nlp: Language | None) -> None:
+        """Warn before the training if all checkpoints would get the same score."""
+        if nlp is None or self.scorer is not score_span_recognizer:
+            return
+        annotate = self.settings["annotate"]
+        weights = unscored_weights(nlp, self.name, annotate=annotate, key=self.key)
+        if weights:
+            main = self._main_annotation if annotate == "both" else annotate
+            self._warn_once(
+                self._score_weights.format(
+                    name=self.name,
+                    weights=", ".join(weights),
+                    annotate=annotate,
+                    key=self.key,
+                    own="ents_f" if main == "ents" else f"spans_{self.key}_f",
+                )
+            )
+
+    def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> CorpusReading:
+        """Have a frozen LLM read all texts ahead, if there is room to remember them.
+
+        get_examples (Callable[[], Iterable[Example]]): Gives the training data.
+        RETURNS (CorpusReading): A sample, and what cannot be learnt.
+        """
+        sample: list[Doc] = []
+        sampled = unseen = unscored = 0
+        stream = iter(get_examples())
+        while examples := list(islice(stream, READ_DOCS)):
+            docs = [example.predicted for example in examples]
+            states: Sequence[np.ndarray] = self._read_ahead(docs)
+            for shim in self._llm_shims():
+                states = by_token(shim.llm, docs, states)
+            unseen += count_unseen(examples, states, self.key)
+            unscored += self._count_unscored(examples)
+            for doc in docs:
+                if sampled < SAMPLE_TOKENS:
+                    sample.append(doc)
+                    sampled += len(doc)
+        self._log_summaries()
+        return CorpusReading(sample, unseen, unscored)
+
+    def _count_unscored(self, examples: Sequence[Example]) -> int:
+        """Count gold spans without a score, if the model does not score every span of tokens."""
+        count = self.model.attrs.get("count_unscored")
+        if count is None:
+            return 0
+        spans = [read_gold(example, self.key).spans for example in examples]
+        return count(self.model, [example.predicted for example in examples], spans)
+
+
+@dataclass(frozen=True)
+class CorpusReading:
+    """What was found while the LLM read a training corpus.
+
+    sample (List[Doc]): Some of its docs, for the statistics of their states.
+    unseen (int): Gold spans without a state at one of their edges.
+    unscored (int): Gold spans that the model gives no score to.
+    """
+
+    sample: list[Doc]
+    unseen: int
+    unscored: int
+
+
+def no_spans() -> Spans:
+    """The spans of a text without tokens."""
+    whole = np.zeros(0, dtype=np.int32)
+    return Spans(whole, whole, whole, np.zeros(0, dtype=np.float32))
+
+
+def check_threshold(name: str, threshold: PerLabel) -> None:
+    """Require probabilities.
+
+    name (str): The component instance's name.
+    threshold (Union[float, Dict[str, float]]): One for all labels, or one per label.
+    RAISES: ValueError (E312) if a threshold is no probability.
+    """
+    values = threshold.values() if isinstance(threshold, dict) else [threshold]
+    if not all(0.0 <= value <= 1.0 for value in values):
+        raise ValueError(Errors.E312.format(name=name, threshold=threshold))
+
+
+def check_temperature(name: str, temperature: PerLabel) -> None:
+    """Require positive numbers.
+
+    name (str): The component instance's name.
+    temperature (Union[float, Dict[str, float]]): One for all labels, or one per label.
+    RAISES: ValueError (E313) if a temperature is no finite number above 0.
+    """
+    values = temperature.values() if isinstance(temperature, dict) else [temperature]
+    if not all(0.0 < value < float("inf") for value in values):
+        raise ValueError(Errors.E313.format(name=name, temperature=temperature))
+
+
+def per_label(value: PerLabel, labels: Sequence[str], default: float) -> np.ndarray:
+    """One number per label.
+
+    value (Union[float, Dict[str, float]]): One for all labels, or one per label.
+    labels (Sequence[str]): The component's labels.
+    default (float): The number of labels that are not named.
+    RETURNS (ndarray): float64 (labels,).
+    """
+    if isinstance(value, Mapping):
+        return np.array([value.get(label, default) for label in labels], dtype=np.float64)
+    return np.full(len(labels), value, dtype=np.float64)
+
+
+def register_score() -> None:
+    """Register the extension `span._.score`, unless somebody has done so."""
+    if not Span.has_extension(SCORE):
+        Span.set_extension(SCORE, default=None)
+
+
+def make_spans(
+    doc: Doc, starts: np.ndarray, ends: np.ndarray, labels: Iterable[str], scores: np.ndarray
+) -> list[Span]:
+    """Span objects with `span._.score`."""
+    register_score()  # extensions are global, and anybody may have removed it
+    spans = []
+    for start, end, label, score in zip(starts, ends, labels, scores, strict=True):
+        span = Span(doc, int(start), int(end), label=label)
+        span._.set(SCORE, float(score))
+        spans.append(span)
+    return spans
+
+
+def write_spans(doc: Doc, spans: list[Span], scores: np.ndarray, spans_key: str) -> None:
+    """Write a span group, also an empty one, with `attrs["scores"]`, float32 (spans,)."""
+    group = SpanGroup(doc, name=spans_key, spans=spans)
+    group.attrs["scores"] = np.asarray(scores, dtype=np.float32)
+    doc.spans[spans_key] = group
+
+
+def write_ents(doc: Doc, spans: list[Span], on_existing: str) -> None:
+    """Write disjoint spans to `doc.ents`; afterwards each token is inside or outside an entity.
+
+    doc (Doc): The doc.
+    spans (List[Span]): The spans.
+    on_existing (str): What becomes of existing entities. "keep": they stay, and predictions that
+        overlap them are left out. "merge": predictions stay, and existing entities that overlap
+        them are removed. "replace": all existing entities are removed. Blocked tokens stay blocked.
+    """
+    blocked = _blocked_tokens(doc)
+    existing = [] if on_existing == "replace" else list(doc.ents)
+    # In doc.ents, a span without a label means "blocked": it can only stand in the group.
+    spans = [s for s in spans if s.label and not blocked[s.start : s.end].any()]
+    if on_existing == "keep":
+        spans = _outside(spans, existing, len(doc))
+    elif on_existing == "merge":
+        existing = _outside(existing, spans, len(doc))
+    kept = [Span(doc, i, i + 1) for i in np.flatnonzero(blocked).tolist()]
+    doc.set_ents([*existing, *spans], blocked=kept, default="outside")
+
+
+def _outside(spans: list[Span], others: list[Span], n_tokens: int) -> list[Span]:
+    taken = np.zeros(n_tokens, dtype=bool)
+    for other in others:
+        taken[other.start : other.end] = True
+    return [span for span in spans if not taken[span.start : span.end].any()]
+
+
+def _blocked_tokens(doc: Doc) -> np.ndarray:
+    """Tokens that an earlier component excluded from entities: "B" without a type."""
+    return np.array([token.ent_iob == 3 and token.ent_type == 0 for token in doc], dtype=bool)
+
+
+register_score()
 
 
 class ReadingLog:
-    """Says in the log what the LLM had to read and what was remembered, while training.
+    """Context that logs what the LLM read and what was remembered, while training.
 
     Equal texts count as one: they are read and remembered together.
 
     pipe (LLMPipe): The component.
-    always (bool): Also say so if the LLM needed no more than a moment.
+    always (bool): Whether to log passes that took only a moment, too.
     """
 
     def __init__(self, pipe: LLMPipe, *, always: bool) -> None:
@@ -372,20 +628,6 @@ def _save_bundle(llm: FrozenLLM, folder: Path) -> None:
 
 
 def _bundled_name(folder: Path) -> str | None:
-    """The setting `name` of the pipeline that the bundle was written by; None if it is not said."""
+    """The setting `name` of the pipeline that wrote the bundle; None in older bundles."""
     path = folder / _BUNDLED_NAME
     return srsly.read_json(path)["name"] if path.is_file() else None
-
-
-def within_budget(docs: list[Doc], tokens: int) -> Iterator[list[Doc]]:
-    """Consecutive runs of docs of at most `tokens` tokens (or one longer doc)."""
-    run: list[Doc] = []
-    size = 0
-    for doc in docs:
-        if run and size + len(doc) > tokens:
-            yield run
-            run, size = [], 0
-        run.append(doc)
-        size += len(doc)
-    if run:
-        yield run

@@ -15,16 +15,25 @@ from thinc.api import Config, Model
 from thinc.types import Floats3d
 
 from ..architectures.shims import HeadShim
-from ..decoding.spans import DECODINGS, ILLEGAL_LOGIT, Spans, decode, flatten, temper
+from ..batching import batches
+from ..decoding.spans import ILLEGAL_LOGIT, SPAN_DECODINGS, Spans, decode, flatten, temper
+from ..errors import Warnings
 from ..losses import SpanBCE, SpanLoss
-from .annotate import OnExistingEnts, write_ents, write_spans
-from .base import PREDICT_TOKENS, ReadingLog, within_budget
-from .corpus_reading import CorpusReading, read_corpus
-from .entity_pipe import EntityPipe, no_spans
+from .base import (
+    DEFAULT_TEMPERATURE,
+    DEFAULT_THRESHOLD,
+    PREDICT_TOKENS,
+    CorpusReading,
+    EntityPipe,
+    OnExistingEnts,
+    ReadingLog,
+    no_spans,
+    write_ents,
+    write_spans,
+)
 from .gold import Gold, longest_span, read_gold, target_band
 from .pretrained_head import with_pretrained_head
 from .scorer import score_span_recognizer
-from .thresholds import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD
 
 DEFAULT_CONFIG = """
 [model]
@@ -39,12 +48,13 @@ DEFAULT_CONFIG = """
 DEFAULT_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
 DEFAULT_SPANS_KEY = "sc"
 
-# Changes the targets of a batch, float32 (tokens, width, labels) per doc, before the loss.
+# A function of a batch and its targets, float32 (tokens, width, labels) per doc, that gives the
+# targets for the loss.
 TargetHook = Callable[[list[Doc], list[Floats3d]], list[Floats3d]]
 
 # The band covers the longest gold span of the training data, but never more than this.
 MAX_SPAN_TOKENS_CAP = 30
-# The band's width if there is no data to learn it from (`nlp.initialize()` without examples).
+# The band's width without training data (`nlp.initialize()` without examples).
 _MAX_SPAN_TOKENS_WITHOUT_DATA = 10
 
 
@@ -57,12 +67,12 @@ class SpanRecognizer(EntityPipe):
     The interface is that of spaCy's own trainable components: https://spacy.io/api/spancategorizer
     """
 
-    decodings = DECODINGS
+    decodings = SPAN_DECODINGS
     default_threshold = DEFAULT_THRESHOLD
     _main_annotation = "spans"
-    _unknown_threshold_code = "L2N-W06"
-    _misaligned_code = "L2N-W02"
-    _score_weights_code = "L2N-W04"
+    _misaligned = Warnings.W02
+    _score_weights = Warnings.W04
+    _unknown_threshold = Warnings.W06
 
     def __init__(
         self,
@@ -102,7 +112,7 @@ class SpanRecognizer(EntityPipe):
             bundle_llm=bundle_llm,
             pretrained=pretrained,
         )
-        for label in model.attrs.get("labels", []):  # a head that is published knows its own
+        for label in model.attrs.get("labels", []):  # a published head has its own
             self.cfg["labels"].append(label)
             vocab.strings.add(label)
         self.loss = SpanBCE() if loss is None else loss
@@ -124,7 +134,7 @@ class SpanRecognizer(EntityPipe):
             return [no_spans() for _ in docs]
         self._require_head()
         thresholds = self._thresholds()
-        temperatures, decoding = self._temperatures(), self.cfg["decoding"]
+        temperatures, decoding = self._temperatures(), self.settings["decoding"]
         with ReadingLog(self, always=False):
             return [
                 decode(temper(band, temperatures), thresholds, decoding)
@@ -137,7 +147,7 @@ class SpanRecognizer(EntityPipe):
         docs (List[Doc]): The docs.
         YIELDS (ndarray): For each doc float32 (tokens, width, labels).
         """
-        for some in within_budget(docs, PREDICT_TOKENS):
+        for some in batches(docs, PREDICT_TOKENS):
             for logits in self.model.predict(some):
                 yield self.model.ops.to_numpy(logits)
 
@@ -151,13 +161,13 @@ class SpanRecognizer(EntityPipe):
         """
         thresholds = self._thresholds()
         for doc, found in zip(docs, predictions, strict=True):
-            if self.cfg["annotate"] in ("spans", "both"):
+            if self.settings["annotate"] in ("spans", "both"):
                 write_spans(doc, self._make_spans(doc, found), found.scores, self.key)
-            if self.cfg["annotate"] in ("ents", "both"):
+            if self.settings["annotate"] in ("ents", "both"):
                 flat = found
-                if self.cfg["decoding"] in ("all", "nested"):
+                if self.settings["decoding"] in ("all", "nested"):
                     flat = flatten(found, thresholds)
-                write_ents(doc, self._make_spans(doc, flat), self.cfg["on_existing_ents"])
+                write_ents(doc, self._make_spans(doc, flat), self.settings["on_existing_ents"])
 
     # Training ---------------------------------------------------------------------------------
 
@@ -170,15 +180,15 @@ class SpanRecognizer(EntityPipe):
     ) -> None:
         """Prepare for training: labels, the band's width, the head's sizes; read the corpus.
 
-        The LLM reads the training texts here, once, with a progress bar, so that the first epoch is
-        as fast as the others; what a store remembers is not read again.
+        The LLM reads the training texts here, with a progress bar, so that the first epoch is as
+        fast as the others. Texts whose states are stored are not read again.
 
         get_examples (Callable[[], Iterable[Example]]): Gives the training data.
         nlp (Optional[Language]): The pipeline.
         labels (Optional[List[str]]): The labels; None = those of the data. `spacy init labels`
             makes a file of them.
-        RAISES: TypeError if `get_examples` is not what is described above; ValueError if there are
-            no labels, or if gold labels are missing from those that are given.
+        RAISES: TypeError if `get_examples` does not give examples; ValueError if there are no
+            labels, or if gold labels are missing from `labels`.
 
         DOCS: https://spacy.io/api/spancategorizer#initialize
         """
@@ -191,16 +201,16 @@ class SpanRecognizer(EntityPipe):
         self._report_lost(golds, width)
         self._report_score_weights(nlp)
         self._report_schedule(nlp, len(golds))
-        reading = read_corpus(self, get_examples)
+        reading = self._read_corpus(get_examples)
         self._report_unread(reading, sum(len(gold.spans) for gold in golds))
-        # From here on the head belongs to this LLM, whichever one it may have known before.
+        # From now on the head belongs to this LLM, even if it was trained on another one before.
         for shim in self._llm_shims():
             shim.record()
-        if self.cfg["pretrained"]:  # what it has learnt is where training starts from
+        if self.settings["pretrained"]:  # training continues from its weights
             return
         empty = self.model.ops.alloc3f(0, width, len(self.labels))
         self.model.initialize(X=reading.sample, Y=[empty])
-        self.cfg["temperature"] = DEFAULT_TEMPERATURE  # it belonged to another head
+        self.temperature = DEFAULT_TEMPERATURE  # it belonged to another head
 
     @property
     def max_span_tokens(self) -> int | None:
@@ -212,33 +222,25 @@ class SpanRecognizer(EntityPipe):
         return self.max_span_tokens or min(longest, MAX_SPAN_TOKENS_CAP)
 
     def _report_lost(self, golds: list[Gold], width: int) -> None:
-        """Count what cannot be learnt from: once, at the start, and never silently."""
+        """Warn about gold spans that cannot be learnt, before the training."""
         total = sum(len(gold.spans) + gold.lost for gold in golds)
         long = sum(end - start > width for gold in golds for start, end, _ in gold.spans)
         if long:
-            self._warn(
-                "L2N-W01",
-                f"{long} of {total} gold spans of the training data are longer than the "
-                f"{width} tokens of max_span_tokens and can be neither learnt nor found (the "
-                f"longest has {longest_span(golds)}). Raise max_span_tokens of the head.",
+            self._warn_once(
+                Warnings.W01.format(
+                    name=self.name, long=long, total=total, width=width, longest=longest_span(golds)
+                )
             )
         self._report_misaligned(golds)
 
     def _report_unread(self, reading: CorpusReading, n_spans: int) -> None:
         if reading.unseen:
-            self._warn(
-                "L2N-W05",
-                f"{reading.unseen} of {n_spans} gold spans of the training data begin or end with "
-                f"a token that no piece of the LLM's tokenizer touches, and can be neither learnt "
-                f"nor found.",
+            self._warn_once(
+                Warnings.W05.format(name=self.name, unseen=reading.unseen, total=n_spans)
             )
         if reading.unscored:
-            self._warn(
-                "L2N-W11",
-                f"{reading.unscored} of {n_spans} gold spans of the training data have more pieces "
-                f"of the LLM's tokenizer than the head's sliding_window allows, or begin or end "
-                f"with a mark that shares a piece with a word, and can be neither learnt nor "
-                f"found.",
+            self._warn_once(
+                Warnings.W11.format(name=self.name, unscored=reading.unscored, total=n_spans)
             )
 
     def get_loss(
@@ -249,8 +251,8 @@ class SpanRecognizer(EntityPipe):
         examples (Iterable[Example]): The batch.
         scores (List[Floats3d]): What the model gave for the predicted docs: logits (tokens, width,
             labels).
-        RETURNS (Tuple[float, List[Floats3d]]): Loss and gradient. Spans with tokens that are not
-            annotated do not count.
+        RETURNS (Tuple[float, List[Floats3d]]): Loss and gradient. Spans with unannotated tokens
+            have no weight.
         RAISES: ValueError for gold labels that the component does not have.
 
         DOCS: https://spacy.io/api/spancategorizer#get_loss
@@ -312,18 +314,18 @@ def make_span_recognizer(
     spans_key (str): The key of `doc.spans` that is written. In training, gold spans are looked for
         under this key, else in `doc.ents`.
     annotate (str): What is written: "spans", "ents" or "both".
-    threshold (Union[float, Dict[str, float]]): The probability from which a span counts: one for
-        all labels, or one per label (0.5 for labels that are not named). `llm2ner calibrate` tunes
-        it.
+    threshold (Union[float, Dict[str, float]]): The lowest probability of a span that is written:
+        one for all labels, or one per label (0.5 for labels that are not named). `llm2ner
+        calibrate` tunes it.
     decoding (str): Which spans above the threshold are kept in `doc.spans`: "all", "greedy" (best
         first, disjoint), "flat" (the most probable disjoint set), "nested" (the most probable set
         without crossings). `doc.ents` are always disjoint: greedy, or else flat.
-    on_existing_ents (str): "keep" entities that are there, "replace" them all, or "merge": ours win
-        where they overlap.
+    on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
+        replace those that they overlap.
     bundle_llm (bool): Write the cut LLM into the component's folder, so that the pipeline runs
         where the LLM is not installed. Checkpoints then weigh as much as the LLM.
-    pretrained (Optional[str]): A trained head that comes with the package, instead of the model's:
-        "mentions" finds names of all kinds and labels them MENTION. Works without any training.
+    pretrained (Optional[str]): A trained head of the package that replaces the model's: "mentions"
+        finds names of all kinds and labels them MENTION, without any training.
     scorer (Optional[Callable]): The scoring method.
     """
     return SpanRecognizer(

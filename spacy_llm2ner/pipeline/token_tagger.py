@@ -7,25 +7,31 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
+from spacy.errors import Errors as SpacyErrors
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
+from ..architectures.shims import HeadShim
 from ..architectures.types import TagScores
+from ..batching import batches
 from ..decoding.spans import Spans
-from ..decoding.tags import decode_tags, temper_scores, to_tokens
+from ..decoding.tags import TAG_DECODINGS, decode_tags, temper_scores, to_tokens
+from ..errors import Warnings
 from ..losses import CompoundTagLoss, TagLoss
-from .annotate import OnExistingEnts
-from .base import PREDICT_TOKENS, ReadingLog, within_budget
-from .corpus_reading import read_corpus
-from .entity_pipe import no_spans
-from .gold import read_gold
+from ..tags import PREFIXES, TAGGER_SCHEMES, TagSet
+from .base import (
+    DEFAULT_TEMPERATURE,
+    PREDICT_TOKENS,
+    EntityPipe,
+    OnExistingEnts,
+    ReadingLog,
+    no_spans,
+)
+from .gold import Gold, allowed_tags, read_gold, unsayable
 from .scorer import score_span_recognizer
-from .tag_gold import allowed_tags
-from .tag_pipe import TagPipe
-from .thresholds import DEFAULT_TEMPERATURE
 
 DEFAULT_CONFIG = """
 [model]
@@ -41,15 +47,25 @@ DEFAULT_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
 DEFAULT_SPANS_KEY = "sc"
 
 
-class TokenTagger(TagPipe):
+class TokenTagger(EntityPipe):
     """Tags words (BIO or BILOU) with a head on an LLM's hidden states, and writes the entities.
 
-    The LLM may be frozen, tuned along, a `transformer` of the pipeline, or a whole checkpoint for
-    token classification. Writes `doc.ents`, and `doc.spans[spans_key]` on request. Scores are in
+    The LLM may be frozen, trained, a `transformer` of the pipeline, or a whole checkpoint for token
+    classification. Writes `doc.ents`, and `doc.spans[spans_key]` on request. Scores are in
     `span._.score` and in `doc.spans[spans_key].attrs["scores"]`; `tag_decoding` defines them.
+
+    Attributes of the model say how it tags: "scheme", the tag scheme; and, for a checkpoint with
+    tags of its own, "tags" and "load_tags".
 
     The interface is that of spaCy's own trainable components: https://spacy.io/api/entityrecognizer
     """
+
+    decodings = TAG_DECODINGS
+    default_threshold = 0.0  # each entity of the decoded tags counts, whatever its score
+    _main_annotation = "ents"
+    _misaligned = Warnings.W20
+    _score_weights = Warnings.W23
+    _unknown_threshold = Warnings.W24
 
     def __init__(
         self,
@@ -88,6 +104,60 @@ class TokenTagger(TagPipe):
         self.loss = CompoundTagLoss() if loss is None else loss
         self.scorer = scorer
 
+    # Tags -------------------------------------------------------------------------------------
+
+    @property
+    def scheme(self) -> str:
+        """The tag scheme of the head, "BIO" or "BILOU"."""
+        return str(self.model.attrs.get("scheme", "BIO"))
+
+    @property
+    def tag_set(self) -> TagSet:
+        """The tags, in the order of the model's output: a checkpoint's own, or the labels'."""
+        own = self.model.attrs.get("tags")
+        return TagSet(tuple(own)) if own else TagSet.of_labels(self.labels, self.scheme)
+
+    def set_output(self, nO: int) -> None:
+        """Give the model the component's labels.
+
+        nO (int): The number of labels.
+        """
+        own = self.model.attrs.get("tags")
+        if own:
+            known = self.tag_set.labels
+            new = [label for label in self.labels if label not in known]
+            prefixes = PREFIXES[TAGGER_SCHEMES[self.scheme]]
+            own = [*own, *(f"{prefix}-{label}" for label in new for prefix in prefixes)]
+            self.model.attrs["tags"] = own
+            nO = len(own)
+        super().set_output(nO)
+
+    def _adopt_tags(self) -> None:
+        """Add the labels of a checkpoint with tags of its own, and warn about odd tags."""
+        load = self.model.attrs.get("load_tags")
+        if load is None:
+            return
+        load(self.model)
+        tag_set = self.tag_set
+        for label in tag_set.labels:
+            if label not in self.cfg["labels"]:
+                self.cfg["labels"].append(label)
+                self.vocab.strings.add(label)
+        problem = ""
+        if tag_set.odd:
+            problem = (
+                f"the checkpoint's tags {', '.join(tag_set.odd)} have no prefix such as B- or I-. "
+                f"Each is read as I- of a label of its own name, as transformers does: "
+                f"neighbouring words with one such tag are one entity."
+            )
+        elif tag_set.without_begin:
+            problem = (
+                f"the checkpoint has no B- tags for {', '.join(tag_set.without_begin)}: as in "
+                f"conlleval, entities of these labels that touch are read as one."
+            )
+        if problem:
+            self._warn_once(Warnings.W26.format(name=self.name, problem=problem))
+
     # Predicting -------------------------------------------------------------------------------
 
     def predict(self, docs: Iterable[Doc]) -> list[Spans]:
@@ -111,12 +181,7 @@ class TokenTagger(TagPipe):
                 predictions.append(spans.select(spans.scores >= thresholds[spans.labels]))
                 dropped += lost
         if dropped:
-            self._warn(
-                "L2N-W27",
-                f"{dropped} entities were left out: another one that is more probable has a part "
-                f"of the same token, because the pipeline's tokens are longer than the model's "
-                f"words; or they stand on white space only.",
-            )
+            self._warn_once(Warnings.W27.format(name=self.name, dropped=dropped))
         return predictions
 
     def score_entities(self, docs: list[Doc]) -> Iterator[tuple[Spans, int]]:
@@ -127,9 +192,9 @@ class TokenTagger(TagPipe):
             `to_tokens`.
         """
         tag_set = self.tag_set
-        for some in within_budget(docs, PREDICT_TOKENS):
+        for some in batches(docs, PREDICT_TOKENS):
             scores = self.model.predict(some)
-            found = decode_tags(*self._arrays(scores), tag_set, self.cfg["decoding"])
+            found = decode_tags(*self._arrays(scores), tag_set, self.settings["decoding"])
             for entities, words in zip(found, scores.words, strict=True):
                 yield to_tokens(entities, words, self.labels)
 
@@ -137,6 +202,11 @@ class TokenTagger(TagPipe):
         to_numpy: Any = self.model.ops.to_numpy
         transitions = None if scores.transitions is None else to_numpy(scores.transitions)
         return [to_numpy(text) for text in scores.logits], transitions
+
+    def _require_head(self) -> None:
+        super()._require_head()
+        if self.model.attrs.get("tags") == []:
+            raise ValueError(SpacyErrors.E109.format(name=self.name))
 
     # Training ---------------------------------------------------------------------------------
 
@@ -147,14 +217,14 @@ class TokenTagger(TagPipe):
         nlp: Language | None = None,
         labels: list[str] | None = None,
     ) -> None:
-        """Prepare for training: labels, the head's sizes; a frozen LLM reads the corpus here, once.
+        """Prepare for training: labels, the head's sizes; a frozen LLM reads the corpus here.
 
         get_examples (Callable[[], Iterable[Example]]): Gives the training data.
         nlp (Optional[Language]): The pipeline.
-        labels (Optional[List[str]]): The labels; None = those of the data, and those that a
-            checkpoint brings. `spacy init labels` makes a file of them.
-        RAISES: TypeError if `get_examples` is not what is described above; ValueError if there are
-            no labels, or if gold labels are missing from those that are given.
+        labels (Optional[List[str]]): The labels; None = those of the data and of the checkpoint.
+            `spacy init labels` makes a file of them.
+        RAISES: TypeError if `get_examples` does not give examples; ValueError if there are no
+            labels, or if gold labels are missing from `labels`.
 
         DOCS: https://spacy.io/api/entityrecognizer#initialize
         """
@@ -168,31 +238,44 @@ class TokenTagger(TagPipe):
         self._report_lost(golds)
         self._report_score_weights(nlp)
         self._report_schedule(nlp, len(golds))
-        reading = read_corpus(self, get_examples)
+        reading = self._read_corpus(get_examples)
         if reading.unseen:
-            n_spans = sum(len(gold.spans) for gold in golds)
-            self._warn(
-                "L2N-W22",
-                f"{reading.unseen} of {n_spans} gold spans of the training data begin or end with "
-                f"a token that no piece of the LLM's tokenizer touches, and can only be learnt "
-                f"without it.",
-            )
-        # From here on the head belongs to this LLM, whichever one it may have known before.
+            total = sum(len(gold.spans) for gold in golds)
+            self._warn_once(Warnings.W22.format(name=self.name, unseen=reading.unseen, total=total))
+        # From now on the head belongs to this LLM, even if it was trained on another one before.
         for shim in self._llm_shims():
             shim.record()
         if not self.model.has_dim("nO"):
             self.model.set_dim("nO", len(self.labels), force=True)
         self.model.initialize(X=reading.sample)
-        self.cfg["temperature"] = DEFAULT_TEMPERATURE  # it belonged to other weights
-        self._report_untrained_crf(self.loss)
+        self.temperature = DEFAULT_TEMPERATURE  # it belonged to other weights
+        self._report_untrained_crf()
+
+    def _report_lost(self, golds: list[Gold]) -> None:
+        """Warn about gold spans that cannot be learnt, before the training."""
+        total = sum(len(gold.spans) + gold.lost for gold in golds)
+        tag_set = self.tag_set
+        overlapping = sum(unsayable(gold, tag_set) for gold in golds) if total else 0
+        self._report_misaligned(golds)
+        if overlapping:
+            tags = ", ".join(tag_set.tags[:7])
+            self._warn_once(
+                Warnings.W21.format(name=self.name, lost=overlapping, total=total, tags=tags)
+            )
+
+    def _report_untrained_crf(self) -> None:
+        """Warn about a CRF whose transitions the loss never trains."""
+        has_crf = any(shim.module.crf is not None for shim in self._shims(HeadShim))
+        if has_crf and getattr(self.loss, "crf", None) == 0:
+            self._warn_once(Warnings.W25.format(name=self.name))
 
     def get_loss(self, examples: Iterable[Example], scores: TagScores) -> tuple[float, TagScores]:
         """The loss of a batch and its gradient.
 
         examples (Iterable[Example]): The batch.
         scores (TagScores): What the model gave for the predicted docs.
-        RETURNS (Tuple[float, TagScores]): Loss and gradient. Words that are not annotated do not
-            count; a CRF sums over their possible tags.
+        RETURNS (Tuple[float, TagScores]): Loss and gradient. Unannotated words have no weight; a
+            CRF sums over their possible tags.
         RAISES: ValueError for gold labels that the component does not have.
 
         DOCS: https://spacy.io/api/entityrecognizer#get_loss
@@ -250,13 +333,13 @@ def make_token_tagger(
     spans_key (str): The key of `doc.spans` that is written if `annotate` says so. In training, gold
         spans are looked for under this key, else in `doc.ents`.
     annotate (str): What is written: "ents", "spans" or "both".
-    threshold (Union[float, Dict[str, float]]): The score from which an entity is written: one for
-        all labels, or one per label (0 for labels that are not named). `llm2ner calibrate` tunes
-        it.
+    threshold (Union[float, Dict[str, float]]): The lowest score of an entity that is written: one
+        for all labels, or one per label (0 for labels that are not named). `llm2ner calibrate`
+        tunes it.
     decoding (str): "viterbi": the best sequence that the tag scheme allows; "argmax": each word by
         itself, as `transformers` does.
-    on_existing_ents (str): "keep" entities that are there, "replace" them all, or "merge": ours win
-        where they overlap.
+    on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
+        replace those that they overlap.
     bundle_llm (bool): Write a frozen LLM, cut, into the component's folder.
     scorer (Optional[Callable]): The scoring method.
     """

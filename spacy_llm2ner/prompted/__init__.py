@@ -1,4 +1,4 @@
-"""Prompted recognition: an LLM writes every word with its tag (GNER).
+"""Prompted recognition: an LLM generates each word with its tag (GNER).
 
 The method: Ding et al., "Rethinking Negative Instances for Generative Named Entity Recognition"
 (arXiv 2402.16602).

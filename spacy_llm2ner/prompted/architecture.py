@@ -1,4 +1,4 @@
-"""Answers to be scored -> how probable an LLM finds them, piece by piece."""
+"""The architecture `spacy_llm2ner.PromptedLLM.v1`: log probabilities of answers."""
 
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
@@ -16,11 +16,11 @@ from .shim import GeneratorSettings, GeneratorShim
 
 @dataclass(frozen=True)
 class Instance:
-    """A prompt with the answer that is wanted.
+    """A prompt with its target answer.
 
-    prompt (List[int]): Its pieces.
-    target (List[int]): The answer's pieces, with the end piece.
-    weights (List[float]): What each of these counts in training.
+    prompt (List[int]): The pieces of the prompt.
+    target (List[int]): The pieces of the answer, including the end piece.
+    weights (List[float]): The weight of each piece of the answer in the loss.
     """
 
     prompt: list[int]
@@ -45,28 +45,29 @@ def build_prompted_llm(
 ) -> Model[list[Instance], list[Floats1d]]:
     """An LLM that answers prompts (`spacy_llm2ner.PromptedLLM.v1`).
 
-    Loaded when it is first needed. While nothing of it is trained it is shared with every other
-    component that names it, and never part of a checkpoint; of LoRA, only the adapters are.
+    It is loaded at first use. An LLM that is not tuned is shared with all components that name it,
+    and is not stored with the pipeline; of LoRA, only the adapters are stored.
 
     name (Optional[str]): Hub id, model folder or GGUF file, of a decoder (Llama) or an
         encoder-decoder (T5). Required when the LLM is first needed; the component's default config
         has null, so that `spacy init config` can write it.
     revision (Optional[str]): Branch, tag or commit of a hub id.
-    prompt_style (str): What stands around a prompt: "plain" nothing (GNER-T5), "inst" [INST] marks
-        (GNER-LLaMA), "chat" the tokenizer's chat template. "auto": plain for encoder-decoders, chat
-        if there is a template, else inst.
+    prompt_style (str): The frame of a prompt: "plain" for none (GNER-T5), "inst" for [INST] marks
+        (GNER-LLaMA), "chat" for the tokenizer's chat template. "auto": plain for encoder-decoders,
+        chat if there is a template, else inst.
     dtype (str): Precision of the LLM's weights and computation.
     device (Optional[str]): A torch device such as "cuda:0". null: spaCy's choice.
-    batch_pieces (int): Padded pieces, prompts and answers, in one batch: the memory budget.
+    batch_pieces (int): Memory budget: padded pieces per batch, of prompts and answers.
     attention (Optional[str]): `attn_implementation` of transformers, e.g. "sdpa".
-    trust_remote_code (bool): Let code that comes with the model run.
-    tuning (str): What `spacy train` trains: "none", "lora" (adapters; extra `lora`) or "full".
-    lora_rank, lora_alpha, lora_dropout: As in `peft`.
-    lora_targets (Optional[List[str]]): Names of the linear layers that get LoRA; null: all in the
-        blocks.
-    RETURNS (Model[List[Instance], List[Floats1d]]): For each instance the logarithms of the
-        probabilities of its answer's pieces.
-    RAISES: ValueError for a setting out of range.
+    trust_remote_code (bool): Allow code that comes with the model to run.
+    tuning (str): The weights that `spacy train` updates: "none", "lora" (adapters; extra `lora`) or
+        "full".
+    lora_rank (int), lora_alpha (float), lora_dropout (float): As in `peft`.
+    lora_targets (Optional[List[str]]): Names of the linear layers with LoRA; null: all of them in
+        the blocks.
+    RETURNS (Model[List[Instance], List[Floats1d]]): For each instance the log probabilities of the
+        pieces of its answer.
+    RAISES (ValueError): For a setting out of range.
     """
     settings = GeneratorSettings(
         name=name,
@@ -90,7 +91,7 @@ def _forward(
 
     shim = model.shims[0]
     assert isinstance(shim, GeneratorShim)
-    # `debug model` shows docs to every model: an answer needs a prompt, so these have no output.
+    # `debug model` passes docs to every model. They are no prompts and have no output.
     wanted = [instance for instance in instances if isinstance(instance, Instance)]
     if not wanted:
         return [], lambda _: []

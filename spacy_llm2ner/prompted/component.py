@@ -1,4 +1,4 @@
-"""Prompted recognition: `nlp.add_pipe("llm2ner_prompted", config={"labels": [...]})`."""
+"""The component "llm2ner_prompted": its factory, its scorer and `PromptedRecognizer`."""
 
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
@@ -15,25 +15,26 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer
 from thinc.types import Floats1d
 
+from ..errors import Errors
 from ..log import logger
-from ..pipeline.annotate import (
+from ..pipeline.base import (
     ANNOTATE,
     ON_EXISTING_ENTS,
+    LLMPipe,
     OnExistingEnts,
+    check_threshold,
     make_spans,
 )
-from ..pipeline.base import LLMPipe
 from ..pipeline.gold import Gold, annotated_ents, read_gold
 from ..pipeline.scorer import score_span_recognizer, unscored_weights
-from ..pipeline.thresholds import check_threshold
 from ..settings import check_choice, check_number
+from ..tags import READING_RULES, TagSpan, tags_to_spans
 from .architecture import Instance
 from .metric import ENTITY_POSITION, Score, score_strings
 from .parsing import MODES
 from .predict import DECODING, Found, Recognizer, Report, Tagged, cut_chunks
 from .prompt import check_label_names
 from .shim import GeneratorShim
-from .spans import BIO_RULES, TagSpan, tags_to_spans
 from .training import (
     LabelChoice,
     answers_loss,
@@ -50,7 +51,7 @@ name = null
 """
 DEFAULT_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
 
-# Words of one instance or one question: GNER was trained on sentences.
+# Most words of a question: GNER was trained on sentences.
 _CHUNK_WORDS = 80
 
 
@@ -111,30 +112,32 @@ def make_prompted(
     """Make the component "llm2ner_prompted".
 
     model (Model[List[Instance], List[Floats1d]]): The LLM, e.g. `spacy_llm2ner.PromptedLLM.v1`.
-    labels (Union[List[str], Dict[str, str]]): The labels that are asked for, or labels with
-        descriptions, which then stand in the prompt.
-    label_names (Dict[str, str]): What the prompt calls labels, e.g. {"PER": "person"}.
-    dataset (Optional[str]): GNER's optional line with the name of a corpus.
-    decoding (str): "free": the LLM writes, and its answer is parsed. "constrained": it may only
-        copy the text's words and choose among the tags.
-    parser (str): How free answers are read: "robust", or as the published evaluator does: "gner".
-    bio (str): How tags that are no valid BIO are read: see `prompted.spans.tags_to_spans`.
+    labels (Union[List[str], Dict[str, str]]): The labels to ask for, or labels with descriptions,
+        which are added to the prompt.
+    label_names (Dict[str, str]): The names of labels in the prompt, e.g. {"PER": "person"}.
+    dataset (Optional[str]): The corpus name in GNER's optional prompt line.
+    decoding (str): "constrained": the LLM may only copy the text's words and choose among the tags.
+        "free": it generates freely, and its answer is parsed.
+    parser (str): The parser of free answers: "robust", or "gner" as in the published evaluator.
+    bio (str): The reading of invalid BIO tags: see `tags.tags_to_spans`.
     beams (int): Beams of free answers; 1 = greedy.
-    chunk_words (int): The most words that are asked about at once; longer texts go by sentences.
-    spans_key (str): The key of `doc.spans` that is written. In training, gold spans are looked for
-        under this key, else in `doc.ents`.
-    annotate (str): What is written: "spans", "ents" or "both".
-    threshold (Union[float, Dict[str, float]]): The probability from which a span counts: one for
-        all labels, or one per label (0 for labels that are not named).
-    on_existing_ents (str): "keep" entities that are there, "replace" them all, or "merge": ours win
-        where they overlap.
-    keep_answers (bool): Put free answers into `doc.user_data[name]["answers"]`.
-    shuffle_labels (bool): In training, name the labels in random order in each prompt (GNER).
-    drop_labels (float): In training, the probability of each label to be left out, with its
-        entities (GLiNER).
-    negative_labels (Optional[int]): In training, how many labels are named of which there is no
-        entity, sampled by frequency (UniversalNER). null: all of them (GNER).
+    chunk_words (int): The most words per question; longer texts are split between sentences.
+    spans_key (str): The key of `doc.spans` to write. In training, gold spans are read from this
+        key, else from `doc.ents`.
+    annotate (str): The annotation to write: "spans", "ents" or "both".
+    threshold (Union[float, Dict[str, float]]): The least probability of a span: one for all labels,
+        or one per label (0 for labels that are not named).
+    on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
+        win where they overlap.
+    keep_answers (bool): Write free answers to `doc.user_data[name]["answers"]`.
+    shuffle_labels (bool): In training, shuffle the labels of each prompt (GNER).
+    drop_labels (float): In training, the probability of leaving out a label, with its entities
+        (GLiNER).
+    negative_labels (Optional[int]): In training, the number of labels without entities to name in a
+        prompt, sampled by frequency (UniversalNER). null: all of them (GNER).
     scorer (Optional[Callable]): The scoring method.
+
+    DOCS: docs/prompted.md
     """
     return PromptedRecognizer(
         nlp.vocab,
@@ -161,20 +164,21 @@ def make_prompted(
 
 
 def make_prompted_scorer() -> Callable[..., dict[str, Any]]:
-    """The scorer as a registered function (`spacy_llm2ner.prompted_scorer.v1`)."""
+    """Create the scorer (`spacy_llm2ner.prompted_scorer.v1`)."""
     return score_prompted
 
 
 def score_prompted(
     examples: Iterable[Example], *, spans_key: str = "sc", annotate: str = "both", **cfg: Any
 ) -> dict[str, Any]:
-    """Entity F1 by position, as everywhere, and GNER's F1 of normalised strings beside it.
+    """Score entities by position, and by GNER's metric of normalised strings.
 
+    examples (Iterable[Example]): The examples.
     spans_key (str): The span group.
-    annotate (str): "spans", "ents" or "both": what the component writes, and so what is scored.
-    RETURNS (Dict[str, Any]): What `score_span_recognizer` gives; `entity_position_p/r/f`, the same
-        as `ents_p/r/f` (of the span group if no entities are written) under a name that says what
-        it is; and `gner_string_p/r/f`.
+    annotate (str): The annotation that the component writes: "spans", "ents" or "both".
+    RETURNS (Dict[str, Any]): The scores of `score_span_recognizer`; `entity_position_p/r/f`, equal
+        to `ents_p/r/f`, or to those of the span group if no entities are written; and
+        `gner_string_p/r/f`.
     """
     examples = list(examples)
     scores = score_span_recognizer(examples, spans_key=spans_key, annotate=annotate)
@@ -193,7 +197,7 @@ def _score_strings(examples: list[Example], spans_key: str, annotate: str) -> Sc
             continue
         doc = example.predicted
         found = doc.spans.get(spans_key, []) if annotate == "spans" else doc.ents
-        # One list of words for both docs, which need not be tokenised alike.
+        # One list of words for both docs: their tokenisation may differ.
         words, wanted = _words(example.reference, gold)
         more, other = _words(doc, list(found))
         moved = [(s + len(words), e + len(words), label) for s, e, label in other]
@@ -206,10 +210,12 @@ def _words(doc: Doc, spans: list[Span]) -> tuple[list[str], list[TagSpan]]:
 
 
 class PromptedRecognizer(LLMPipe):
-    """Asks an LLM for the tag of every word; labels are names, and need no training.
+    """Pipeline component that prompts an LLM for a tag per word; labels are names.
 
-    Writes `doc.ents`, `doc.spans[spans_key]` with scores, and what had to be repaired or was lost
-    to `doc.user_data[name]`.
+    It needs no training, but can be tuned. It writes `doc.ents`, `doc.spans[spans_key]` with
+    scores, and a report on lost words and repairs to `doc.user_data[name]`.
+
+    DOCS: docs/prompted.md
     """
 
     def __init__(
@@ -236,15 +242,15 @@ class PromptedRecognizer(LLMPipe):
         negative_labels: int | None = None,
         scorer: Callable | None = score_prompted,
     ) -> None:
-        """Make a component; see `make_prompted` for the settings.
+        """Initialise the component; see `make_prompted` for the settings.
 
-        RAISES: ValueError for a setting that is none of the accepted values.
+        RAISES (ValueError): For a setting that is not accepted.
         """
         for setting, value, accepted in (
             ("annotate", annotate, ANNOTATE),
             ("decoding", decoding, DECODING),
             ("parser", parser, MODES),
-            ("bio", bio, BIO_RULES),
+            ("bio", bio, READING_RULES),
             ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
         ):
             check_choice(setting, value, accepted, component=name)
@@ -272,24 +278,25 @@ class PromptedRecognizer(LLMPipe):
         self.label_choice = LabelChoice(shuffle_labels, drop_labels, negative_labels)
         self.scorer = scorer
         self._label_counts: Counter[str] = Counter()
-        self._setting = sorted(labels or [])
+        self.cfg["setting"] = sorted(labels or [])
         for label in labels or []:
             self.add_label(label)
         self._check_names()
 
     @property
     def shim(self) -> GeneratorShim:
-        """The LLM."""
+        """The shim of the LLM."""
         return cast(GeneratorShim, self._shims(GeneratorShim)[0])
 
     # Labels -----------------------------------------------------------------------------------
 
     def add_label(self, label: str) -> int:
-        """Add a label: the LLM is asked for it from now on.
+        """Add a label, for which the LLM is asked from then on.
 
         label (str): The label.
-        RETURNS (int): 1 if it was added, 0 if it was there.
-        RAISES: ValueError if it is no string, or cannot be told apart from another in an answer.
+        RETURNS (int): 1 if it was added, 0 if it already existed.
+        RAISES (ValueError): If it is not a string, or indistinguishable from another label in an
+            answer.
         """
         added = super().add_label(label)
         if added:
@@ -305,54 +312,46 @@ class PromptedRecognizer(LLMPipe):
         check_label_names(names)
         if len({*names}) < len(names):
             twice = sorted(name for name, n in Counter(names).items() if n > 1)
-            raise ValueError(
-                f"{self.name}: the setting 'label_names' gives several labels the name "
-                f"'{twice[0]}'. Each label needs a name of its own."
-            )
+            raise ValueError(Errors.E510.format(name=self.name, twice=twice[0]))
 
     def prompt_name(self, label: str) -> str:
-        """What the prompt calls a label: the setting `label_names`, else the label itself."""
-        return str(self.cfg["label_names"].get(label, label))
+        """Return the name of a label in the prompt: that of `label_names`, else the label."""
+        return str(self.settings["label_names"].get(label, label))
 
-    def _stored_cfg(self) -> dict[str, Any]:
-        return {"labels": list(self.labels), "setting": self._setting}
-
-    def _load_cfg(self, stored: dict[str, Any]) -> None:
+    def _state_loaded(self, before: dict[str, Any]) -> None:
         # Labels that were changed in the config since the pipeline was stored take effect.
-        if stored.get("setting", self._setting) == self._setting:
-            super()._load_cfg(stored)
+        if self.cfg.get("setting", before["setting"]) != before["setting"]:
+            self.cfg = before
+        self.cfg["setting"] = before["setting"]
+        super()._state_loaded(before)
 
     def _recognizer(self) -> Recognizer:
         names = [self.prompt_name(label) for label in self.labels]
-        cfg = self.cfg
-        given = {self.prompt_name(label): text for label, text in cfg["descriptions"].items()}
+        chosen = self.settings
+        given = {self.prompt_name(label): text for label, text in chosen["descriptions"].items()}
         return Recognizer(
-            *(self.shim, names, given, cfg["decoding"], cfg["parser"], cfg["beams"]),
-            dataset=cfg["dataset"],
+            *(self.shim, names, given, chosen["decoding"], chosen["parser"], chosen["beams"]),
+            dataset=chosen["dataset"],
         )
 
     # Predicting -------------------------------------------------------------------------------
 
     def predict(self, docs: Iterable[Doc]) -> list[Found]:
-        """Ask the LLM about docs, without changing them.
+        """Prompt the LLM about docs, without modifying them.
 
         docs (Iterable[Doc]): The docs.
-        RETURNS (List[Found]): For each its spans, their scores, and a report.
-        RAISES: ValueError if there are no labels to ask for.
+        RETURNS (List[Found]): For each doc its spans, their scores, and a report.
+        RAISES (ValueError): If there are no labels (E511).
         """
         docs = list(docs)
         if not any(not token.is_space for doc in docs for token in doc):
             return [Found() for _ in docs]
         if not self.labels:
-            raise ValueError(
-                f"{self.name}: there are no labels to ask for. Give them by the setting 'labels', "
-                f"e.g. nlp.add_pipe('llm2ner_prompted', config={{'labels': ['person', 'city']}}), "
-                f"or by nlp.initialize() with training examples."
-            )
+            raise ValueError(Errors.E511.format(name=self.name))
         recognizer = self._recognizer()
         questions, owners = [], []
         for index, doc in enumerate(docs):
-            for chunk in cut_chunks(doc, self.cfg["chunk_words"]):
+            for chunk in cut_chunks(doc, self.settings["chunk_words"]):
                 asked = recognizer.ask(chunk)
                 questions += asked
                 owners += [index] * len(asked)
@@ -365,8 +364,8 @@ class PromptedRecognizer(LLMPipe):
 
     def _collect(self, found: Found, tokens: list[int], tagged: Tagged) -> None:
         labels = {self.prompt_name(label): label for label in self.labels}
-        found.report.add(tagged, len(tokens), self.cfg["keep_answers"])
-        for start, end, name in tags_to_spans(tagged.tags, self.cfg["bio"]):
+        found.report.add(tagged, len(tokens), self.settings["keep_answers"])
+        for start, end, name in tags_to_spans(tagged.tags, self.settings["bio"]):
             score = float(np.prod(tagged.scores[start:end]))
             label = labels[name]
             if score >= self._threshold(label):
@@ -374,7 +373,7 @@ class PromptedRecognizer(LLMPipe):
                 found.scores.append(score)
 
     def _threshold(self, label: str) -> float:
-        threshold = self.cfg["threshold"]
+        threshold = self.settings["threshold"]
         return threshold.get(label, 0.0) if isinstance(threshold, dict) else threshold
 
     def _log(self, reports: Sequence[Report]) -> None:
@@ -388,7 +387,7 @@ class PromptedRecognizer(LLMPipe):
         """Write predicted spans, their scores and the report to docs.
 
         docs (Iterable[Doc]): The docs.
-        predictions (List[Found]): What `predict` gave for them.
+        predictions (List[Found]): The output of `predict` for them.
         """
         for doc, found in zip(docs, predictions, strict=True):
             starts = np.array([start for start, _, _ in found.spans], dtype=np.int32)
@@ -407,14 +406,14 @@ class PromptedRecognizer(LLMPipe):
         nlp: Language | None = None,
         labels: list[str] | None = None,
     ) -> None:
-        """Prepare for training: labels, and fresh weights if the LLM is to be tuned.
+        """Initialise for training: labels, and new weights if the LLM is to be tuned.
 
-        get_examples (Callable[[], Iterable[Example]]): Gives the training data.
+        get_examples (Callable[[], Iterable[Example]]): Function that returns the training data.
         nlp (Optional[Language]): The pipeline.
-        labels (Optional[List[str]]): The labels; None = those of the data, beside those of the
-            setting `labels`.
-        RAISES: TypeError if `get_examples` is not what is described above; ValueError if there are
-            no labels, or if gold labels are missing from those that are given.
+        labels (Optional[List[str]]): The labels; None: those of the data, in addition to those of
+            the setting `labels`.
+        RAISES (TypeError): If `get_examples` is not such a function.
+        RAISES (ValueError): If there are no labels, or if gold labels are missing from `labels`.
         """
         validate_get_examples(get_examples, "PromptedRecognizer.initialize")
         self._warned.clear()
@@ -433,7 +432,7 @@ class PromptedRecognizer(LLMPipe):
     def _report_score_weights(self, nlp: Language | None) -> None:
         if nlp is None or self.scorer not in (score_prompted, score_span_recognizer):
             return
-        weights = unscored_weights(nlp, self.name, annotate=self.cfg["annotate"], key=self.key)
+        weights = unscored_weights(nlp, self.name, annotate=self.settings["annotate"], key=self.key)
         if weights and not any(w.startswith(("gner_string", "entity_position")) for w in weights):
             self._warn(
                 "L2N-W32",
@@ -443,14 +442,15 @@ class PromptedRecognizer(LLMPipe):
             )
 
     def instances(self, examples: Iterable[Example], *, choose: bool = True) -> list[Instance]:
-        """Prompts with the answers that are wanted, for the annotation of examples.
+        """Convert annotated examples to prompts with target answers.
 
-        examples (Iterable[Example]): Annotated examples. Words about which the annotation says
-            nothing stand in the answer and do not count.
-        choose (bool): Shuffle, drop and sample labels as set; else all of them in order.
+        examples (Iterable[Example]): Annotated examples. Words without annotation stand in the
+            answer with weight 0.
+        choose (bool): Whether to shuffle, drop and sample labels as configured; else all of them
+            are named in order.
         RETURNS (List[Instance]): One or more for each example with words.
-        RAISES: ValueError for gold labels that the component does not have, and for a text that the
-            LLM has no room for.
+        RAISES (ValueError): For gold labels that the component does not have, and for a text that
+            exceeds the LLM's context.
         """
         recognizer = self._recognizer()
         names = {label: self.prompt_name(label) for label in self.labels}
@@ -459,7 +459,7 @@ class PromptedRecognizer(LLMPipe):
         for example in examples:
             gold = read_gold(example, self.key)
             self._require_known_labels([gold])
-            for chunk in cut_chunks(example.predicted, self.cfg["chunk_words"]):
+            for chunk in cut_chunks(example.predicted, self.settings["chunk_words"]):
                 for question in recognizer.ask(chunk):
                     if any(gold.known[token] for token in question.chunk.tokens):
                         part = question.chunk
@@ -475,12 +475,12 @@ class PromptedRecognizer(LLMPipe):
         sgd: Optimizer | None = None,
         losses: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Learn from a batch of examples, in parts that the LLM's `batch_pieces` allows.
+        """Update the LLM's weights from a batch, split by the LLM's `batch_pieces`.
 
         examples (Iterable[Example]): The batch.
         drop (float): Not used: the dropout of LoRA is a setting of the LLM.
-        sgd (Optional[Optimizer]): The optimizer; None or False: gradients are only collected.
-        losses (Optional[Dict[str, float]]): Where the loss is added, under the component's name.
+        sgd (Optional[Optimizer]): The optimizer; None or False: gradients are only accumulated.
+        losses (Optional[Dict[str, float]]): The losses to add to, by component name.
         RETURNS (Dict[str, float]): The losses.
         """
         losses = {} if losses is None else losses
@@ -509,12 +509,12 @@ class PromptedRecognizer(LLMPipe):
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats1d]
     ) -> tuple[float, list[Floats1d]]:
-        """The loss of a batch and its gradient.
+        """Compute the loss of a batch and its gradient.
 
         examples (Iterable[Example]): The batch.
-        scores (List[Floats1d]): What the model gives for `instances(examples, choose=False)`: the
-            logarithms of the probabilities of the answers' pieces.
-        RETURNS (Tuple[float, List[Floats1d]]): The mean of their negatives, and its gradient.
+        scores (List[Floats1d]): The model's output for `instances(examples, choose=False)`: the log
+            probabilities of the answers' pieces.
+        RETURNS (Tuple[float, List[Floats1d]]): The mean negative log probability, and its gradient.
         """
         examples = list(examples)
         validate_examples(examples, "PromptedRecognizer.get_loss")

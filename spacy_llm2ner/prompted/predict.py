@@ -1,4 +1,4 @@
-"""Docs -> questions to an LLM -> tags with probabilities, and a report of what was lost."""
+"""Prompted prediction: from docs to questions, from answers to tags with probabilities."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from spacy.tokens import Doc
 from tqdm import tqdm
 
 from ..batching import batches_by_length
-from .aligning import Reading, RoundTrip, read_answer
+from ..errors import Errors
+from ..tags import TagSet, TagSpan
+from .aligning import AlignedAnswer, RoundTrip, read_answer
 from .generation import Answer
-from .prompt import allowed_tags, make_prompt, may_follow
+from .prompt import make_prompt
 from .shim import GeneratorShim
-from .spans import TagSpan
 
 DECODING = ("free", "constrained")
-# Writing holds no logits but the last ones, and goes faster with many rows.
+# Generation holds the last logits only, and is faster with many rows.
 _FREE_FACTOR = 4
-# A model that does not know the format writes more than the words and their tags.
+# Room for answers of models that do not keep to the format: a share, and pieces.
 _SLACK_SHARE, _SLACK = 1.25, 8
-# What ends a sentence where no sentence starts are known.
+# Ends of sentences in docs without sentence starts.
 _ENDS = frozenset(".!?…。！？")
 
 
@@ -33,9 +34,9 @@ _ENDS = frozenset(".!?…。！？")
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some words of a doc.
+    """Consecutive words of a doc, which are asked about together.
 
-    tokens (List[int]): Their places in the doc; white space is no word.
+    tokens (List[int]): Their indices in the doc; whitespace tokens are left out.
     words (List[str]): Their texts.
     """
 
@@ -43,7 +44,7 @@ class Chunk:
     words: list[str]
 
     def halves(self) -> tuple[Chunk, Chunk]:
-        """The chunk in two parts."""
+        """Split the chunk in two."""
         middle = len(self.words) // 2
         return (
             Chunk(self.tokens[:middle], self.words[:middle]),
@@ -52,11 +53,12 @@ class Chunk:
 
 
 def cut_chunks(doc: Doc, most: int) -> list[Chunk]:
-    """The words of a doc in chunks of whole sentences.
+    """Split a doc into chunks of whole sentences.
 
-    doc (Doc): Any doc. Without sentence starts, a sentence ends behind "." and the like, or with a
-        line.
-    most (int): The most words in a chunk; a longer sentence is cut after as many.
+    doc (Doc): The doc. Without sentence starts, sentences end at a period or similar mark and at a
+        line break.
+    most (int): The most words in a chunk; longer sentences are split.
+    RETURNS (List[Chunk]): The chunks, which cover all words.
     """
     chunks: list[Chunk] = []
     current: list[int] = []
@@ -103,8 +105,9 @@ class Tagged:
     """The tags of a chunk.
 
     tags (List[str]): One per word, with the names of labels that the prompt has.
-    scores (List[float]): The probability of each.
-    counts (Counter): What was lost and repaired: see `Report`.
+    scores (List[float]): The probability of each tag.
+    counts, unknown_labels, repairs (Counter): Losses and repairs, see `Report`.
+    answer (Optional[str]): The answer, if the LLM generated freely.
     """
 
     tags: list[str]
@@ -117,7 +120,13 @@ class Tagged:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about a chunk: its pieces, and those of each word with each tag."""
+    """A prompt about a chunk.
+
+    chunk (Chunk): The words.
+    prompt (List[int]): The pieces of the prompt.
+    units (List[List[List[int]]]): The pieces of each word with each tag.
+    room (int): Pieces to reserve for the answer.
+    """
 
     chunk: Chunk
     prompt: list[int]
@@ -132,14 +141,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Recognizer:
-    """Asks an LLM about chunks.
+    """An LLM with everything that its prompts and answers depend on.
 
     shim (GeneratorShim): The LLM.
-    names (Sequence[str]): Labels, as the prompt names them.
-    descriptions (Mapping[str, str]): Of names.
+    names (Sequence[str]): The labels, by their names in the prompt.
+    descriptions (Mapping[str, str]): The descriptions of names.
     decoding (str): "free" or "constrained".
-    mode (str): How free answers are read: "robust" or "gner".
-    beams (int): Of free answers; 1 = greedy.
+    mode (str): The parser of free answers: "robust" or "gner".
+    beams (int): Beams of free answers; 1 = greedy.
     dataset (Optional[str]): See `make_prompt`.
     """
 
@@ -152,25 +161,31 @@ class Recognizer:
     dataset: str | None = None
 
     @property
+    def tag_set(self) -> TagSet:
+        """The BIO tags of the names."""
+        return TagSet.of_labels(self.names, "BIO")
+
+    @property
     def tags(self) -> list[str]:
-        """All tags that there are."""
-        return allowed_tags(self.names)
+        """All tags of the labels, "O" first."""
+        return [*self.tag_set.tags]
 
     @property
     def follows(self) -> np.ndarray:
-        """bool (tags + 1, tags): which tag may stand after which; last row: at the start."""
-        tags = self.tags
-        return np.array([[may_follow(a, b) for b in tags] for a in [*tags, "O"]])
+        """Valid successors of each tag: bool (tags + 1, tags); the last row is for the start."""
+        return self.tag_set.legal()[:-1]
 
     def prompt(self, words: Sequence[str], names: Sequence[str]) -> str:
-        """The prompt about words, naming some labels."""
+        """Return the prompt about words for some labels."""
         given = self.descriptions
         return make_prompt(words, names, descriptions=given, dataset=self.dataset)
 
     def ask(self, chunk: Chunk) -> list[Question]:
-        """The questions about a chunk: several if the LLM has no room for it as a whole.
+        """Make the questions about a chunk, which is halved until it fits the LLM's context.
 
-        RAISES: ValueError if there is none even for a single word.
+        chunk (Chunk): The words.
+        RETURNS (List[Question]): One or more.
+        RAISES (ValueError): If even a single word does not fit (E512).
         """
         asking, generator = self.shim.asking, self.shim.generator
         prompt = asking.prompt(self.prompt(chunk.words, self.names))
@@ -187,15 +202,15 @@ class Recognizer:
             return [Question(chunk, prompt, units, room)]
         if len(chunk.words) == 1:
             raise ValueError(
-                f"llm2ner: the LLM in {generator.spec.folder} has room for {most} pieces, but the "
-                f"prompt with {len(self.names)} labels and one word needs {needed}. Give fewer "
-                f"labels, shorter descriptions, or another LLM."
+                Errors.E512.format(
+                    folder=generator.spec.folder, most=most, labels=len(self.names), needed=needed
+                )
             )
         one, other = chunk.halves()
         return [*self.ask(one), *self.ask(other)]
 
     def answer(self, questions: Sequence[Question], name: str) -> list[Tagged]:
-        """The answers, in order of the questions; with a progress bar if they take long."""
+        """Answer questions, in order; a progress bar appears after 5 seconds."""
         budget = self.shim.settings.batch_pieces
         lengths = [question.length for question in questions]
         if self.decoding == "free":
@@ -247,7 +262,7 @@ class Recognizer:
         return tagged
 
     def _round_trip(self) -> RoundTrip:
-        """Words as the tokenizer gives them back: T5, for one, has no curly brackets."""
+        """Encode and decode words: some tokenizers lose characters (T5: curly brackets)."""
         generator = self.shim.generator
         backend = generator.tokenizer.backend_tokenizer
 
@@ -260,7 +275,7 @@ class Recognizer:
     def _log_probs(
         self, questions: Sequence[Question], answers: Sequence[Answer]
     ) -> list[np.ndarray]:
-        """How probable the pieces of answers were: one more pass over what was written."""
+        """Compute the log probabilities of generated pieces by one more pass."""
         import torch
 
         some = [index for index, answer in enumerate(answers) if answer.pieces]
@@ -275,8 +290,8 @@ class Recognizer:
                 found[index] = row.double().cpu().numpy()
         return found
 
-    def _tagged(self, reading: Reading, answer: Answer, log_probs: np.ndarray) -> Tagged:
-        # Where each piece of the LLM ends in the text of the answer.
+    def _tagged(self, reading: AlignedAnswer, answer: Answer, log_probs: np.ndarray) -> Tagged:
+        # The end of each piece in the text of the answer, in characters.
         text = self.shim.generator.text
         ends = [len(text(answer.pieces[: i + 1])) for i in range(len(answer.pieces))]
         starts = [0, *ends[:-1]]
@@ -284,7 +299,7 @@ class Recognizer:
         for place in reading.matched:
             score = 0.0
             if place is not None:
-                tag = reading.pieces[place]
+                tag = reading.tagged[place]
                 inside = [
                     value
                     for value, start, end in zip(log_probs, starts, ends, strict=True)
@@ -307,15 +322,15 @@ class Recognizer:
 
 @dataclass
 class Report:
-    """What was asked about a doc, and what of it was lost or repaired.
+    """Counts of questions about a doc, and of losses and repairs in the answers.
 
-    chunks, words (int): Asked about.
-    lost_words (int): Words that an answer lacks; they count as outside of entities.
-    invented_words (int): Words of answers that the text lacks.
-    truncated (int): Answers that break off.
-    unknown_labels (Counter): Labels in answers that were not asked for.
-    repairs (Counter): What was repaired in answers, by kind (see `prompted.parsing.REPAIRS`).
-    answers (List[str]): The answers, if they are to be kept.
+    chunks, words (int): Chunks and words asked about.
+    lost_words (int): Words missing from an answer, which count as outside of entities.
+    invented_words (int): Words of answers that are not in the text.
+    truncated (int): Incomplete answers.
+    unknown_labels (Counter): Labels in answers that were not in the prompt.
+    repairs (Counter): Repairs of answers, by kind (see `prompted.parsing.ANSWER_REPAIRS`).
+    answers (List[str]): The answers, with the setting `keep_answers`.
     """
 
     chunks: int = 0
@@ -328,7 +343,7 @@ class Report:
     answers: list[str] = field(default_factory=list)
 
     def add(self, tagged: Tagged, words: int, keep_answer: bool) -> None:
-        """Count in the answer about one chunk."""
+        """Add the answer about one chunk."""
         self.chunks += 1
         self.words += words
         self.lost_words += tagged.counts["lost_words"]
@@ -340,7 +355,7 @@ class Report:
             self.answers.append(tagged.answer)
 
     def update(self, other: Report) -> None:
-        """Count in another doc's report."""
+        """Add the counts of another report."""
         for name in ("chunks", "words", "lost_words", "invented_words", "truncated"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.unknown_labels.update(other.unknown_labels)
@@ -348,12 +363,12 @@ class Report:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was lost, invented, repaired or cut."""
+        """Whether nothing was lost, invented, repaired or truncated."""
         lost = self.lost_words or self.invented_words or self.truncated
         return not (lost or self.unknown_labels or self.repairs)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they stand in `doc.user_data`."""
+        """Convert to plain values for `doc.user_data`."""
         return {
             "chunks": self.chunks,
             "words": self.words,
@@ -380,7 +395,7 @@ class Report:
 
 @dataclass
 class Found:
-    """The spans of a doc, in tokens, the score of each, and the report."""
+    """Predicted spans of a doc (in tokens), their scores, and the report."""
 
     spans: list[TagSpan] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)

@@ -1,10 +1,10 @@
-"""Annotated docs -> prompts with the answers that are wanted.
+"""Training instances of prompted recognition: prompts with target answers.
 
-GNER's own: the whole sentence is the answer, each word outside of entities with "(O)", so that
-every word that is no entity teaches something; sentences without entities are kept; the labels in
-the prompt are shuffled for each instance. Not GNER's, and off by default: leaving out labels, whose
-entities then are no entities (as GLiNER does), and naming beside an instance's own labels only some
-others, sampled by how frequent they are (as UniversalNER does for its negative types).
+As in GNER, the answer is the whole sentence, with "(O)" after each word outside of entities, so
+that negatives are learnt from; sentences without entities are kept; each prompt has the labels in
+random order. Two options, off by default, are not GNER's: to drop labels, whose entities then count
+as outside (GLiNER), and to name only some labels without entities, sampled by frequency
+(UniversalNER).
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from thinc.api import Ops
 from thinc.types import Floats1d
 
 from ..pipeline.gold import Gold
+from ..settings import check_number
+from ..tags import TagSpan, spans_to_tags
 from .architecture import Instance
 from .predict import Chunk, Recognizer
-from .spans import TagSpan, spans_to_tags
 
 
 @dataclass(frozen=True)
 class LabelChoice:
-    """Which labels an instance's prompt names, and in which order.
+    """Choice of the labels in a prompt, and of their order.
 
-    shuffle (bool): In a random order.
-    drop (float): The probability of each label to be left out, together with its entities.
-    negatives (Optional[int]): How many labels are named that the instance has no entity of, sampled
-        by frequency; None = all.
+    shuffle (bool): Whether the order is random.
+    drop (float): The probability of leaving out a label, together with its entities.
+    negatives (Optional[int]): The number of labels without entities in the instance, sampled by
+        frequency; None: all.
     """
 
     shuffle: bool = True
@@ -40,20 +41,18 @@ class LabelChoice:
     negatives: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.drop < 1 or (self.negatives is not None and self.negatives < 0):
-            raise ValueError(
-                f"llm2ner: the settings 'drop_labels' and 'negative_labels' are {self.drop} and "
-                f"{self.negatives}; accepted are 0 to below 1, and a number of labels or null."
-            )
+        name = "llm2ner_prompted"
+        check_number("drop_labels", self.drop, least=0, below=1, component=name)
+        check_number("negative_labels", self.negatives, least=0, component=name)
 
     def choose(
         self, labels: Sequence[str], present: set[str], counts: Mapping[str, int]
     ) -> list[str]:
-        """The labels of a prompt.
+        """Choose the labels of a prompt.
 
         labels (Sequence[str]): All labels, in order.
-        present (Set[str]): Those that the instance has entities of.
-        counts (Mapping[str, int]): How frequent each label is in the training data.
+        present (Set[str]): The labels of the instance's entities.
+        counts (Mapping[str, int]): The frequency of each label in the training data.
         RETURNS (List[str]): At least one.
         """
         chosen = list(labels)
@@ -71,10 +70,13 @@ class LabelChoice:
     def of_chunk(
         self, chunk: Chunk, gold: Gold, names: Mapping[str, str], counts: Mapping[str, int]
     ) -> dict[str, str]:
-        """The labels of the prompt about a chunk, in order, with their names there.
+        """Choose the labels of the prompt about a chunk.
 
-        names (Mapping[str, str]): All labels, in order, with their names.
-        counts (Mapping[str, int]): How frequent each label is in the training data.
+        chunk (Chunk): The words.
+        gold (Gold): The annotation of the whole doc.
+        names (Mapping[str, str]): All labels, in order, with their names in prompts.
+        counts (Mapping[str, int]): The frequency of each label in the training data.
+        RETURNS (Dict[str, str]): The chosen labels, in order, with their names.
         """
         inside = {*chunk.tokens}
         present = {label for start, _, label in flat_spans(gold)[0] if start in inside}
@@ -84,12 +86,13 @@ class LabelChoice:
 def make_instance(
     recognizer: Recognizer, chunk: Chunk, gold: Gold, names: Mapping[str, str]
 ) -> Instance:
-    """The prompt about a chunk, and the answer that is wanted.
+    """Make the prompt about a chunk and its target answer.
 
-    recognizer (Recognizer): Knows the LLM and what else stands in the prompt.
+    recognizer (Recognizer): The LLM and the rest of the prompt.
     chunk (Chunk): The words.
-    gold (Gold): The annotation of the whole doc. Words about which it says nothing do not count.
-    names (Mapping[str, str]): The labels that the prompt names, in order, with their names there.
+    gold (Gold): The annotation of the whole doc. Words without annotation have weight 0.
+    names (Mapping[str, str]): The labels of the prompt, in order, with their names.
+    RETURNS (Instance): Prompt, answer and weights.
     """
     tags = chunk_tags(chunk, flat_spans(gold)[0], len(gold.known), {*names})
     named = [tag if tag == "O" else tag[:2] + names[tag[2:]] for tag in tags]
@@ -105,14 +108,14 @@ def make_instance(
 
 
 def _sample(labels: list[str], counts: list[int], size: int) -> set[str]:
-    """Some labels without repetition, frequent ones more often."""
+    """Sample labels without replacement, weighted by frequency."""
     keys = [random.random() ** (1.0 / (count + 1)) for count in counts]
     ranked = sorted(range(len(labels)), key=lambda i: -keys[i])
     return {labels[i] for i in ranked[:size]}
 
 
 def flat_spans(gold: Gold) -> tuple[list[TagSpan], int]:
-    """The longest disjoint spans of a gold annotation, in order; and how many are left out."""
+    """Return the longest disjoint gold spans, in order, and the number of those left out."""
     taken = np.zeros(len(gold.known), dtype=bool)
     kept = []
     for start, end, label in sorted(set(gold.spans), key=lambda s: (s[0] - s[1], s[0], s[2])):
@@ -125,11 +128,11 @@ def flat_spans(gold: Gold) -> tuple[list[TagSpan], int]:
 def chunk_tags(
     chunk: Chunk, spans: Sequence[TagSpan], n_tokens: int, labels: set[str]
 ) -> list[str]:
-    """The gold tags of a chunk's words; spans of other labels are no entities.
+    """Return the gold tags of a chunk's words; spans of other labels count as outside.
 
-    An entity that a cut goes through goes on behind it as one of its own.
+    An entity that crosses a chunk boundary is split into two.
     """
-    tags = spans_to_tags([span for span in spans if span[2] in labels], n_tokens)
+    tags = spans_to_tags([span for span in spans if span[2] in labels], n_tokens, "BIO2")
     found = [tags[i] for i in chunk.tokens]
     opened = "O"
     for index, tag in enumerate(found):
@@ -140,7 +143,7 @@ def chunk_tags(
 
 
 def lost_gold(golds: Sequence[Gold]) -> Iterator[tuple[str, str]]:
-    """What of the training data cannot be learnt: a code and a sentence for each kind."""
+    """Yield a warning for each kind of gold span that cannot be learnt: code and sentence."""
     total = sum(len(gold.spans) + gold.lost for gold in golds)
     lost = sum(gold.lost for gold in golds)
     overlapping = sum(flat_spans(gold)[1] for gold in golds)
@@ -159,7 +162,7 @@ def lost_gold(golds: Sequence[Gold]) -> Iterator[tuple[str, str]]:
 
 
 def count_labels(golds: Sequence[Gold]) -> Counter[str]:
-    """How often each label is annotated."""
+    """Count the gold spans of each label."""
     return Counter(label for gold in golds for _, _, label in gold.spans)
 
 
@@ -175,13 +178,15 @@ def within_pieces(instances: list[Instance], batch_pieces: int) -> Iterator[list
 def answers_loss(
     ops: Ops, instances: list[Instance], scores: list[Floats1d], counted: float
 ) -> tuple[float, list[Floats1d]]:
-    """The loss of answers and its gradient.
+    """Compute the loss of target answers, and its gradient.
 
-    ops (Ops): Thinc's, of the device.
-    instances (List[Instance]): What was asked, and the answers that are wanted.
-    scores (List[Floats1d]): The logarithms of the probabilities of the answers' pieces.
-    counted (float): What the losses are divided by: the sum of all weights of the batch.
-    RETURNS (Tuple[float, List[Floats1d]]): The weighted mean of their negatives, and its gradient.
+        loss = - sum_i w_i log p_i / sum_i w_i, over all pieces i of the batch
+
+    ops (Ops): Thinc's ops for the device.
+    instances (List[Instance]): The prompts and target answers.
+    scores (List[Floats1d]): For each answer the log probabilities of its pieces, (pieces,).
+    counted (float): The sum of all weights of the batch.
+    RETURNS (Tuple[float, List[Floats1d]]): The loss, and its gradient with respect to `scores`.
     """
     loss, gradients = 0.0, []
     asarray = cast(Callable[..., Floats1d], ops.asarray1f)

@@ -1,4 +1,4 @@
-"""The page of a calibration: a reliability diagram, precision by recall, and the figures."""
+"""The page of a calibration: a reliability diagram, precision by recall, and tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .templating import render
 # The units of the pictures; the page scales them.
 _WIDTH, _HEIGHT = 460, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 44
-_ROOM = 8  # what a dot may lie beyond the axes
+_ROOM = 8  # for dots at the edge
 _N_COLOURS = 8  # .l0 ... of templates/calibration.css
 _MOST_POINTS = 200  # of a curve
 
@@ -52,13 +52,14 @@ class CalibrationPage:
     facts (Sequence[Tuple[str, str]]): Names and values: the pipeline, the data, the objective.
     rows (Sequence[LabelRow]): A line per label.
     total (LabelRow): All labels together.
-    held_out (Sequence[Tuple[str, Tuple[float, float, float]]]): A way of tuning, and precision,
-        recall and F1 on texts that it was not tuned on.
-    way (str): The one that was taken.
+    held_out (Sequence[Tuple[str, Tuple[float, float, float]]]): Each way of tuning thresholds, and
+        its precision, recall and F1 on held-out texts.
+    way (str): The way that was used.
     before (Reliability): The reliability diagram before calibration.
     after (Reliability): The reliability diagram after calibration.
-    curve (Sequence[Tuple[float, float, float]]): (threshold, precision, recall) as decoded.
-    label_curves (Sequence[Tuple[str, PRCurve]]): Per label, of its spans by themselves.
+    curve (Sequence[Tuple[float, float, float]]): Threshold, precision and recall of the decoded
+        spans, with one threshold for all labels.
+    label_curves (Sequence[Tuple[str, PRCurve]]): Per label, of its scored spans before decoding.
     """
 
     title: str
@@ -73,7 +74,7 @@ class CalibrationPage:
     label_curves: Sequence[tuple[str, PRCurve]]
 
     def bins(self) -> list[tuple[str, float, float, int]]:
-        """List the bins that hold spans: "before" or "after", probability, accuracy, count."""
+        """List the bins that contain spans: "before" or "after", probability, accuracy, count."""
         return [
             (kind, float(confidence), float(accuracy), int(count))
             for kind, diagram in (("before", self.before), ("after", self.after))
@@ -84,11 +85,11 @@ class CalibrationPage:
         ]
 
     def reliability_picture(self) -> Picture:
-        """Draw the share of right spans by probability; a larger dot stands for more spans."""
+        """Draw accuracy by probability; a larger dot stands for more spans."""
         picture = Picture(
-            "Reliability diagram: share of right spans by probability",
-            "probability given, %",
-            "right, %",
+            "Reliability diagram: accuracy by predicted probability",
+            "mean probability, %",
+            "accuracy, %",
         )
         picture.line("ideal", [(0, 0), (1, 1)])
         for kind in ("before", "after"):
@@ -96,7 +97,7 @@ class CalibrationPage:
             most = max((n for _, _, n in bins), default=1)
             picture.line(f"line {kind}", [(c, a) for c, a, _ in bins])
             for c, a, n in bins:
-                title = f"{kind}: {n:,} spans given {100 * c:.1f}%, {100 * a:.1f}% right"
+                title = f"{kind}: {n:,} spans, probability {100 * c:.1f}%, accuracy {100 * a:.1f}%"
                 picture.dot(kind, (c, a), 3 + 5 * math.sqrt(n / most), title)
         return picture
 
@@ -109,7 +110,7 @@ class CalibrationPage:
         ]
 
     def curve_picture(self) -> Picture:
-        """Draw precision by recall: of each label's spans, and of what is decoded."""
+        """Draw precision by recall: of each label's spans, and of the decoded spans."""
         points = [value for p, r, _ in (self.total.before, self.total.after) for value in (p, r)]
         picture = Picture(
             "Precision by recall, for thresholds that all labels share",
@@ -147,7 +148,7 @@ class CalibrationPage:
 class Picture:
     """Lines and dots over [low, 1] x [low, 1], placed in the units of an SVG picture.
 
-    name (str): What it shows, for those who cannot see it.
+    name (str): The accessible name.
     x_name (str): The name of the horizontal axis.
     y_name (str): The name of the vertical axis.
     low (float): Where both axes begin.

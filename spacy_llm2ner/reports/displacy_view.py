@@ -15,6 +15,7 @@ from .templating import template_variable
 
 _N_COLOURS = 8  # --l0 ... of templates/base.css
 _TEMPLATES = "displacy.jinja"
+_SHORT = 28  # characters that fit on a line of a narrow screen
 # Pixels from the top of a line of text to its first line of labels, and between lines of labels.
 _SPAN_OFFSETS = {"top_offset": 30, "top_offset_step": 19}
 
@@ -111,27 +112,32 @@ class Canvas:
         return View(html, _rows(spans))
 
     def _pieces(self, marks: Sequence[Mark]) -> tuple[list[str], list[int]]:
-        """Split the text for displaCy: token by token within spans, whole stretches between them.
+        """Split the text for displaCy, where spans begin and end.
 
-        displaCy puts a space after each word outside of spans. A stretch passed as one word keeps
-        its own spacing.
+        displaCy puts a space after each piece outside of spans, and places a label below the first
+        piece of a span. A line cannot break within a piece of a span, so that long stretches are
+        split into tokens.
 
         RETURNS (Tuple[List[str], List[int]]): The pieces; and for each token, and for the end of
             the text, the index of its piece.
         """
         starts = [*self.token_starts, len(self.text)]
         inside = {i for mark in marks for i in range(mark.start_token, mark.end_token)}
+        edges = {edge for mark in marks for edge in (mark.start_token, mark.end_token)}
         pieces: list[str] = []
         place: list[int] = []
-        for token, (start, end) in enumerate(pairwise(starts)):
-            if token and token not in inside and token - 1 not in inside:
-                pieces[-1] += self.text[start:end]
+        for first, end in pairwise(sorted({0, *edges, len(self.token_starts)})):
+            stretch = self.text[starts[first] : starts[end]]
+            if first not in inside:
+                pieces.append(stretch.removesuffix(" "))
+                place += [len(pieces) - 1] * (end - first)
+            elif len(stretch) <= _SHORT and "\n" not in stretch:
+                pieces.append(stretch)
+                place += [len(pieces) - 1] * (end - first)
             else:
-                pieces.append(self.text[start:end])
-            place.append(len(pieces) - 1)
-        between = [p for t, p in enumerate(place) if t not in inside]
-        for piece in set(between):
-            pieces[piece] = pieces[piece].removesuffix(" ")
+                for token in range(first, end):
+                    pieces.append(self.text[starts[token] : starts[token + 1]])
+                    place.append(len(pieces) - 1)
         return pieces, [*place, len(pieces)]
 
     def _settings(self) -> dict[str, str]:

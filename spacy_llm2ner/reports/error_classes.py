@@ -1,4 +1,4 @@
-"""Predicted against gold spans: what is right, and in which way the rest is wrong."""
+"""Compare predicted with gold spans: exact matches, and the class of each error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOUNDARY = "boundary"
 BOTH = "both"
 MISSED = "missed"
 SPURIOUS = "spurious"
-# Predictions where nothing is annotated: neither right nor wrong, as in spaCy's scorer.
+# A prediction in unannotated text is neither right nor wrong, as in spaCy's scorer.
 UNJUDGED = "unjudged"
 ERRORS = (LABEL, BOUNDARY, BOTH, MISSED, SPURIOUS)
 KINDS = (CORRECT, *ERRORS)
@@ -31,9 +31,9 @@ KIND_NAMES = {
     UNJUDGED: "not judged",
 }
 KIND_MEANINGS = {
-    LABEL: "found in the right place",
-    BOUNDARY: "overlaps one with its label",
-    BOTH: "overlaps one with another label",
+    LABEL: "boundaries are right",
+    BOUNDARY: "overlaps gold with the same label",
+    BOTH: "overlaps gold with another label",
     MISSED: "in the gold annotation only",
     SPURIOUS: "in the prediction only",
 }
@@ -43,7 +43,7 @@ _CLOSENESS = {CORRECT: 0, LABEL: 1, BOUNDARY: 2, BOTH: 3}
 
 
 class Mention(NamedTuple):
-    """A labelled stretch of tokens (or of any other unit), the end exclusive."""
+    """A labelled span, in tokens or any other unit; the end is exclusive."""
 
     start: int
     end: int
@@ -51,7 +51,7 @@ class Mention(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of a predicted and/or a gold span, by their places in the compared lists."""
+    """The result for a predicted span, a gold span or a pair, as indices into the two lists."""
 
     kind: str
     predicted: int | None
@@ -61,10 +61,11 @@ class Verdict(NamedTuple):
 def compare(predicted: Sequence[Mention], gold: Sequence[Mention]) -> list[Verdict]:
     """Pair predicted with gold spans one to one, the closest pairs first.
 
-    First come the same boundaries and label ("correct"), then the same boundaries ("label"), then
-    overlapping spans with the same label ("boundary"), then other overlapping spans ("both": the
-    boundaries and the label are wrong), each by the number of shared tokens. Gold spans that are
-    left are "missed", predicted ones "spurious". Spans of either list may overlap each other.
+    Pairs with the same boundaries and label ("correct") come first, then pairs with the same
+    boundaries ("label"), then overlapping pairs with the same label ("boundary"), then other
+    overlapping pairs ("both": boundaries and label are wrong), each ordered by the number of shared
+    tokens. Unpaired gold spans are "missed", unpaired predictions "spurious". The spans of either
+    list may overlap each other.
 
     predicted (Sequence[Mention]): Predicted spans.
     gold (Sequence[Mention]): Gold spans.
@@ -106,7 +107,7 @@ def _kind(one: Mention, other: Mention) -> str:
 def _overlapping(
     predicted: Sequence[Mention], gold: Sequence[Mention]
 ) -> Iterable[tuple[int, int]]:
-    # By token, so that a long text with thousands of entities stays linear.
+    # Indexed by token: linear in the number of spans for long texts.
     gold_at: dict[int, list[int]] = {}
     for index, mention in enumerate(gold):
         for token in range(mention.start, mention.end):
@@ -119,12 +120,14 @@ def _overlapping(
 
 @dataclass(frozen=True)
 class Mark:
-    """A span of a text, as it is drawn.
+    """A span of a text, as pages show it.
 
-    start, end (int): Characters.
-    start_token, end_token (int): Tokens of the predicted doc that it touches.
+    start (int): The offset of its first character.
+    end (int): The offset after its last character.
+    start_token (int): The first token of the predicted doc that it touches.
+    end_token (int): The token after the last one.
     label (str): The label.
-    score (Optional[float]): The probability, for predicted spans that have one.
+    score (Optional[float]): The probability of a predicted span, if the pipeline gives one.
     """
 
     start: int
@@ -136,13 +139,18 @@ class Mark:
 
     @property
     def key(self) -> tuple[int, int, str]:
-        """What makes two spans the same: characters and label."""
+        """Characters and label: equal for equal spans."""
         return self.start, self.end, self.label
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A predicted span, a gold span, or both, and what is right or wrong about them."""
+    """A predicted span, a gold span or a pair, and the class of the match or error.
+
+    kind (str): CORRECT, one of ERRORS, or UNJUDGED.
+    predicted (Optional[Mark]): The predicted span.
+    gold (Optional[Mark]): The gold span.
+    """
 
     kind: str
     predicted: Mark | None = None
@@ -155,7 +163,7 @@ class Finding:
 
     @property
     def marks(self) -> list[Mark]:
-        """The spans that there are: the predicted one first."""
+        """The predicted and the gold span, as far as they exist."""
         return [mark for mark in (self.predicted, self.gold) if mark is not None]
 
 
@@ -172,10 +180,10 @@ def judge(
     example (Example): The text; its two docs have the same text but may be tokenised differently.
     predicted (Sequence[Mark]): Spans of the predicted doc.
     gold (Optional[Sequence[Span]]): Spans of the reference doc; None if it is not annotated.
-    strict (bool): Leave predictions unjudged whose edges are inside a gold token, as the scorer of
-        span groups does; the scorer of entities widens them to whole tokens.
-    complete (bool): Judge every prediction, also where the reference's entities are unknown: the
-        gold spans are those of a span group.
+    strict (bool): Do not judge predictions that begin or end within a gold token, as in the scorer
+        of span groups; the scorer of entities expands them to whole tokens.
+    complete (bool): Judge predictions also where the reference's entities are unknown, because the
+        gold spans come from a span group.
     RETURNS (List[Finding]): Each predicted and each gold span once, in text order.
     """
     if gold is None:
@@ -201,7 +209,13 @@ def judge(
 
 
 def make_mark(doc: Doc, span: Span, score: float | None = None) -> Mark:
-    """A span as a mark on the tokens of `doc`, whose text is that of the span's own doc."""
+    """Make a mark on the tokens of a doc.
+
+    doc (Doc): The doc; its text equals that of the span's doc.
+    span (Span): The span.
+    score (Optional[float]): Its probability.
+    RETURNS (Mark): The mark.
+    """
     start, end = span.start, span.end
     if span.doc is not doc:
         touched = doc.char_span(span.start_char, span.end_char, alignment_mode="expand")
@@ -212,7 +226,7 @@ def make_mark(doc: Doc, span: Span, score: float | None = None) -> Mark:
 def _gold_tokens(
     example: Example, mark: Mark, *, strict: bool, complete: bool
 ) -> tuple[int, int] | None:
-    """The gold tokens of a prediction; None if the annotation says nothing about them."""
+    """Return the gold tokens of a prediction; None if they are not annotated."""
     indices = example.alignment.x2y[mark.start_token : mark.end_token]
     if not len(indices):
         return None
@@ -227,9 +241,11 @@ def _gold_tokens(
 
 @dataclass
 class Tally:
-    """Counts over texts: kinds of findings; exact matches per label and in all.
+    """Counts over texts. Precision, recall and F-score equal those of `nlp.evaluate`.
 
-    Precision, recall and F-score are those of `nlp.evaluate`.
+    kinds (Counter[str]): The number of findings of each kind.
+    labels (Dict[str, PRFScore]): Exact matches per label.
+    total (PRFScore): Exact matches over all labels.
     """
 
     kinds: Counter[str] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""The page on one text: its spans, the band of their scores, and the parts of a score."""
+"""The page of a text's span scores: the predicted spans, all scores, and the parts of some."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Parts:
-    """A span, and the parts that its logit is the sum of.
+    """A span and the parts of its logit.
 
     anchor (str): The id of its place in the page.
     words, label (str): Its text and its label, as shown.

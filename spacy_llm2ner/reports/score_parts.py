@@ -1,4 +1,4 @@
-"""Why a span has its score: the parts of its logit, from the model itself."""
+"""Split the logit of each span into the parts that the head adds up."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from ..tommer.piece_bands import map_band
 
 
 @dataclass(frozen=True)
-class Explained:
-    """The scores of a doc's spans and what they are made of.
+class ScoreParts:
+    """The logits of a doc's spans and their parts.
 
-    logits (ndarray): float32 (tokens, width, labels), as the model predicts them; -1e6 for no span.
-    parts (Tuple[str, ...]): Names of the parts.
-    values (ndarray): float32 (tokens, width, labels, parts); their sum is the logit, but for spans
-        of a ToMMeR head that have a better piece span inside (`cut_spans` = "widen").
-    details (Tuple[str, ...]): For each part, what its value is computed as.
+    logits (ndarray): float32 (tokens, width, labels), as the model predicts them; -1e6 where there
+        is no span.
+    parts (Tuple[str, ...]): The names of the parts.
+    values (ndarray): float32 (tokens, width, labels, parts). The parts of a span sum to its logit,
+        except where a ToMMeR head with `cut_spans` = "widen" takes the score of a better span of
+        pieces.
+    details (Tuple[str, ...]): For each part, what it scores.
     """
 
     logits: np.ndarray
@@ -31,13 +33,13 @@ class Explained:
     details: tuple[str, ...]
 
 
-def explain(model: Model[list[Doc], Any], doc: Doc) -> Explained | None:
-    """Take the logits of a doc apart.
+def split_scores(model: Model[list[Doc], Any], doc: Doc) -> ScoreParts | None:
+    """Split the logits of a doc's spans into parts.
 
-    model (Model[List[Doc], List[Floats3d]]): `SpanRecognizer.v1` with a head that knows its parts
-        (`SpanScorer.v1`), or `ToMMeR.v1`.
+    model (Model[List[Doc], List[Floats3d]]): `SpanRecognizer.v1` with the head `SpanScorer.v1`, or
+        `ToMMeR.v1`.
     doc (Doc): The doc, with at least one token.
-    RETURNS (Optional[Explained]): None for a model of another kind.
+    RETURNS (Optional[ScoreParts]): The logits and their parts; None for a model of another kind.
     """
     if model.name == "tommer":
         return _explain_tommer(model, doc)
@@ -54,18 +56,18 @@ def explain(model: Model[list[Doc], Any], doc: Doc) -> Explained | None:
     values = head.module.eval().contributions(padded)[0].cpu().numpy()
     logits = model.ops.to_numpy(model.predict([doc])[0])
     details = (
-        "the span's first and last word fit together",
-        "its first word, as a beginning",
-        "its last word, as an end",
-        "the word before it",
-        "the word behind it",
-        "the mean of its words",
-        "its number of words",
+        "match of the first and the last word",
+        "first word as the start of a span",
+        "last word as the end of a span",
+        "word before the span",
+        "word after the span",
+        "mean of the words",
+        "number of words",
     )
-    return Explained(logits, PARTS, values, details)
+    return ScoreParts(logits, PARTS, values, details)
 
 
-def _explain_tommer(model: Model[list[Doc], Any], doc: Doc) -> Explained:
+def _explain_tommer(model: Model[list[Doc], Any], doc: Doc) -> ScoreParts:
     from ..tommer.token_matching import FEATURES
 
     llm, head = (layer.shims[0] for layer in model.layers)
@@ -73,25 +75,25 @@ def _explain_tommer(model: Model[list[Doc], Any], doc: Doc) -> Explained:
     logits = model.ops.to_numpy(model.predict([doc])[0])
     names = tuple(FEATURES)
     details = (
-        "how well the last piece matches the first",
-        "the worst match of the last piece with one inside",
-        "the best match of the last piece with one inside",
-        "the last piece, as an end",
-        "the piece behind the span, as an end",
+        "match of the last piece with the first",
+        "worst match of the last piece with a piece inside",
+        "best match of the last piece with a piece inside",
+        "last piece as the end of a span",
+        "piece after the span as the end of a span",
     )
     if not len(states[0]):
-        return Explained(logits, names, np.zeros((*logits.shape, len(names)), "f"), details)
+        return ScoreParts(logits, names, np.zeros((*logits.shape, len(names)), "f"), details)
     features, size = _piece_features(head, states[0])
     (alignment,) = alignments(llm.llm, [doc])  # type: ignore[attr-defined]
     related = piece_tokens(doc, alignment, len(states[0]))
     cells = map_band(related.first, related.last, related.starts, related.ends, size)
     flat = features.reshape(-1, *features.shape[2:])
     values = np.where((cells >= 0)[..., None, None], flat[np.maximum(cells, 0)], 0)
-    return Explained(logits, names, values.astype(np.float32), details)
+    return ScoreParts(logits, names, values.astype(np.float32), details)
 
 
 def _piece_features(head: Any, states: np.ndarray) -> tuple[np.ndarray, int]:
-    """Features times weights, (pieces, size, labels, 5), and the piece band's width."""
+    """Return features times weights, (pieces, size, labels, 5), and the band's width in pieces."""
     import torch
 
     module = head.module.eval()

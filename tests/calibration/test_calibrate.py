@@ -26,7 +26,7 @@ from spacy_llm2ner.calibration.calibrate import (
 )
 from spacy_llm2ner.calibration.callback import make_calibrate_callback
 from spacy_llm2ner.calibration.dev_scores import score_dev
-from spacy_llm2ner.calibration.tuning import Objective, prf
+from spacy_llm2ner.calibration.threshold_search import Objective, prf
 from tests.pipeline.sample import (
     DATA,
     examples,
@@ -70,7 +70,7 @@ def test_figures_are_those_of_evaluate(tiny_llm, decoding, annotate, per_label):
     settings = CalibrationSettings(per_label=per_label, min_entities=1, shrink=0, folds=0)
     calibration = calibrate_pipe(pipe, data, settings)
     assert prf(calibration.before) == pytest.approx(evaluated(nlp, data, key))
-    assert pipe.cfg["threshold"] == 0.4
+    assert pipe.settings["threshold"] == 0.4
     apply_calibration(nlp, calibration)
     assert prf(calibration.after) == pytest.approx(evaluated(nlp, data, key))
     assert prf(calibration.after)[2] >= prf(calibration.before)[2]
@@ -100,10 +100,10 @@ def test_unannotated_lost_and_foreign_spans():
 
 def test_temperatures_make_scores(trained: Language):
     pipe = trained.get_pipe("llm2ner")
-    pipe.cfg["threshold"] = 0.01
+    pipe.settings["threshold"] = 0.01
     cold = trained(DATA[0][0])
     before = list(cold.spans["sc"])
-    pipe.cfg["temperature"] = {"PER": 2.5}
+    pipe.temperature = {"PER": 2.5}
     doc = trained(DATA[0][0])
     # A milder temperature may lift other spans over the threshold as well.
     found = {(span.start, span.end): span._.score for span in doc.spans["sc"]}
@@ -120,7 +120,7 @@ def test_temperatures_make_scores(trained: Language):
 def test_a_kept_threshold_is_the_same_cut(trained: Language):
     """Where nothing is gained, what was found before is found afterwards."""
     pipe = trained.get_pipe("llm2ner")
-    pipe.cfg["threshold"] = 0.3
+    pipe.settings["threshold"] = 0.3
     settings = CalibrationSettings(min_entities=1)
     calibration = calibrate_pipe(pipe, examples(trained), settings)
     assert calibration.way == "kept"
@@ -141,10 +141,10 @@ def calibrated(tiny_llm: Path) -> Language:
     calibration = calibrate_pipe(pipe, examples(nlp), EASY)
     apply_calibration(nlp, calibration)
     # Whatever the data told, here every label has values of its own.
-    pipe.cfg["temperature"] = {"LOC": 1.5, "ORG": 2.0, "PER": 0.75}
-    pipe.cfg["threshold"] = {"LOC": 0.4, "ORG": 0.3, "PER": 0.6}
+    pipe.temperature = {"LOC": 1.5, "ORG": 2.0, "PER": 0.75}
+    pipe.settings["threshold"] = {"LOC": 0.4, "ORG": 0.3, "PER": 0.6}
     config = nlp.get_pipe_config("llm2ner").copy()
-    config["threshold"] = pipe.cfg["threshold"]
+    config["threshold"] = pipe.settings["threshold"]
     nlp._pipe_configs["llm2ner"] = config
     return nlp
 
@@ -208,9 +208,9 @@ def trained_on(nlp: Language, folder: Path) -> Language:
 def test_survives(calibrated: Language, copied, tmp_path: Path):
     twin = copied(calibrated, tmp_path)
     mine, theirs = (nlp.get_pipe("llm2ner") for nlp in (calibrated, twin))
-    for setting in ("threshold", "temperature"):
-        assert theirs.cfg[setting] == mine.cfg[setting]
-    assert twin.config["components"]["llm2ner"]["threshold"] == mine.cfg["threshold"]
+    assert theirs.temperature == mine.temperature
+    assert theirs.settings["threshold"] == mine.settings["threshold"]
+    assert twin.config["components"]["llm2ner"]["threshold"] == mine.settings["threshold"]
     if copied is not trained_on:
         for text, _ in DATA:
             docs = calibrated(text), twin(text)
@@ -222,17 +222,17 @@ def test_survives(calibrated: Language, copied, tmp_path: Path):
 def test_overrides_at_load(calibrated: Language, tmp_path: Path):
     calibrated.to_disk(tmp_path / "model")
     one = spacy.load(tmp_path / "model", config={"components.llm2ner.threshold.PER": 1.0})
-    assert one.get_pipe("llm2ner").cfg["threshold"] == {"LOC": 0.4, "ORG": 0.3, "PER": 1.0}
+    assert one.get_pipe("llm2ner").settings["threshold"] == {"LOC": 0.4, "ORG": 0.3, "PER": 1.0}
     every = spacy.load(tmp_path / "model", config={"components.llm2ner.threshold": 0.9})
-    assert every.get_pipe("llm2ner").cfg["threshold"] == 0.9
+    assert every.get_pipe("llm2ner").settings["threshold"] == 0.9
 
 
 def test_initialize_forgets_the_temperature(calibrated: Language):
     """It was fitted to another head; the threshold is a setting and stays."""
     calibrated.initialize(lambda: examples(calibrated))
     pipe = calibrated.get_pipe("llm2ner")
-    assert pipe.cfg["temperature"] == 1.0
-    assert pipe.cfg["threshold"] == {"LOC": 0.4, "ORG": 0.3, "PER": 0.6}
+    assert pipe.temperature == 1.0
+    assert pipe.settings["threshold"] == {"LOC": 0.4, "ORG": 0.3, "PER": 0.6}
 
 
 def test_a_new_label_has_defaults(calibrated: Language):
@@ -299,15 +299,15 @@ def test_the_view_leaves_the_pipeline_alone(tiny_llm: Path, tmp_path: Path):
     twin = view.get_pipe("llm2ner")
     assert twin is not pipe
     assert twin.model is pipe.model
-    assert twin.cfg["temperature"] == calibration.temperature != 1.0
+    assert twin.temperature == calibration.temperature != 1.0
     view.to_disk(tmp_path / "model")
-    assert pipe.cfg["threshold"] == 0.5
-    assert pipe.cfg["temperature"] == 1.0
+    assert pipe.settings["threshold"] == 0.5
+    assert pipe.temperature == 1.0
     assert nlp.config.to_str() == config
     assert nlp.get_pipe("llm2ner") is pipe
     stored = spacy.load(tmp_path / "model").get_pipe("llm2ner")
-    assert stored.cfg["temperature"] == pytest.approx(calibration.temperature)
-    assert stored.cfg["threshold"] == pytest.approx(calibration.threshold)
+    assert stored.temperature == pytest.approx(calibration.temperature)
+    assert stored.settings["threshold"] == pytest.approx(calibration.threshold)
     mine, theirs = weights_of(pipe), weights_of(stored)
     assert all((mine[name] == theirs[name]).all() for name in mine)
 
@@ -346,7 +346,7 @@ def test_train_stores_calibrated_checkpoints(dev, tiny_llm: Path, tmp_path: Path
     for folder in ("model-best", "model-last"):
         nlp = spacy.load(tmp_path / "out" / folder)
         pipe = nlp.get_pipe("llm2ner")
-        assert pipe.cfg["temperature"] != 1.0
+        assert pipe.temperature != 1.0
         # What was stored is what calibrating the stored pipeline would give.
         again = calibrate_pipe(pipe, examples(nlp), CalibrationSettings(folds=2))
         np.testing.assert_allclose(again.temperatures, again.temperatures_before, rtol=1e-3)

@@ -19,7 +19,7 @@ from spacy_llm2ner.calibration.calibrate import (
 )
 from spacy_llm2ner.calibration.callback import make_calibrate_callback
 from spacy_llm2ner.calibration.dev_scores import score_dev, with_states
-from spacy_llm2ner.calibration.tuning import Objective, prf
+from spacy_llm2ner.calibration.threshold_search import Objective, prf
 from tests.pipeline.sample import DATA, examples, found
 from tests.pipeline.tagging import NAME, other_gold, trained_tagger
 
@@ -40,7 +40,7 @@ def test_figures_are_those_of_evaluate(tiny_llm: Path, crf, decoding, per_label)
     pipe, data = nlp.get_pipe(NAME), other_gold(nlp)
     settings = CalibrationSettings(per_label=per_label, min_entities=1, shrink=0, folds=0)
     calibration = calibrate_pipe(pipe, data, settings)
-    assert pipe.cfg["threshold"] == 0.3
+    assert pipe.settings["threshold"] == 0.3
     assert prf(calibration.before) == pytest.approx(evaluated(nlp, data))
     apply_calibration(nlp, calibration)
     assert prf(calibration.after) == pytest.approx(evaluated(nlp, data))
@@ -52,7 +52,7 @@ def test_candidates_are_what_is_found_without_a_threshold(tiny_llm: Path):
     nlp = trained_tagger(tiny_llm, threshold=0.99)
     pipe, data = nlp.get_pipe(NAME), other_gold(nlp)
     dev = score_dev(pipe, data)
-    pipe.cfg["threshold"] = 0.0
+    pipe.settings["threshold"] = 0.0
     offset, expected = 0, []
     for example in data:
         doc = nlp(example.text)
@@ -72,7 +72,7 @@ def test_candidates_are_what_is_found_without_a_threshold(tiny_llm: Path):
 def test_a_temperature_changes_scores_and_nothing_else(tiny_llm: Path, temperature):
     nlp = trained_tagger(tiny_llm)
     before = [ent for text, _ in DATA for ent in nlp(text).ents]
-    nlp.get_pipe(NAME).cfg["temperature"] = temperature
+    nlp.get_pipe(NAME).temperature = temperature
     after = [ent for text, _ in DATA for ent in nlp(text).ents]
     assert [(e.text, e.label_) for e in after] == [(e.text, e.label_) for e in before]
     for warm, cold in zip(before, after, strict=True):
@@ -118,12 +118,12 @@ def test_survives_and_is_forgotten_by_initialize(tiny_llm: Path, tmp_path: Path)
     expected = [ent for text, _ in DATA for ent in nlp(text).ents]
     nlp.to_disk(tmp_path)
     loaded = spacy.load(tmp_path)
-    assert loaded.get_pipe(NAME).cfg["temperature"] == nlp.get_pipe(NAME).cfg["temperature"]
+    assert loaded.get_pipe(NAME).temperature == nlp.get_pipe(NAME).temperature
     same = [ent for text, _ in DATA for ent in loaded(text).ents]
     assert [(e.text, e.label_) for e in same] == [(e.text, e.label_) for e in expected]
     assert [e._.score for e in same] == pytest.approx([e._.score for e in expected], abs=1e-6)
     loaded.initialize(lambda: examples(loaded))
-    assert loaded.get_pipe(NAME).cfg["temperature"] == 1.0
+    assert loaded.get_pipe(NAME).temperature == 1.0
 
 
 def test_unannotated_tokens_are_not_judged(tiny_llm: Path):
@@ -153,8 +153,8 @@ def test_the_callback_calibrates_it(tiny_llm: Path, tmp_path: Path, caplog, monk
     docs = [example.reference for example in examples(nlp)]
     DocBin(docs=docs).to_disk(tmp_path / "dev.spacy")
     view = make_calibrate_callback(str(tmp_path / "dev.spacy"), per_label=True, folds=0)(nlp)
-    assert view.get_pipe(NAME).cfg["temperature"] != 1.0
-    assert nlp.get_pipe(NAME).cfg["temperature"] == 1.0
+    assert view.get_pipe(NAME).temperature != 1.0
+    assert nlp.get_pipe(NAME).temperature == 1.0
     assert f"{NAME}: calibrated for f1 on 10 dev texts" in caplog.text
 
 

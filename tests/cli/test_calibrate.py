@@ -57,7 +57,7 @@ def test_in_place(folder: Path):
     assert "held-out" in output
     assert "Wrote" in output
     pipe = spacy.load(folder / "model").get_pipe("llm2ner")
-    assert pipe.cfg["temperature"] != 1.0
+    assert pipe.temperature != 1.0
     assert (folder / "model" / "llm2ner" / "model").read_bytes() == weights
     assert {path.name for path in (folder / "model" / "llm2ner").iterdir()} == before
     assert sorted(p.name for p in (folder / "model").iterdir() if p.suffix == ".new") == []
@@ -73,8 +73,8 @@ def test_output_and_figures(folder: Path):
     pipe, said = nlp.get_pipe("llm2ner"), json.loads(figures.read_text())
     assert said == json.loads((folder / "page" / "calibration.json").read_text())
     assert "Reliability" in (folder / "page" / "index.html").read_text(encoding="utf8")
-    assert pipe.cfg["threshold"] == pytest.approx(said["threshold"])
-    assert pipe.cfg["temperature"] == pytest.approx(said["temperature"])
+    assert pipe.settings["threshold"] == pytest.approx(said["threshold"])
+    assert pipe.temperature == pytest.approx(said["temperature"])
     assert isinstance(said["threshold"], float)
     # The figures are those of `spacy evaluate`, before and after.
     for model, key in ((spacy.load(folder / "model"), "before"), (nlp, "after")):
@@ -89,7 +89,7 @@ def test_output_and_figures(folder: Path):
 def test_without_temperature(folder: Path):
     ok(folder / "model", folder / "dev.spacy", "--no-temperature", "--global", "--folds", 0)
     nlp = spacy.load(folder / "model")
-    assert nlp.get_pipe("llm2ner").cfg["temperature"] == 1.0
+    assert nlp.get_pipe("llm2ner").temperature == 1.0
 
 
 def test_a_demand_that_cannot_be_met_is_said(folder: Path):
@@ -148,8 +148,8 @@ def test_a_tagger(tiny_llm: Path, tmp_path: Path):
     said = json.loads((tmp_path / "all.json").read_text())
     loaded = spacy.load(tmp_path / "model")
     pipe = loaded.get_pipe("llm2ner_tagger")
-    assert pipe.cfg["temperature"] == pytest.approx(said["temperature"])
-    assert pipe.cfg["threshold"] == pytest.approx(said["threshold"])
+    assert pipe.temperature == pytest.approx(said["temperature"])
+    assert pipe.settings["threshold"] == pytest.approx(said["threshold"])
     scores = loaded.evaluate(examples(loaded))
     for figure in "prf":
         assert said["all"]["after"][figure] == pytest.approx(scores[f"ents_{figure}"])

@@ -118,8 +118,8 @@ def test_command_with_a_tagger(nlp, tiny_llm, tmp_path, llm):
     nlp.add_pipe("llm2ner_tagger", config=config)
     said = command(nlp, tmp_path)
     assert "Data of 'llm2ner_tagger'" in said
-    assert "3 of 12 training spans overlap another one, or cannot be said by the tags" in said
-    assert "that tags cannot say 3 0" in said
+    assert "3 of 12 training spans overlap another one, or cannot be expressed by the tags" in said
+    assert "not expressible by tags 3 0" in said
     assert "docs over one window (8) 3" in said
     assert "Label DRINK is in the dev data, but not in the training data." in said
     assert "max_span_tokens" not in said

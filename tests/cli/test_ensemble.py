@@ -17,7 +17,7 @@ def run(*args: object):
 def test_writes_a_pipeline(trained_folder: Path, tmp_path: Path) -> None:
     result = run(tmp_path / "both", trained_folder, trained_folder)
     assert result.exit_code == 0, result.output
-    assert "2 heads, of which the mean counts" in " ".join(result.output.split())
+    assert "2 heads, averaged" in " ".join(result.output.split())
     one, both = spacy.load(trained_folder), spacy.load(tmp_path / "both")
     text = "Ada Lovelace met Charles Babbage."
     # The mean of a head and itself is that head.

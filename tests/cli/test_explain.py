@@ -10,7 +10,7 @@ import pytest
 import spacy
 
 from spacy_llm2ner.cli.explain import explain_text
-from spacy_llm2ner.reports.score_parts import explain
+from spacy_llm2ner.reports.score_parts import split_scores
 from tests.tiny import TEXTS, make_nlp
 from tests.tommer.test_architecture import make
 from tests.tommer.test_architecture import published as published  # a fixture
@@ -46,7 +46,7 @@ class Page(HTMLParser):
 def check_sums(nlp, text: str, *, exact: bool = True) -> None:
     model = nlp.get_pipe("llm2ner").model
     doc = nlp.make_doc(text)
-    explained = explain(model, doc)
+    explained = split_scores(model, doc)
     (band,) = model.predict([doc])
     assert np.array_equal(explained.logits, band)
     legal = band > -1e5

@@ -101,7 +101,7 @@ def test_train_with_it(tiny_llm: Path, corpus: Path, tmp_path: Path):
         *("--training.dropout", 0.0),
     )
     nlp = spacy.load(tmp_path / "out" / "model-last")
-    assert nlp.get_pipe("llm2ner").cfg["temperature"] != 1.0
+    assert nlp.get_pipe("llm2ner").temperature != 1.0
     assert [found(nlp(text)) for text, _ in DATA] == [phrases for _, phrases in DATA]
 
 
@@ -222,7 +222,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path):
 
 
 def test_what_is_wrong_is_said(tmp_path: Path):
-    with pytest.raises(ValueError, match="accepted are fast, balanced, accurate"):
+    with pytest.raises(ValueError, match="accepted are 'fast', 'balanced', 'accurate'"):
         make_config("best")
     (tmp_path / "bad.spacy").write_bytes(b"no")
     with pytest.raises(ValueError, match=r"bad.spacy: no .spacy data"):

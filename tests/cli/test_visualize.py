@@ -209,7 +209,7 @@ def test_span_groups_that_are_not_shown_are_named(data, tmp_path, run):
     nlp.to_disk(tmp_path / "model")
     code, output, _ = run(tmp_path / "model", data, tmp_path / "out")
     assert code == 0
-    assert "see them with --spans-key rules" in output
+    assert "show them with --spans-key rules" in output
     code, output, _ = run(tmp_path / "model", data, tmp_path / "out", "--spans-key", "rules")
     assert code == 0
     assert "--spans-key" not in output
@@ -220,7 +220,7 @@ def test_limit(model, data, tmp_path, run):
     page = read(tmp_path / "out")
     assert len(page.all("article")) == 1
     (scope,) = [p["text"] for p in page.all("p", "soft")]
-    assert scope.startswith("The first 1 of 4 texts; 3 left out, with 3 errors")
+    assert scope.startswith("The first 1 of 4 texts. The other 3, with 3 of the errors")
     assert run(model, data, tmp_path / "out", "--limit", 0)[0] == 0
     assert len(read(tmp_path / "out").all("article")) == 4
 
@@ -229,12 +229,12 @@ def test_data_without_gold_and_without_texts(model, tmp_path, run):
     plain = make_data(tmp_path / "plain.spacy", [("London.", None)])
     code, output, _ = run(model, plain, tmp_path / "plain")
     assert code == 0
-    assert "has gold entities: the page has no scores" in output
+    assert "has gold entities; the page has no scores" in output
     assert len(read(tmp_path / "plain").all("mark")) == 1
     empty = make_data(tmp_path / "empty.spacy", [])
     code, output, _ = run(model, empty, tmp_path / "empty")
     assert code == 0
-    assert "holds no texts" in read(tmp_path / "empty").all("main")[0]["text"]
+    assert "contains no texts" in read(tmp_path / "empty").all("main")[0]["text"]
 
 
 def test_a_folder_of_files(model, data, tmp_path, run):

@@ -71,7 +71,7 @@ def test_empty_documents_make_no_docs():
 
 
 def test_a_negative_number_of_sentences_is_refused(documents):
-    with pytest.raises(ValueError, match="sentences_per_doc = -1: expected 1"):
+    with pytest.raises(ValueError, match="'sentences_per_doc' is -1: expected 1"):
         list(make_docs(documents, Vocab(), sentences_per_doc=-1))
 
 

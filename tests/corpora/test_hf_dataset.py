@@ -80,7 +80,7 @@ def test_labels_have_precedence(saved):
 
 
 def test_numbers_without_meaning_are_an_error(saved):
-    with pytest.raises(HFDatasetError, match=r"row 1: the tag 1 is a number.*the setting labels"):
+    with pytest.raises(HFDatasetError, match=r"row 1: the tag 1 is a number.*the setting 'labels'"):
         list(HFDatasetCorpus(saved(dataset(None)))(NLP))
     with pytest.raises(HFDatasetError, match="row 1: the tag 2 is none of the 2 labels"):
         list(HFDatasetCorpus(saved(dataset(None)), labels=["O", "B-PER"])(NLP))
@@ -93,7 +93,7 @@ def test_labels_that_cannot_be(saved, labels):
 
 
 def test_a_file_of_labels_that_is_none(saved, tmp_path):
-    with pytest.raises(HFDatasetError, match=r"labels is 'no\.json', expected a JSON file"):
+    with pytest.raises(HFDatasetError, match=r"'labels' is 'no\.json', expected a JSON file"):
         list(HFDatasetCorpus(saved(dataset(None)), labels="no.json")(NLP))
 
 
@@ -129,7 +129,7 @@ def test_splits(saved):
     assert entities(HFDatasetCorpus(folder, split="validation")) == FOUND[1:]
     assert entities(HFDatasetCorpus(folder / "validation")) == FOUND[1:]
     for split in (None, "test"):
-        with pytest.raises(HFDatasetError, match=f"split is '{split}'.*has train, validation"):
+        with pytest.raises(HFDatasetError, match=f"'split' is '{split}'.*has train, validation"):
             list(HFDatasetCorpus(folder, split=split)(NLP))
 
 
@@ -139,7 +139,7 @@ def test_columns(saved):
     assert entities(HFDatasetCorpus(folder, tokens_column="w", tags_column="t")) == FOUND
     with pytest.raises(HFDatasetError, match="none of the columns tokens, words but w, t"):
         list(HFDatasetCorpus(folder)(NLP))
-    with pytest.raises(HFDatasetError, match=r"tags_column is 'x', but .* has the columns w, t"):
+    with pytest.raises(HFDatasetError, match=r"'tags_column' is 'x', but .* has the columns w, t"):
         list(HFDatasetCorpus(folder, tokens_column="w", tags_column="x")(NLP))
 
 
@@ -182,7 +182,7 @@ def test_a_row_that_is_none_is_named(tmp_path, words, tags, message):
 
 
 def test_what_cannot_be_opened(tmp_path):
-    with pytest.raises(ValueError, match="the setting path is not set"):
+    with pytest.raises(ValueError, match="the setting 'path' is not set"):
         HFDatasetCorpus(None)
     for path in ("no/such/folder", "none.parquet", tmp_path, tmp_path / "x.txt"):
         with pytest.raises(HFDatasetError, match=r"the dataset path = .* cannot be opened"):
@@ -190,9 +190,9 @@ def test_what_cannot_be_opened(tmp_path):
 
 
 def test_settings_that_cannot_be(saved):
-    with pytest.raises(ValueError, match="limit = -1"):
+    with pytest.raises(ValueError, match="'limit' is -1"):
         HFDatasetCorpus("x", limit=-1)
-    with pytest.raises(ValueError, match="sentences_per_doc = -1"):
+    with pytest.raises(ValueError, match="'sentences_per_doc' is -1"):
         HFDatasetCorpus("x", sentences_per_doc=-1)
 
 

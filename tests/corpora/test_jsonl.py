@@ -80,11 +80,11 @@ def test_a_line_that_is_none_is_named(tmp_path, line, reason):
 
 
 def test_settings_that_cannot_be(tmp_path):
-    with pytest.raises(FileNotFoundError, match="the setting path is 'None'"):
+    with pytest.raises(FileNotFoundError, match="the setting 'path' is 'None'"):
         JsonlCorpus(None)
-    with pytest.raises(ValueError, match="limit = -1"):
+    with pytest.raises(ValueError, match="'limit' is -1"):
         corpus(tmp_path, NESTED, limit=-1)
-    with pytest.raises(ValueError, match="sentences_per_doc = -1"):
+    with pytest.raises(ValueError, match="'sentences_per_doc' is -1"):
         corpus(tmp_path, NESTED, sentences_per_doc=-1)
 
 

@@ -117,11 +117,11 @@ def test_joining_sentences_without_document_borders_is_warned_of(
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"path": None}, ValueError, r"path \(corpora\.train\.path .* is not set.*--paths\.train"),
+        ({"path": None}, ValueError, r"'path' \(corpora\.train\.path.*not set.*--paths\.train"),
         ({"path": "no/such.conll"}, FileNotFoundError, r"corpora\.train\.path.*does not exist"),
         ({"path": "."}, FileNotFoundError, "corpora.train.path.*is a folder"),
-        ({"sentences_per_doc": -1}, ValueError, "sentences_per_doc = -1"),
-        ({"limit": -1}, ValueError, "limit = -1: expected a number of Docs"),
+        ({"sentences_per_doc": -1}, ValueError, "'sentences_per_doc' is -1"),
+        ({"limit": -1}, ValueError, "'limit' is -1: expected a number of Docs"),
     ],
 )
 def test_wrong_settings_are_named_when_the_corpus_is_made(conll_file, settings, error, message):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_llm2ner.decoding.spans import (
-    DECODINGS,
     GAIN_STEP,
+    SPAN_DECODINGS,
     Spans,
     candidates,
     decode,
@@ -145,7 +145,7 @@ def test_candidates_are_what_plain_loops_find(band_and_thresholds):
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-40)
 
 
-@given(raw_bands(), st.sampled_from(DECODINGS))
+@given(raw_bands(), st.sampled_from(SPAN_DECODINGS))
 @settings(deadline=None)
 def test_output_is_sorted_typed_and_drawn_from_the_band(band_and_thresholds, decoding):
     band, thresholds = band_and_thresholds
@@ -189,7 +189,7 @@ def test_threshold_one_keeps_what_is_certain_in_float32():
     assert decoded({(0, 1, 0): 16.0, (0, 2, 0): 15.0}, "flat") == [(0, 1, 0)]  # told apart
 
 
-@pytest.mark.parametrize("decoding", DECODINGS)
+@pytest.mark.parametrize("decoding", SPAN_DECODINGS)
 @pytest.mark.parametrize("shape", [(0, 4, 2), (5, 4, 0), (5, 0, 2), (0, 0, 0), (5, 4, 2)])
 def test_nothing_comes_of_nothing(shape, decoding):
     spans = decode(np.full(shape, ILLEGAL, np.float32), np.full(shape[2], 0.5), decoding)
@@ -207,7 +207,7 @@ def test_underflow_is_no_error_even_where_numpy_raises_on_it():
 
 
 def test_unknown_decoding_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"'viterbi'.*all, greedy, flat, nested"):
+    with pytest.raises(ValueError, match=r"'viterbi'.*'all', 'greedy', 'flat', 'nested'"):
         decode(np.zeros((1, 1, 1), np.float32), HALF[:1], "viterbi")
 
 
@@ -401,7 +401,7 @@ def test_a_text_far_into_the_band_is_decoded_like_the_same_text_at_its_start():
     band = dense_band(seed=3, tokens=12, width=5, labels=2)
     gap = np.full((3, 5, 2), ILLEGAL, dtype=np.float32)
     thresholds = np.full(2, 0.5, dtype=np.float32)
-    for decoding in DECODINGS:
+    for decoding in SPAN_DECODINGS:
         alone = rows(decode(band, thresholds, decoding))
         both = rows(decode(np.concatenate([band, gap, band]), thresholds, decoding))
         assert both == alone + [(start + 15, end + 15, label) for start, end, label in alone]

@@ -170,6 +170,6 @@ def test_the_command_writes_the_card(trained, tmp_path):
     other = write_card(tmp_path / "model", tmp_path / "cards" / "one.md")
     assert other.is_file()
     (tmp_path / "scores.json").write_text("[1]")
-    with pytest.raises(ValueError, match="holds no scores"):
+    with pytest.raises(ValueError, match="contains no scores"):
         write_card(tmp_path / "model", metrics=tmp_path / "scores.json")
     assert spacy.load(tmp_path / "model").evaluate(examples(trained))["ents_f"] > 0.9

@@ -163,7 +163,7 @@ def test_threshold(blank: Language, threshold, expected: list[str]):
 def test_threshold_is_read_when_predicting(blank: Language):
     pipe = fixed_pipe(blank, CROSSING)
     assert len(pipe(blank.make_doc(TEXT)).ents) == 2
-    pipe.cfg["threshold"] = 0.98
+    pipe.settings["threshold"] = 0.98
     assert len(pipe(blank.make_doc(TEXT)).ents) == 1
 
 

@@ -85,9 +85,9 @@ def test_joined_heads_can_be_joined_and_trained(folders: list[Path], pair: list[
 
 
 def test_thresholds_that_differ_are_dropped(pair: list[Language]) -> None:
-    pair[1].get_pipe("llm2ner").cfg["threshold"] = 0.9
+    pair[1].get_pipe("llm2ner").settings["threshold"] = 0.9
     assert not join_heads(pair, "llm2ner")
-    assert pair[0].get_pipe("llm2ner").cfg["threshold"] == 0.5
+    assert pair[0].get_pipe("llm2ner").settings["threshold"] == 0.5
 
 
 def test_other_heads_are_refused(pair: list[Language], tiny_llm: Path) -> None:

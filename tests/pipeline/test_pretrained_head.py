@@ -60,7 +60,7 @@ def test_a_pipeline_with_it_goes_to_disk_and_back(shelf, tiny_llm, tmp_path):
     nlp.to_disk(tmp_path / "model")
     loaded = spacy.load(tmp_path / "model")
     assert [[e.text for e in doc.ents] for doc in loaded.pipe(TEXTS)] == before
-    assert loaded.get_pipe("llm2ner").cfg["threshold"] == 0.3
+    assert loaded.get_pipe("llm2ner").settings["threshold"] == 0.3
 
 
 def test_another_llm_is_refused(shelf, tmp_path):

@@ -60,7 +60,7 @@ def test_protocols_and_attributes(fresh: Language):
     assert pipe.name == "llm2ner"
     assert pipe.vocab is fresh.vocab
     assert callable(pipe.scorer)
-    assert pipe.cfg["threshold"] == 0.5
+    assert pipe.settings["threshold"] == 0.5
     assert pipe.labels == ()
     assert pipe.label_data == []
 

@@ -100,7 +100,7 @@ def test_pipe_scores_what_it_writes(trained: Language):
     assert set(scores["ents_per_type"]) == {"PER", "LOC", "ORG"}
     pipe = trained.get_pipe("llm2ner")
     assert "ents_f" not in pipe.score(data, annotate="spans")
-    pipe.cfg["annotate"] = "ents"
+    pipe.settings["annotate"] = "ents"
     assert "spans_sc_f" not in pipe.score(data)
 
 

@@ -111,7 +111,7 @@ def test_labels_added_later_are_stored(trained: Language, tmp_path: Path):
 def test_config_override_wins(trained_folder: Path, setting: str, value):
     override = {f"components.llm2ner.{setting}": value}
     nlp = spacy.load(trained_folder, config=override)
-    assert nlp.get_pipe("llm2ner").cfg[setting] == value
+    assert nlp.get_pipe("llm2ner").settings[setting] == value
     assert nlp.config["components"]["llm2ner"][setting] == value
     doc = nlp(TEXTS[0])
     assert len(doc.ents) == (0 if setting in ("threshold", "annotate") else 2)
@@ -267,6 +267,8 @@ def test_copies_of_the_component(trained: Language, copied):
     twin = copied(pipe)
     assert twin.cfg == pipe.cfg
     assert twin.cfg is not pipe.cfg
+    assert twin.settings == pipe.settings
+    assert twin.settings is not pipe.settings
     assert found(twin(trained.make_doc(TEXTS[0]))) == DATA[0][1]
     # ... but one LLM in memory.
     mine, theirs = llm_of(pipe), llm_of(twin)

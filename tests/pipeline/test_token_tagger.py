@@ -80,7 +80,7 @@ def assert_same(one: Language, other: Language) -> None:
 
 @pytest.mark.parametrize("decoding", ["viterbi", "argmax"])
 def test_learns_ten_sentences_by_heart(trained: Language, decoding: str):
-    pipe_of(trained).cfg["decoding"] = decoding
+    pipe_of(trained).settings["decoding"] = decoding
     scores = trained.evaluate(examples(trained))
     assert scores["ents_f"] == scores["spans_sc_f"] == 1.0
 
@@ -174,7 +174,7 @@ def test_scores_are_probabilities_and_survive_a_docbin(trained: Language):
 
 def test_ents_alone_are_the_default(tiny_llm: Path):
     pipe = spacy.blank("en").add_pipe(NAME)
-    assert pipe.cfg["annotate"] == "ents"
+    assert pipe.settings["annotate"] == "ents"
     assert pipe.model.attrs["scheme"] == "BIO"
 
 
@@ -188,9 +188,9 @@ def test_untrained_finds_nothing_and_decides_every_token(untrained: Language):
 
 def test_threshold(trained: Language):
     pipe = pipe_of(trained)
-    pipe.cfg["threshold"] = {"PER": 1.0}
+    pipe.settings["threshold"] = {"PER": 1.0}
     with pytest.warns(UserWarning, match="L2N-W24"):
-        pipe.cfg["threshold"]["NOBODY"] = 0.5
+        pipe.settings["threshold"]["NOBODY"] = 0.5
         assert not any(label == "PER" for text, _ in DATA for _, label in found(trained(text)))
     assert found(trained(DATA[1][0])) == DATA[1][1]
 
@@ -199,7 +199,7 @@ def test_existing_entities_and_blocked_tokens(trained: Language):
     pipe = pipe_of(trained)
     doc = preset(trained.make_doc(DATA[0][0]), 1, 2, "MINE")
     assert found(pipe(doc)) == [("Lovelace", "MINE"), ("Charles Babbage", "PER")]
-    pipe.cfg["on_existing_ents"] = "replace"
+    pipe.settings["on_existing_ents"] = "replace"
     doc = preset(trained.make_doc(DATA[0][0]), 1, 2, "MINE")
     assert found(pipe(doc)) == DATA[0][1]
     doc = trained.make_doc(DATA[0][0])
@@ -384,7 +384,7 @@ def test_n_process_equals_one(trained: Language):
 def test_error_handler(trained: Language):
     seen = []
     pipe_of(trained).set_error_handler(lambda name, proc, docs, error: seen.append((name, error)))
-    pipe_of(trained).cfg["decoding"] = "viterbi"
+    pipe_of(trained).settings["decoding"] = "viterbi"
     pipe_of(trained).cfg["labels"].clear()  # whatever may go wrong
     pipe_of(trained).model.attrs["scheme"] = "nonsense"
     assert list(trained.pipe([DATA[0][0]])) == []

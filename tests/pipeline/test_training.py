@@ -26,7 +26,7 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 def test_learns_ten_sentences_by_heart(trained: Language, decoding: str):
     """And writes them, whatever the decoding (it does not take part in training)."""
     pipe = trained.get_pipe("llm2ner")
-    pipe.cfg["decoding"] = decoding
+    pipe.settings["decoding"] = decoding
     scores = trained.evaluate(examples(trained))
     assert scores["ents_f"] == scores["spans_sc_f"] == 1.0
 

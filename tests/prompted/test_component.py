@@ -18,7 +18,7 @@ TEXT = DATA[0][0]
 
 @pytest.mark.parametrize("decoding", ["constrained", "free"])
 def test_it_answers_what_it_has_learnt(prompted, decoding):
-    prompted.get_pipe(NAME).cfg["decoding"] = decoding
+    prompted.get_pipe(NAME).settings["decoding"] = decoding
     assert right(prompted) == len(DATA)
     doc = prompted(TEXT)
     report = doc.user_data[NAME]
@@ -86,7 +86,7 @@ def test_free_answers_are_reported(tiny_chat, caplog):
 
 def test_beams_and_the_published_parser(prompted):
     pipe = prompted.get_pipe(NAME)
-    pipe.cfg.update(decoding="free", beams=2, parser="gner")
+    pipe.settings.update(decoding="free", beams=2, parser="gner")
     doc = prompted(TEXT)
     assert [(e.text, e.label_) for e in doc.ents] == DATA[0][1]
 
@@ -100,24 +100,24 @@ def test_existing_entities(prompted):
     ):
         doc = prompted.make_doc(TEXT)
         doc.ents = [Span(doc, 1, 3, label="EVENT")]
-        pipe.cfg["on_existing_ents"] = policy
+        pipe.settings["on_existing_ents"] = policy
         assert [(e.text, e.label_) for e in pipe(doc).ents] == expected
 
 
 def test_threshold(prompted):
     pipe = prompted.get_pipe(NAME)
-    pipe.cfg["threshold"] = 1.0
+    pipe.settings["threshold"] = 1.0
     assert len(prompted(TEXT).ents) == 0
-    pipe.cfg["threshold"] = {"LOC": 1.0}
+    pipe.settings["threshold"] = {"LOC": 1.0}
     assert [e.label_ for e in prompted("In London, Babbage wrote.").ents] == ["PER"]
 
 
 def test_what_is_written(prompted):
     pipe = prompted.get_pipe(NAME)
-    pipe.cfg["annotate"] = "ents"
+    pipe.settings["annotate"] = "ents"
     doc = prompted(TEXT)
     assert doc.ents and "sc" not in doc.spans
-    pipe.cfg["annotate"] = "spans"
+    pipe.settings["annotate"] = "spans"
     doc = prompted(TEXT)
     assert doc.spans["sc"] and not doc.ents
 
@@ -214,7 +214,7 @@ def test_lines_end_sentences_and_white_space_is_no_word():
 
 def test_a_long_text_is_answered_in_parts(prompted):
     pipe = prompted.get_pipe(NAME)
-    pipe.cfg["chunk_words"] = 8
+    pipe.settings["chunk_words"] = 8
     doc = prompted(" ".join(text for text, _ in DATA))
     report = doc.user_data[NAME]
     assert report["chunks"] > 5

@@ -98,7 +98,7 @@ def test_settings_can_be_overridden_at_load(tiny_chat, tmp_path):
     key = f"components.{NAME}"
     nlp = spacy.load(tmp_path / "m", config={f"{key}.labels": ["city"], f"{key}.decoding": "free"})
     assert nlp.get_pipe(NAME).labels == ("city",)
-    assert nlp.get_pipe(NAME).cfg["decoding"] == "free"
+    assert nlp.get_pipe(NAME).settings["decoding"] == "free"
 
 
 def test_labels_added_later_are_stored(tiny_chat, tmp_path):
@@ -161,7 +161,7 @@ def test_score_names_both_metrics(prompted):
     assert scores["gner_string_f"] == pytest.approx(1.0)
     assert scores["spans_sc_f"] == 1.0
     pipe = prompted.get_pipe(NAME)
-    pipe.cfg["annotate"] = "spans"
+    pipe.settings["annotate"] = "spans"
     scores = prompted.evaluate(examples(prompted))
     assert scores["entity_position_f"] == scores["spans_sc_f"] == 1.0
     assert scores["gner_string_f"] == pytest.approx(1.0)

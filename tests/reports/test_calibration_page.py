@@ -61,7 +61,7 @@ def test_the_pictures():
     # A dot for each bin that holds something: 0.05, 0.15, 0.55 and the two above 0.9.
     assert len(drawn(first, "circle", "before")) == 4
     titles = [e["text"] for e in parsed.all("title") if first in e["inside"]]
-    assert "before: 2 spans given 96.0%, 100.0% right" in titles
+    assert "before: 2 spans, probability 96.0%, accuracy 100.0%" in titles
     assert len(drawn(second, "path", "label")) == 9
     # Points of the curve at which something is found, and one each before and after.
     assert len(drawn(second, "circle", "all")) == 2
@@ -88,7 +88,7 @@ def test_the_table():
     assert any(text.startswith("<b>31.50.50.4") for text in rows)
     assert any(text.startswith("all31.50.550.00") for text in rows)
     (taken,) = parsed.all("tr", "taken")
-    assert taken["text"].startswith("per label (taken)60.00")
+    assert taken["text"].startswith("per label (used)60.00")
 
 
 def test_without_anything_found():
@@ -99,7 +99,7 @@ def test_without_anything_found():
     )
     parsed = Page(render_calibration_page(content))
     assert not parsed.all("circle")
-    assert "On texts not tuned on" not in "".join(e["text"] for e in parsed.all("h2"))
+    assert "On held-out texts" not in "".join(e["text"] for e in parsed.all("h2"))
 
 
 @pytest.mark.parametrize("figures", [(0.98, 0.97, 0.97), (0.3, 0.9, 0.45)])

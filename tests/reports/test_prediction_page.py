@@ -285,7 +285,7 @@ def test_texts_without_gold_among_others_say_so():
 
 def test_no_texts_at_all():
     page, _ = page_of([])
-    assert "The data holds no texts." in page.all("main")[0]["text"]
+    assert "The data contains no texts." in page.all("main")[0]["text"]
     assert page.all("form") == page.all("article") == []
 
 
@@ -297,7 +297,7 @@ def test_texts_left_out_are_counted():
     page = Page(render_prediction_page(PredictionPage("T", [], texts[:1], tally, 3, 3)))
     assert len(page.all("article")) == 1
     note = page.all("p", "soft")[0]["text"]
-    assert note.startswith("The first 1 of 3 texts; 2 left out, with 2 errors")
+    assert note.startswith("The first 1 of 3 texts. The other 2, with 2 of the errors")
 
 
 @pytest.mark.parametrize(
@@ -354,3 +354,14 @@ def test_colours_are_legible_in_light_and_dark():
         pairs += [("good", "good-soft"), ("accent", "card"), ("ink", "bad-soft")]
         for front, back in pairs:
             assert _contrast(colour[front], colour[back]) >= 4.5, (front, back)
+
+
+def test_the_words_of_a_short_span_stay_together_and_those_of_a_long_one_may_break():
+    short, long = "Ada Lovelace", "Department of Mathematical Sciences"
+    text = judged(f"{short} of the {long} won.", [], [], spans=[(short, "PER"), (long, "ORG")])
+    page, _ = page_of([text])
+    words = [
+        "".join(c for c in e["text"]).replace("PER", "").replace("ORG", "").strip()
+        for e in page.all("span", "sp")
+    ]
+    assert words == [short, "Department", "of", "Mathematical", "Sciences"]

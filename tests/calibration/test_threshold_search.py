@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spacy_llm2ner.calibration import tuning
-from spacy_llm2ner.calibration.tuning import (
+from spacy_llm2ner.calibration import threshold_search
+from spacy_llm2ner.calibration.threshold_search import (
     DevSpans,
     Objective,
-    choose,
     prf,
+    search_global,
+    search_per_label,
+    search_thresholds,
     sweep,
-    tune_global,
-    tune_per_label,
 )
-from spacy_llm2ner.decoding.spans import DECODINGS, Spans, candidates, decode
+from spacy_llm2ner.decoding.spans import SPAN_DECODINGS, Spans, candidates, decode
 
 FLOOR = np.zeros(2, dtype=np.float32)
 
@@ -84,7 +84,7 @@ def random_corpus(seed: int, n_texts: int = 12, tokens: int = 7, width: int = 3)
 
 @given(
     st.integers(0, 100),
-    st.sampled_from(DECODINGS),
+    st.sampled_from(SPAN_DECODINGS),
     st.tuples(*[st.sampled_from([0.02, 0.3, 0.5, 0.9])] * 2),
 )
 @settings(deadline=None, max_examples=60)
@@ -94,7 +94,7 @@ def test_texts_end_to_end_count_as_texts_by_themselves(seed, decoding, threshold
     dev = make_dev(bands, golds, (decoding,))
     assert dev.count(at).tolist() == counts_by_text(bands, golds, at, decoding).tolist()
     # Trials that decode only what the varied label touches come to the same.
-    trials = tuning._Trials(dev, at, [1])
+    trials = threshold_search._Trials(dev, at, [1])
     for threshold in (0.1, 0.6):
         varied = np.array([at[0], threshold], dtype=np.float32)
         assert trials.count(threshold).tolist() == dev.count(varied).tolist()
@@ -118,7 +118,7 @@ def best_by_exhaustion(dev, objective, thresholds):
 def test_global_threshold_against_exhaustion(objective, decoding):
     dev = make_dev(*random_corpus(5, n_texts=40), (decoding,))
     goal = Objective.parse(objective)
-    found = goal.value(dev.count(tune_global(dev, goal)))
+    found = goal.value(dev.count(search_global(dev, goal)))
     grid = [(t, t) for t in np.arange(0.02, 1, 0.01)]
     met, best = best_by_exhaustion(dev, goal, grid)
     assert found[0] == met
@@ -129,7 +129,7 @@ def test_global_threshold_against_exhaustion(objective, decoding):
 def test_thresholds_per_label_against_exhaustion():
     dev = make_dev(*random_corpus(7, n_texts=60))
     goal = Objective()
-    common, own = tune_global(dev, goal), tune_per_label(dev, goal, min_entities=5, shrink=0)
+    common, own = search_global(dev, goal), search_per_label(dev, goal, min_entities=5, shrink=0)
     found, alone = (goal.value(dev.count(t))[1] for t in (own, common))
     assert own[0] < own[1]
     grid = itertools.product(np.arange(0.05, 1, 0.05), repeat=2)
@@ -141,7 +141,7 @@ def test_thresholds_per_label_against_exhaustion():
 def test_demands_are_met_by_each_label(kind):
     dev = make_dev(*random_corpus(9, n_texts=60))
     goal = Objective(kind, 0.8)
-    counts = dev.count(tune_per_label(dev, goal, min_entities=5))
+    counts = dev.count(search_per_label(dev, goal, min_entities=5))
     for label in range(2):
         p, r, _ = prf(counts[:, [label]])
         assert (p if kind == "recall" else r) >= 0.8
@@ -153,14 +153,14 @@ def test_rare_labels_keep_the_threshold_of_all():
     dev = make_dev(bands, rare)
     assert 0 < dev.n_gold[1] < 10 < dev.n_gold[0]
     for goal in (Objective(), Objective("recall", 0.7)):
-        own = tune_per_label(dev, goal, min_entities=10)
-        assert own[1] == tune_global(dev, goal)[1]
+        own = search_per_label(dev, goal, min_entities=10)
+        assert own[1] == search_global(dev, goal)[1]
 
 
 def test_shrinking_draws_towards_the_threshold_of_all():
     dev, goal = make_dev(*random_corpus(7, n_texts=60)), Objective()
-    common = tune_global(dev, goal)
-    free, drawn = (tune_per_label(dev, goal, min_entities=5, shrink=s) for s in (0, 300))
+    common = search_global(dev, goal)
+    free, drawn = (search_per_label(dev, goal, min_entities=5, shrink=s) for s in (0, 300))
     assert (np.abs(drawn - common) <= np.abs(free - common)).all()
     assert (drawn != free).any()
 
@@ -168,7 +168,7 @@ def test_shrinking_draws_towards_the_threshold_of_all():
 def test_choose_takes_what_does_best_on_held_out_texts():
     dev = make_dev(*random_corpus(7, n_texts=60))
     current = np.full(2, 0.95, dtype=np.float32)
-    choice = choose(dev, current, Objective(), n_texts=60, min_entities=5)
+    choice = search_thresholds(dev, current, Objective(), n_texts=60, min_entities=5)
     assert choice.way == "per label"
     figures = {way: prf(counts)[2] for way, counts in choice.held_out.items()}
     assert max(figures, key=figures.__getitem__) == "per label"
@@ -181,7 +181,7 @@ def test_choose_keeps_what_cannot_be_bettered():
     dev = make_dev(*random_corpus(7, n_texts=60))
     dev = dev._at(dev.gold)  # every candidate is right: the lowest threshold is best
     current = np.full(2, 0.02, dtype=np.float32)
-    choice = choose(dev, current, Objective(), n_texts=60)
+    choice = search_thresholds(dev, current, Objective(), n_texts=60)
     assert choice.way == "kept"
     assert choice.thresholds is current
 
@@ -189,18 +189,19 @@ def test_choose_keeps_what_cannot_be_bettered():
 def test_choose_does_as_it_is_told():
     dev, current = make_dev(*random_corpus(7)), np.full(2, 0.5, dtype=np.float32)
     goal = Objective()
-    told = choose(dev, current, goal, way="global", folds=0)
-    assert told.thresholds.tolist() == tune_global(dev, goal).tolist()
+    told = search_thresholds(dev, current, goal, way="global", folds=0)
+    assert told.thresholds.tolist() == search_global(dev, goal).tolist()
     assert told.held_out == {}
-    assert choose(dev, current, goal, folds=0).way == "per label"
+    assert search_thresholds(dev, current, goal, folds=0).way == "per label"
 
 
 def test_without_candidates_all_stays():
     dev = make_dev([np.full((3, 2, 2), -1e6, dtype=np.float32)], [{(0, 1, 0)}])
     current = np.full(2, 0.7, dtype=np.float32)
     for way in (None, "global", "per label"):
-        assert choose(dev, current, Objective(), way=way, n_texts=1).thresholds is current
-    assert tuning.DevSpans.count(dev, current).tolist() == [[0, 0], [0, 0], [1, 0]]
+        found = search_thresholds(dev, current, Objective(), way=way, n_texts=1)
+        assert found.thresholds is current
+    assert threshold_search.DevSpans.count(dev, current).tolist() == [[0, 0], [0, 0], [1, 0]]
 
 
 def test_spans_that_are_not_judged_do_not_count_but_compete():
@@ -208,7 +209,7 @@ def test_spans_that_are_not_judged_do_not_count_but_compete():
     band[0, 0, 0], band[0, 1, 1] = 1.0, 3.0
     dev = make_dev([band], [{(0, 1, 0)}])
     judged = np.array([True, False])
-    dev = tuning.DevSpans(
+    dev = threshold_search.DevSpans(
         dev.spans, dev.gold, judged, dev.texts, dev.gold_texts, dev.gold_labels, 2, ("flat",)
     )
     assert dev.count(np.full(2, 0.5, dtype=np.float32)).tolist() == [[0, 0], [0, 0], [1, 0]]
@@ -230,8 +231,8 @@ def test_among_equals_the_middle():
         0.4: (True, 0.9),
         0.5: (True, 0),
     }
-    assert tuning._middle(values) == 0.3
-    assert tuning._middle({0.1: (True, 1.0), 0.2: (False, 2.0), 0.9: (True, 0.2)}) == 0.1
+    assert threshold_search._middle(values) == 0.3
+    assert threshold_search._middle({0.1: (True, 1.0), 0.2: (False, 2.0), 0.9: (True, 0.2)}) == 0.1
 
 
 @pytest.mark.parametrize(

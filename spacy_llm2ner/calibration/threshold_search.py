@@ -6,7 +6,8 @@ Candidates that overlap no other are merely counted; and in the search for one l
 only texts' parts where that label competes are decoded. numpy only.
 
 Against fitting noise: a label with few dev entities keeps the threshold of all labels, the
-thresholds of others are drawn towards it, and `choose` takes what does best on held-out texts.
+thresholds of others are drawn towards it, and `search_thresholds` takes what does best on held-out
+texts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decoding.spans import Spans, resolve
+from ..decoding.spans import Spans, keep_mask
+from ..numeric import log_odds, sigmoid
 
 Counts = NDArray[np.int64]  # (3, labels): true positives, false positives, gold spans
 Thresholds = NDArray[np.float32]
@@ -138,7 +140,7 @@ class DevSpans:
         keep = self.spans.scores >= thresholds[self.spans.labels]
         for decoding in self.decodings:
             here = np.flatnonzero(keep)
-            keep[here] = resolve(self.spans.select(here), thresholds, decoding)
+            keep[here] = keep_mask(self.spans.select(here), thresholds, decoding)
         return keep
 
     def count(self, thresholds: Thresholds) -> Counts:
@@ -179,7 +181,7 @@ class _Trials:
         return counts
 
 
-def tune_global(dev: DevSpans, objective: Objective) -> Thresholds:
+def search_global(dev: DevSpans, objective: Objective) -> Thresholds:
     """Return the best threshold for all labels together, float32 (labels,), all equal."""
     labels = range(dev.n_labels)
     trials = _Trials(dev, np.full(dev.n_labels, 0.5, dtype=np.float32), labels)
@@ -187,7 +189,7 @@ def tune_global(dev: DevSpans, objective: Objective) -> Thresholds:
     return np.full(dev.n_labels, best, dtype=np.float32)
 
 
-def tune_per_label(
+def search_per_label(
     dev: DevSpans,
     objective: Objective,
     *,
@@ -196,12 +198,12 @@ def tune_per_label(
 ) -> Thresholds:
     """Return a threshold per label, float32 (labels,), by search along one label after the other.
 
-    It starts from `tune_global`. With "f1" the figure is that of all labels together; a demand on
+    It starts from `search_global`. With "f1" the figure is that of all labels together; a demand on
     precision or recall is made of each label. Labels with fewer than `min_entities` gold spans keep
     the threshold of all. With "f1" others are drawn towards it (a demand would no longer hold), and
     nothing is changed unless the figure gets better.
     """
-    common = tune_global(dev, objective)
+    common = search_global(dev, objective)
     thresholds, n_gold = common.copy(), dev.n_gold
     labels = [int(i) for i in np.argsort(-n_gold, kind="stable") if n_gold[i] >= min_entities]
     for _ in range(_ROUNDS):
@@ -222,8 +224,8 @@ def tune_per_label(
 
 def _mixed(own: Thresholds, common: Thresholds, weight: NDArray[np.float64]) -> Thresholds:
     """Between two thresholds, in log odds; on the same grid of hundredths as they are."""
-    odds = [np.log(t / (1 - t)) for t in (own.astype(np.float64), common.astype(np.float64))]
-    mixed = 1 / (1 + np.exp(-(weight * odds[0] + (1 - weight) * odds[1])))
+    odds = [log_odds(t, LOWEST_THRESHOLD / 2, 0.9995) for t in (own, common)]
+    mixed = sigmoid(weight * odds[0] + (1 - weight) * odds[1])
     return np.clip(np.round(mixed, 3), LOWEST_THRESHOLD, 0.999).astype(np.float32)
 
 
@@ -262,7 +264,7 @@ def _middle(values: dict[float, tuple[bool, float]]) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class FoundThresholds:
     """Tuned thresholds, and how the ways of tuning did on texts that they were not tuned on.
 
     way (str): "kept", "global" or "per label". thresholds: float32 (labels,). held_out: counts
@@ -274,7 +276,7 @@ class Choice:
     held_out: dict[str, Counts]
 
 
-def choose(
+def search_thresholds(
     dev: DevSpans,
     current: Thresholds,
     objective: Objective,
@@ -284,7 +286,7 @@ def choose(
     folds: int = FOLDS,
     min_entities: int = MIN_ENTITIES,
     shrink: float = SHRINK,
-) -> Choice:
+) -> FoundThresholds:
     """Tune thresholds, and find out by cross-validation over texts which way of tuning pays.
 
     current: the thresholds so far, (labels,). way: "global" or "per label"; None for the one that
@@ -303,21 +305,21 @@ def choose(
         for fold in range(folds):
             seen, unseen = dev.of_texts(fold_of != fold), dev.of_texts(fold_of == fold)
             ways["kept"].append(unseen.count(current))
-            ways["global"].append(unseen.count(tune_global(seen, objective)))
-            tuned = tune_per_label(seen, objective, **per_label)  # type: ignore[arg-type]
+            ways["global"].append(unseen.count(search_global(seen, objective)))
+            tuned = search_per_label(seen, objective, **per_label)  # type: ignore[arg-type]
             ways["per label"].append(unseen.count(tuned))
         held_out = {name: np.sum(counts, axis=0) for name, counts in ways.items()}
     if not len(dev.spans):
-        return Choice("kept", current, held_out)
+        return FoundThresholds("kept", current, held_out)
     if way is None:
         # max takes the first of equals, and the simpler ways come first.
         way = max(held_out, key=lambda w: objective.value(held_out[w]), default="per label")
     if way == "kept":
-        return Choice(way, current, held_out)
+        return FoundThresholds(way, current, held_out)
     if way == "global":
-        return Choice(way, tune_global(dev, objective), held_out)
-    tuned = tune_per_label(dev, objective, **per_label)  # type: ignore[arg-type]
-    return Choice(way, tuned, held_out)
+        return FoundThresholds(way, search_global(dev, objective), held_out)
+    tuned = search_per_label(dev, objective, **per_label)  # type: ignore[arg-type]
+    return FoundThresholds(way, tuned, held_out)
 
 
 def sweep(dev: DevSpans, grid: Sequence[float] = _COARSE) -> list[tuple[float, float, float]]:

@@ -1,4 +1,4 @@
-"""README.md: it is short, its snippets run, and they print what it says."""
+"""README.md and the pages for users: snippets run, and print what the pages say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.snippets import ROOT, entities, printed, run_commands, snippets
+from tests.snippets import DEFAULT_LLM, ROOT, entities, printed, run_commands, snippets
 
 # Ten steps, and a learning rate that suits them.
 SHORT = [
@@ -16,7 +16,7 @@ SHORT = [
 ]
 
 
-def test_it_is_short() -> None:
+def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf8").split()) <= 900
 
 
@@ -27,17 +27,21 @@ def test_it_is_short() -> None:
         ("README.md", "mentions"),
         ("docs/quickstart.md", "mentions"),
         ("docs/quickstart.md", "few-shot"),
+        ("docs/few-shot.md", "names"),
+        ("docs/few-shot.md", "words"),
     ],
 )
 def test_snippets_print_what_the_pages_say(
     page: str,
     name: str,
     default_llm: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(ROOT)
-    exec(compile(snippets(page)[name][1], name, "exec"), {})
+    monkeypatch.chdir(tmp_path)
+    code = snippets(page)[name][1].replace(DEFAULT_LLM, str(default_llm))
+    exec(compile(code, name, "exec"), {})
     found, said = entities(capsys.readouterr().out), entities(printed(page)[name])
     assert [entity[:2] for entity in found] == [entity[:2] for entity in said]
     assert [e[2] for e in found] == pytest.approx([e[2] for e in said], abs=0.02)
@@ -75,7 +79,7 @@ def test_the_tutorial(
     for part in ("train", "dev", "test"):
         (sample / f"{part}.conll").write_text("\n".join(lines) + "\n", encoding="utf8")
     steps = snippets("docs/tutorial.md")
-    code = steps.pop("candidates")[1].replace("assets/llm/SmolLM2-135M-Instruct", str(default_llm))
+    code = steps.pop("candidates")[1].replace(DEFAULT_LLM, str(default_llm))
     exec(compile(code, "candidates", "exec"), {})
     first = Path("candidates.jsonl").read_text(encoding="utf8").splitlines()[0]
     assert '"MALMO"' in first and '"spans":[[0,1,"MENTION"]' in first
