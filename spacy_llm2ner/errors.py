@@ -585,8 +585,9 @@ class Warnings(metaclass=_WithCodes):
 
     # W4x few-shot recognition
     W40 = (
-        "{name}: {labels} have neither annotated texts nor names in the setting 'labels', and are "
-        "no English words. Give a few names, or their meaning in the setting 'words'."
+        "{name}: these labels have neither annotated texts nor names in the setting 'labels', and "
+        "are not English words: {labels}. Give a few names, or their meaning in the setting "
+        "'words'."
     )
     W41 = (
         "{name}: there are {total} annotated spans. From so many, a trained head learns more, "
