@@ -17,6 +17,7 @@ import importlib
 import inspect
 import os
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -41,41 +42,28 @@ PAGES = {
 }
 # Where other files of the repository go in the site, if a page links to them.
 COPIES = "repository"
-# Documented Python imports: section -> name in an import statement -> where it is defined.
+# Documented Python imports: section -> names in import statements.
 PYTHON = {
-    "Pipelines": {
-        "spacy_llm2ner.from_pretrained": "spacy_llm2ner.hub.transfer.from_pretrained",
-        "spacy_llm2ner.push_to_hub": "spacy_llm2ner.hub.transfer.push_to_hub",
-    },
-    "ToMMeR heads": {
-        f"spacy_llm2ner.{name}": f"spacy_llm2ner.{name}"
-        for name in ("tommer.transfer.load_tommer", "tommer.transfer.save_tommer")
-    }
-    | {
-        "spacy_llm2ner.heads.TokenMatching": "spacy_llm2ner.tommer.token_matching.TokenMatching",
-        "spacy_llm2ner.heads.MASKED": "spacy_llm2ner.heads.layers.MASKED",
-    },
-    "Corpora": {
-        "spacy_llm2ner.corpora.ConllCorpus": "spacy_llm2ner.corpora.reader.ConllCorpus",
-        "spacy_llm2ner.corpora.JsonlCorpus": "spacy_llm2ner.corpora.jsonl.JsonlCorpus",
-        "spacy_llm2ner.corpora.HFDatasetCorpus": "spacy_llm2ner.corpora.hf_dataset.HFDatasetCorpus",
-        "spacy_llm2ner.corpora.read_conll": "spacy_llm2ner.corpora.conll.read_conll",
-        "spacy_llm2ner.corpora.parse_conll": "spacy_llm2ner.corpora.conll.parse_conll",
-        "spacy_llm2ner.corpora.make_docs": "spacy_llm2ner.corpora.docs.make_docs",
-        "spacy_llm2ner.corpora.spaces_for": "spacy_llm2ner.corpora.spacing.spaces_for",
-        "spacy_llm2ner.corpora.detect_scheme": "spacy_llm2ner.corpora.tags.detect_scheme",
-        "spacy_llm2ner.corpora.tags_to_spans": "spacy_llm2ner.corpora.tags.tags_to_spans",
-        "spacy_llm2ner.corpora.spans_to_tags": "spacy_llm2ner.corpora.tags.spans_to_tags",
-    },
-    "Calibration": {
-        f"spacy_llm2ner.calibration.{name}": f"spacy_llm2ner.calibration.{name}"
+    "Pipelines": ("spacy_llm2ner.from_pretrained", "spacy_llm2ner.push_to_hub"),
+    "ToMMeR heads": (
+        "spacy_llm2ner.tommer.transfer.load_tommer",
+        "spacy_llm2ner.tommer.transfer.save_tommer",
+        "spacy_llm2ner.heads.TokenMatching",
+    ),
+    "Corpora": tuple(
+        f"spacy_llm2ner.corpora.{name}"
         for name in (
-            "tuning.Objective",
-            "calibrate.CalibrationSettings",
-            "calibrate.calibrate_pipe",
-            "calibrate.apply_calibration",
+            *("ConllCorpus", "JsonlCorpus", "HFDatasetCorpus", "read_conll", "parse_conll"),
+            *("make_docs", "spaces_for", "detect_scheme", "spans_to_tags"),
         )
-    },
+    ),
+    "Calibration": tuple(
+        f"spacy_llm2ner.calibration.{name}"
+        for name in (
+            *("threshold_search.Objective", "calibrate.CalibrationSettings"),
+            *("calibrate.calibrate_pipe", "calibrate.apply_calibration"),
+        )
+    ),
 }
 # Generated page -> its title, and the groups of entry points that it lists.
 REGISTERED = {
@@ -145,12 +133,30 @@ def api_pages() -> dict[str, str]:
     overview += ["", "## Python functions", ""]
     for title, names in PYTHON.items():
         lines += [f"## {title}", ""]
-        for name, target in names.items():
+        for name in names:
+            target = home_of(name)
             lines += _block(name, target)
             overview.append(f"- [`{name}`](python.md#{target})")
     pages["api/python.md"] = "\n".join(lines) + "\n"
+    overview += ["", "## Errors", "", "- [All errors by code](errors.md)"]
+    pages["api/errors.md"] = _errors_page()
     pages["api/index.md"] = "\n".join(overview) + "\n"
     return pages
+
+
+def _errors_page() -> str:
+    """The catalogue of errors, as users see them; what stands in braces is filled in."""
+    errors = importlib.import_module("spacy_llm2ner.errors").Errors
+    lines = [
+        *("---", "hide: [toc]", "---", "# Error codes", ""),
+        "Texts of the package's errors. What stands in braces is filled in. Warnings have a page "
+        "of [their own](../warnings.md).",
+    ]
+    for code in sorted(name for name in vars(errors) if not name.startswith("_")):
+        prefix, text = getattr(errors, code).split("] ", 1)
+        text = textwrap.fill(text.replace("{{", "{").replace("}}", "}"), 90)
+        lines += ["", f"### {prefix.lstrip('[')}", "", "```text", text, "```"]
+    return "\n".join(lines) + "\n"
 
 
 def _block(name: str, target: str) -> list[str]:
@@ -158,6 +164,17 @@ def _block(name: str, target: str) -> list[str]:
     label = name if name.endswith(".v1") else name.rpartition(".")[2]
     options = [f"      heading: {name}", f"      toc_label: {label.removeprefix('spacy_llm2ner.')}"]
     return [f"::: {target}", "    options:", *options, ""]
+
+
+def home_of(name: str) -> str:
+    """Where a documented import is defined.
+
+    name (str): Its dotted name.
+    RETURNS (str): The dotted name of the definition.
+    """
+    module, _, attribute = name.rpartition(".")
+    found = getattr(importlib.import_module(module), attribute)
+    return f"{found.__module__}.{found.__qualname__}"
 
 
 def _class_of(factory: str) -> str:

@@ -66,7 +66,7 @@ def transformers_loader(
                     what=what,
                     where=where,
                     version=transformers.__version__,
-                    error=error or type(error).__name__,
+                    error=str(error) or type(error).__name__,
                 )
             ) from error
         finally:

@@ -251,8 +251,66 @@ class Errors(metaclass=_WithCodes):
         "the {part} of '{name}' is {value} in the first pipeline, but {other} in pipeline "
         "{number}; only heads that were trained alike can be joined"
     )
+    E320 = (
+        "llm2ner: spacy_llm2ner.TransformerStates.v1 needs the extra 'spacy-transformers': "
+        "pip install 'spacy-llm2ner[spacy-transformers]' (missing: {missing})."
+    )
+    E321 = (
+        "llm2ner: no component named '{upstream}' of the factory 'transformer' precedes this one, "
+        "so that spacy_llm2ner.TransformerStates.v1 has no states. Add one to [nlp.pipeline], or "
+        "set 'upstream'."
+    )
+    E322 = (
+        "llm2ner: a text has no states: the component 'transformer' that "
+        "spacy_llm2ner.TransformerStates.v1 listens to is disabled or comes after it."
+    )
 
     # E4xx tommer, hf
+    E400 = (
+        "llm2ner: the setting '{setting}' of ToMMeR.v1 is {value!r}, but the stored head was "
+        "trained with {stored!r}. Load the pipeline with the settings that it was trained with."
+    )
+    E401 = (
+        "llm2ner: the ToMMeR head {source} reads block {layer}, which is layer {number} of "
+        "FrozenLLM.v1, but the config says layer = {asked} and model.llm.layers = {layers}. Leave "
+        "both at null."
+    )
+    E402 = (
+        "llm2ner: the ToMMeR head '{source}' was made for block {layer} of {llm} (width {width}), "
+        "but model.llm.name is '{name}', with width {found} and blocks 0 to {last}. Its scores "
+        "would mean nothing. Give the LLM that it was made for; if this is that LLM under another "
+        "name, set llm_name of ToMMeR.v1 to '{alias}'."
+    )
+    E410 = (
+        "llm2ner: the source of the ToMMeR head is '{source}', which is neither a folder nor a "
+        "hub id ('org/name')."
+    )
+    E411 = (
+        "llm2ner: the ToMMeR head '{source}' is no local folder and cannot be fetched from the "
+        "hub ({error}). Give a folder with {files}."
+    )
+    E412 = "llm2ner: {path} holds more than tensors, or is damaged, and was not opened: {error}"
+    E413 = "llm2ner: there is no ToMMeR head in the folder {folder}: {wanted} expected."
+    E414 = (
+        "llm2ner: {path} does not describe a ToMMeR head: an object of type 'ToMMeR' with fields "
+        "llm_name, layer and rank is expected ({error})."
+    )
+    E415 = (
+        "llm2ner: the tensors of the ToMMeR head {path} are {found}, but its settings (rank "
+        "{rank}) make them {wanted}."
+    )
+    E420 = (
+        "llm2ner: the component '{name}' has no ToMMeR head (spacy_llm2ner.ToMMeR.v1), so that it "
+        "cannot be saved as one."
+    )
+    E421 = (
+        "llm2ner: the published layout has room for one label; '{name}' has {labels}. Give one of "
+        "them as label, not {label!r}."
+    )
+    E422 = (
+        "llm2ner: '{name}' reads its texts {reading}; the published layout cannot record that, "
+        "and other programs would read them once."
+    )
     E450 = (
         "llm2ner: the checkpoint has not been loaded yet. Call nlp.initialize(), or load a "
         "pipeline that was stored after that."
@@ -348,6 +406,10 @@ class Errors(metaclass=_WithCodes):
     )
 
     # E6xx calibration, distillation
+    E650 = (
+        "llm2ner: SelfDistillation.v1 names the component '{name}', which is no 'llm2ner' "
+        "component of the pipeline ({pipes})."
+    )
 
     # E7xx corpora
     E700 = (

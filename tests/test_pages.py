@@ -96,14 +96,14 @@ def test_the_python_of_calibration_md(trained: Language) -> None:
     code = snippets("docs/calibration.md")["calibrate-python"][1]
     data = examples(trained)
     exec(compile(code, "calibrate-python", "exec"), {"nlp": trained, "dev_examples": data})
-    assert trained.get_pipe("llm2ner").cfg["temperature"]  # type: ignore[attr-defined]
+    assert trained.get_pipe("llm2ner").temperature  # type: ignore[attr-defined]
 
 
 def test_the_settings_of_llm2ner_md(tiny_llm: Path) -> None:
     code = snippets("docs/llm2ner.md")["settings"][1].replace(DEFAULT_LLM, str(tiny_llm))
     scope: dict[str, Any] = {}
     exec(compile(code, "settings", "exec"), scope)
-    assert scope["nlp"].get_pipe("llm2ner").cfg["decoding"] == "nested"
+    assert scope["nlp"].get_pipe("llm2ner").settings["decoding"] == "nested"
 
 
 def test_the_config_of_few_shot_md(tiny_llm: Path) -> None:

@@ -36,7 +36,7 @@ from spacy_llm2ner.corpora import ConllCorpus, read_conll
 from spacy_llm2ner.llm.checkpoint import identity
 from spacy_llm2ner.prompted.aligning import read_answer
 from spacy_llm2ner.prompted.metric import Score, score_positions, score_strings
-from spacy_llm2ner.prompted.spans import tags_to_spans
+from spacy_llm2ner.tags import tags_to_spans
 
 CACHE = paths.CACHE / "prompted"
 NAMES = {"PER": "person", "ORG": "organization", "LOC": "location", "MISC": "miscellaneous"}
@@ -152,7 +152,7 @@ def as_published(sentence: dict) -> list[tuple[int, int, str]]:
     labels = {name: label for label, name in NAMES.items()}
     answer = sentence["report"].get("answers", [""])[0]
     tags = read_answer(answer, sentence["words"], [*labels], "gner").tags
-    return [(start, end, labels[name]) for start, end, name in tags_to_spans(tags)]
+    return [(start, end, labels[name]) for start, end, name in tags_to_spans(tags, "gner")]
 
 
 def scores_of(sentences: list[dict], *, published: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The Thinc models, registered: the one place where llm/ and heads/ meet.
+"""The registered Thinc models, which join llm/ and heads/.
 
     docs --FrozenLLM--> states, float16 (tokens, layers, width)
          --head-------> logits (tokens, width, labels)

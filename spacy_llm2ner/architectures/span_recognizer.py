@@ -13,7 +13,7 @@ from .types import Bands, States
 def build_span_recognizer(
     llm: Model[list[Doc], States], head: Model[States, Bands]
 ) -> Model[list[Doc], Bands]:
-    """Extractor and head in one (`spacy_llm2ner.SpanRecognizer.v1`).
+    """An LLM and a span head (`spacy_llm2ner.SpanRecognizer.v1`).
 
     llm (Model[List[Doc], List[Floats3d]]): docs -> states, e.g. `spacy_llm2ner.FrozenLLM.v1`.
     head (Model[List[Floats3d], List[Floats3d]]): states -> logits, e.g.
@@ -27,7 +27,7 @@ def build_span_recognizer(
 def _init(
     model: Model[list[Doc], Bands], X: list[Doc] | None = None, Y: Bands | None = None
 ) -> None:
-    """Without docs the head still learns its sizes, from an empty one."""
+    """Initialize both; without docs the head takes its sizes from an empty one."""
     llm, head = model.layers
     llm.initialize(X=X)
     head.initialize(X=sample_states(llm, X) if Y else None, Y=Y)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thinc.api import Model
 
+from ..settings import check_choice, check_number
 from .torch_head import torch_head
 from .types import Bands, States
 
@@ -32,33 +33,28 @@ def build_span_scorer(
     encoder (str): The small bidirectional encoder: "conv" (gated convolutions) or "none".
     depth (int): Its layers.
     rank (int): Rank of the bilinear part, per label.
-    layers_as (str): What becomes of a token's layers: their learned weighted "mean", or "features"
-        side by side, each with its own part of the projection: larger, and more accurate.
-    max_span_tokens (Optional[int]): Longest span. null: what covers the training data's spans (up
-        to a cap that the component states).
-    dropout (Optional[float]): null: the `dropout` of [training] acts; a number is used instead.
-    members (int): Heads of this kind, whose mean counts. They train in turns: give them as many
-        times more epochs (see `heads.span_ensemble.SpanEnsemble`).
+    layers_as (str): How a token's layers are joined: "mean" (learned and weighted), or "features"
+        side by side, each with its own part of the projection, which is larger and more accurate.
+    max_span_tokens (Optional[int]): Longest span. null: that of the training data, at most 30.
+    dropout (Optional[float]): The rate. null: that of [training].
+    members (int): Heads of this kind, whose mean counts. They train in turns: multiply the epochs
+        by their number (see `heads.span_ensemble.SpanEnsemble`).
     RETURNS (Model[List[Floats3d], List[Floats3d]]): states -> logits (tokens, width, labels).
     RAISES: ValueError for a setting out of range.
     """
     from ..heads.layers import check_encoder
 
-    _check_least(
-        1, hidden_width=hidden_width, rank=rank, max_span_tokens=max_span_tokens, members=members
-    )
-    _check_least(0, depth=depth)
+    for setting, value, least in (
+        ("hidden_width", hidden_width, 1),
+        ("rank", rank, 1),
+        ("max_span_tokens", max_span_tokens, 1),
+        ("members", members, 1),
+        ("depth", depth, 0),
+    ):
+        check_number(setting, value, least=least, of="the head")
     check_encoder(encoder)
-    if layers_as not in ("mean", "features"):
-        raise ValueError(
-            f"llm2ner: the setting 'layers_as' of the head is '{layers_as}'; "
-            f"accepted are mean, features."
-        )
-    if dropout is not None and not 0 <= dropout < 1:
-        raise ValueError(
-            f"llm2ner: the setting 'dropout' of the head is {dropout}; accepted are 0 to below 1, "
-            f"or null."
-        )
+    check_choice("layers_as", layers_as, ("mean", "features"), of="the head")
+    check_number("dropout", dropout, least=0, below=1, of="the head")
     settings = {
         "hidden_width": hidden_width,
         "encoder": encoder,
@@ -69,15 +65,6 @@ def build_span_scorer(
     }
     build = partial(_make_span_scorer, settings, members)
     return torch_head("span_scorer", build, dropout=dropout, max_span_tokens=max_span_tokens)
-
-
-def _check_least(least: int, **settings: int | None) -> None:
-    for setting, value in settings.items():
-        if value is not None and value < least:
-            raise ValueError(
-                f"llm2ner: the setting '{setting}' of the head is {value}; "
-                f"at least {least} is needed."
-            )
 
 
 def _make_span_scorer(

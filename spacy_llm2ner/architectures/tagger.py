@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from spacy.tokens import Doc
 from thinc.api import Model
 
+from ..settings import check_number
 from .torch_head import llm_and_head, sample_states, torch_tagger
 from .types import States, TagScores
 
@@ -27,11 +28,11 @@ def build_linear_tagger(
     """The linear token head (`spacy_llm2ner.LinearTagger.v1`): see `heads.tagger.LinearTagger`.
 
     scheme (str): "BIO" or "BILOU".
-    hidden_width (Optional[int]): Size of a token's features inside the head. null: none without an
-        encoder (the probe), 256 with one.
+    hidden_width (Optional[int]): Size of a token's features inside the head. null: no hidden layer
+        without an encoder (a linear probe), 256 with one.
     encoder (str): A small bidirectional encoder: "conv" (gated convolutions) or "none".
     depth (int): Its layers.
-    dropout (Optional[float]): null: the `dropout` of [training] acts; a number is used instead.
+    dropout (Optional[float]): The rate. null: that of [training].
     RETURNS (Model[List[Floats3d], TagScores]): states -> logits (words, tags).
     RAISES: ValueError for a setting out of range.
     """
@@ -51,7 +52,7 @@ def build_crf_tagger(
     hidden_width (Optional[int]): Size of a token's features inside the head.
     encoder (str): A small bidirectional encoder: "conv" (gated convolutions) or "none".
     depth (int): Its layers.
-    dropout (Optional[float]): null: the `dropout` of [training] acts; a number is used instead.
+    dropout (Optional[float]): The rate. null: that of [training].
     RETURNS (Model[List[Floats3d], TagScores]): states -> emissions (words, tags), transitions.
     RAISES: ValueError for a setting out of range.
     """
@@ -71,17 +72,9 @@ def _tagger(
 
     check_tagger_scheme(scheme)
     check_encoder(encoder)
-    for setting, value, least in (("hidden_width", hidden_width, 1), ("depth", depth, 0)):
-        if value is not None and value < least:
-            raise ValueError(
-                f"llm2ner: the setting '{setting}' of the head is {value}; "
-                f"at least {least} is needed."
-            )
-    if dropout is not None and not 0 <= dropout < 1:
-        raise ValueError(
-            f"llm2ner: the setting 'dropout' of the head is {dropout}; accepted are 0 to below 1, "
-            f"or null."
-        )
+    check_number("hidden_width", hidden_width, least=1, of="the head")
+    check_number("depth", depth, least=0, of="the head")
+    check_number("dropout", dropout, least=0, below=1, of="the head")
     settings = {
         "scheme": scheme,
         "hidden_width": hidden_width,
@@ -102,7 +95,7 @@ def _make_tagger(kind: str, settings: Mapping[str, Any], sizes: Mapping[str, Any
 def build_token_tagger(
     llm: Model[list[Doc], States], head: Model[States, TagScores]
 ) -> Model[list[Doc], TagScores]:
-    """Extractor and token head in one (`spacy_llm2ner.TokenTagger.v1`).
+    """An LLM and a token head (`spacy_llm2ner.TokenTagger.v1`).
 
     llm (Model[List[Doc], List[Floats3d]]): docs -> states: `spacy_llm2ner.FrozenLLM.v1`,
         `spacy_llm2ner.TunedLLM.v1` or `spacy_llm2ner.TransformerStates.v1`.
@@ -116,7 +109,7 @@ def build_token_tagger(
 def _init(
     model: Model[list[Doc], TagScores], X: list[Doc] | None = None, Y: TagScores | None = None
 ) -> None:
-    """The number of labels (nO) is set beforehand; without docs, sizes come from an empty one."""
+    """Initialize both; nO is set before. Without docs, sizes come from an empty one."""
     llm, head = model.layers
     llm.initialize(X=X)
     if model.has_dim("nO"):

@@ -1,4 +1,4 @@
-"""docs -> token states of the pipeline's own `transformer` (spacy-transformers)."""
+"""docs -> token states of the pipeline's `transformer` component (spacy-transformers)."""
 
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
@@ -10,6 +10,7 @@ import numpy as np
 from spacy.tokens import Doc
 from thinc.api import Model
 
+from ..errors import Errors
 from .types import States
 
 # White space as byte-level BPE and SentencePiece write it into their pieces.
@@ -34,10 +35,7 @@ def build_transformer_states(
     try:
         from spacy_transformers.layers import TransformerListener
     except ImportError as error:
-        raise ImportError(
-            f"llm2ner: spacy_llm2ner.TransformerStates.v1 needs the extra 'spacy-transformers': "
-            f"pip install 'spacy-llm2ner[spacy-transformers]' (missing: {error.name})."
-        ) from error
+        raise ImportError(Errors.E320.format(missing=error.name)) from error
     return Model(
         "transformer_states",
         _forward,
@@ -47,14 +45,10 @@ def build_transformer_states(
 
 
 def _sample(model: Model[list[Doc], States], docs: list[Doc]) -> States:
-    """The states' sizes; before training there is nothing to take statistics from."""
+    """An empty array with the sizes of the states: there are no statistics before training."""
     listener: Any = model.layers[0]
     if not listener.has_dim("nO"):
-        raise ValueError(
-            f"llm2ner: no component named '{listener.upstream_name}' of the factory 'transformer' "
-            f"stands before this one, so that spacy_llm2ner.TransformerStates.v1 has no states. "
-            f"Add one to [nlp.pipeline], or set 'upstream'."
-        )
+        raise ValueError(Errors.E321.format(upstream=listener.upstream_name))
     return [model.ops.alloc3f(0, 1, listener.get_dim("nO"))]
 
 
@@ -63,10 +57,7 @@ def _forward(
 ) -> tuple[States, Callable[[States], list[Doc]]]:
     listener: Any = model.layers[0]
     if not is_train and any(len(doc) and doc._.trf_data is None for doc in docs):
-        raise ValueError(
-            "llm2ner: a text comes without states: the component 'transformer' that "
-            "spacy_llm2ner.TransformerStates.v1 listens to is disabled or stands behind it."
-        )
+        raise ValueError(Errors.E322)
     data, listener_backprop = listener(docs, is_train)
     width = listener.get_dim("nO")
     xp, pooling = model.ops.xp, model.attrs["pooling"]
@@ -107,7 +98,7 @@ def _plan(doc: Doc, data: Any, pooling: str) -> tuple[np.ndarray, np.ndarray, np
 def own_pieces(
     doc: Doc, pieces: np.ndarray, lengths: np.ndarray, strings: Sequence[str]
 ) -> list[np.ndarray]:
-    """The pieces of each token that are really its own.
+    """Find the pieces that belong to each token, and to no other.
 
     spacy-transformers 1.4 counts the character behind a token as part of the token. Where that is
     a blank, and the tokenizer (byte-level BPE without trimmed offsets, as of Llama 3, GPT-2 and
@@ -149,7 +140,7 @@ def own_pieces(
 
 
 def _gradients(model: Model, data: Any, plans: Any, d_states: States) -> list[Any]:
-    """What the transformer gets: a gradient of each doc's pieces; texts without tokens get none."""
+    """Gradients for the transformer, of each doc's pieces; texts without tokens have none."""
     from spacy_transformers.data_classes import TransformerData
     from transformers.file_utils import ModelOutput
 

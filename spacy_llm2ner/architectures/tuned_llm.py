@@ -1,4 +1,4 @@
-"""docs -> token states of an LLM that is trained along."""
+"""docs -> token states of an LLM that is trained together with the head."""
 
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
@@ -39,19 +39,19 @@ def build_tuned_llm(
     attention: str | None = None,
     trust_remote_code: bool = False,
 ) -> Model[list[Doc], States]:
-    """Token states of an LLM that is trained along (`spacy_llm2ner.TunedLLM.v1`).
+    """Token states of an LLM that is trained with the head (`spacy_llm2ner.TunedLLM.v1`).
 
-    Only what is trained goes into a checkpoint: with LoRA a few megabytes. Nothing is remembered:
-    the LLM reads each text in each epoch. Settings that are not named here are those of
+    Only trained weights are stored: with LoRA a few megabytes. States are not remembered: the LLM
+    reads each text in each epoch. Settings that are not described here are those of
     `spacy_llm2ner.FrozenLLM.v1`.
 
     tuning (str): "lora": small matrices beside the frozen weights (extra 'lora'); "full": all
         weights of the blocks that are read, and the embeddings.
-    reading (str): "once", "twice", or "unmasked": a causal model's pieces also see what follows,
-        to which it can get used in training.
+    reading (str): "once", "twice", or "unmasked": a causal model's pieces also attend to what
+        follows, which it learns to use in training.
     dtype (str): Precision of weights that are not trained.
     mixed_precision (Optional[str]): Compute in this precision (autocast), with float32 weights.
-    gradient_checkpointing (bool): Compute blocks twice rather than keep their insides: less memory.
+    gradient_checkpointing (bool): Recompute activations in the backward pass: less memory.
     learn_rate_scale (float): The LLM's learning rate, in units of the one of [training], which the
         head has.
     lora_rank, lora_alpha, lora_dropout: As in `peft`.

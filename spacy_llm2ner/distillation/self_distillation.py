@@ -1,4 +1,4 @@
-"""Self-distillation: a fresh student learns from gold and from what its teacher is sure of."""
+"""Self-distillation: a fresh head learns from gold and from its teacher's confident spans."""
 
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
@@ -13,15 +13,17 @@ from thinc.api import Model
 from thinc.types import Floats3d
 
 from ..architectures.shims import HeadShim
+from ..errors import Errors
 from ..log import logger
 from ..numeric import sigmoid
+from ..settings import check_number
 
 
 @dataclass
 class Teacher:
-    """What a student learns from, beside gold.
+    """A target hook that adds the confident spans of a trained model to the gold ones.
 
-    model (Model): The teacher; it shares the LLM, and what the LLM has read.
+    model (Model): The teacher; it shares the LLM and its remembered states.
     threshold (float): Spans of a higher probability become positive.
     """
 
@@ -29,7 +31,7 @@ class Teacher:
     threshold: float
 
     def __call__(self, docs: list[Doc], targets: list[Floats3d]) -> list[Floats3d]:
-        """Set the targets of the spans that the teacher is sure of to 1.
+        """Set the targets of the teacher's confident spans to 1.
 
         docs (List[Doc]): The batch.
         targets (List[Floats3d]): Its gold, float32 (tokens, width, labels).
@@ -48,23 +50,19 @@ def make_self_distillation(
 ) -> Callable[[Language, dict[str, Any]], None]:
     """Self-distillation as a callback (`spacy_llm2ner.SelfDistillation.v1`).
 
-    To be given as [training.before_update]. When the epoch begins, what the component has learnt
-    becomes its teacher, its head starts anew, and from then on a span is positive if it is gold or
-    if the teacher gives it a higher probability than `threshold`. Let [training.max_epochs] be
-    about twice `epoch`. Each teacher and each student learns from the same texts: the LLM does not
-    read them again.
+    A callback for [training.before_update]. When the epoch begins, the trained component becomes
+    the teacher and its head gets fresh weights; from then on a span is positive if it is gold or if
+    the teacher gives it a higher probability than `threshold`. Set [training.max_epochs] to about
+    twice `epoch`. Teacher and student learn from the same texts: the LLM does not read them again.
 
     component (str): The component's name in the pipeline.
     epoch (int): The first epoch of the student, counted from 0.
-    threshold (float): From which probability on the teacher is believed.
+    threshold (float): The probability above which a span of the teacher is positive.
     RETURNS (Callable): A callback for [training.before_update].
     RAISES: ValueError for a setting out of range.
     """
-    if epoch < 1 or not 0 < threshold < 1:
-        raise ValueError(
-            f"llm2ner: SelfDistillation.v1 has epoch = {epoch} and threshold = {threshold}; an "
-            f"epoch from 1 and a probability between 0 and 1 are expected."
-        )
+    check_number("epoch", epoch, least=1, of="SelfDistillation.v1")
+    check_number("threshold", threshold, above=0, below=1, of="SelfDistillation.v1")
     return SelfDistillation(component, epoch, threshold)
 
 
@@ -78,7 +76,7 @@ class SelfDistillation:
     done: bool = False
 
     def __call__(self, nlp: Language, state: dict[str, Any]) -> None:
-        """Make the teacher, once, when its epoch has come.
+        """Make the teacher when the epoch begins, once.
 
         nlp (Language): The pipeline.
         state (Dict[str, Any]): {"step": ..., "epoch": ...}, as spaCy gives it.
@@ -88,10 +86,8 @@ class SelfDistillation:
             return
         pipe: Any = nlp.get_pipe(self.component) if self.component in nlp.pipe_names else None
         if not hasattr(pipe, "target_hooks"):
-            raise ValueError(
-                f"llm2ner: SelfDistillation.v1 names the component '{self.component}', which is "
-                f"no 'llm2ner' component of the pipeline ({', '.join(nlp.pipe_names)})."
-            )
+            pipes = ", ".join(nlp.pipe_names)
+            raise ValueError(Errors.E650.format(name=self.component, pipes=pipes))
         self.done = True
         pipe.target_hooks = [Teacher(pipe.model.copy(), self.threshold)]
         for node in pipe.model.walk():
@@ -105,7 +101,7 @@ class SelfDistillation:
 
 
 def start_anew(shim: HeadShim) -> None:
-    """Give a head fresh weights; the statistics of the states stay, they are no weights."""
+    """Give a head fresh weights and keep its buffers, the statistics of the states."""
     statistics = {name: value.clone() for name, value in shim.module.named_buffers()}
     shim.construct(shim.sizes)
     for name, value in shim.module.named_buffers():

@@ -70,7 +70,7 @@ def is_cuttable(config: PretrainedConfig) -> bool:
 
 
 def cut_config(config: PretrainedConfig, depth: int) -> PretrainedConfig:
-    """A copy of `config` with `depth` blocks; settings given per block are cut along."""
+    """A copy of `config` with `depth` blocks; settings given per block are cut too."""
     total = config.num_hidden_layers
     cut = copy.deepcopy(config)
     for key, value in list(vars(cut).items()):

@@ -1,4 +1,4 @@
-"""Several trained heads as one: their logits are averaged."""
+"""Ensembles: several trained heads in one component, whose logits are averaged."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _HEAD = "spacy_llm2ner.SpanScorer.v1"
 
 
 def join_heads(pipelines: Sequence[Language], name: str) -> bool:
-    """Put the heads of several pipelines into the first one, as members of one head.
+    """Join the heads of several pipelines to one head with several members, in the first one.
 
-    They must be trained alike: the same LLM, read in the same way, the same labels in the same
-    order, and heads of the same sizes; only seeds and training may differ.
+    They must have been trained alike: the same LLM, read in the same way, the same labels in the
+    same order, and heads of the same sizes; only seeds and training may differ.
 
     pipelines (Sequence[Language]): The pipelines; the first one is changed.
     name (str): The component, `llm2ner` with the head `spacy_llm2ner.SpanScorer.v1`.
-    RETURNS (bool): Whether the pipelines' thresholds and temperatures agree, and are kept. If not,
-        the threshold is 0.5 and there are no temperatures: calibrate anew.
+    RETURNS (bool): Whether the pipelines have the same thresholds and temperatures, which are then
+        kept. Else the threshold is 0.5 and the temperature 1: calibrate anew.
     RAISES: ValueError if they cannot be joined.
     """
     pipes = [_pipe(nlp, name) for nlp in pipelines]
@@ -48,7 +48,7 @@ def join_heads(pipelines: Sequence[Language], name: str) -> bool:
     agree = all(_tuned(pipe) == _tuned(first) for pipe in pipes)
     changed = config.copy()
     changed["model"] = {**config["model"], "head": head}
-    changed["pretrained"] = first.settings["pretrained"] = None  # the config itself says it all now
+    changed["pretrained"] = first.settings["pretrained"] = None  # the head's config is complete now
     if not agree:
         first.settings["threshold"] = DEFAULT_THRESHOLD
         first.temperature = DEFAULT_TEMPERATURE
@@ -66,7 +66,7 @@ def _pipe(nlp: Language, name: str) -> SpanRecognizer:
 
 
 def _head_config(config: Any) -> dict[str, Any]:
-    """What made a component's head: a shipped one takes the place of the config's own."""
+    """The config of a component's head: a shipped head replaces that of the config."""
     shipped = config.get("pretrained")
     return head_config(shipped) if shipped else dict(config["model"]["head"])
 
@@ -78,7 +78,7 @@ def _head_shim(pipe: SpanRecognizer) -> HeadShim:
 
 
 def _members(pipe: SpanRecognizer) -> list[dict[str, Any]]:
-    """The weights of each head that a component has."""
+    """The weights of each member of a component's head."""
     module = _head_shim(pipe).module
     return [member.state_dict() for member in getattr(module, "members", [module])]
 

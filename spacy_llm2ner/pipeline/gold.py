@@ -13,7 +13,7 @@ from spacy.util import filter_spans
 
 from ..tags import TagSet
 
-_UNKNOWN = 0  # ent_iob of a token about which nothing is said
+_UNKNOWN = 0  # ent_iob of a token without annotation
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Gold:
     """The gold annotation of one example, on the tokens of its predicted doc.
 
     spans (List[Tuple[int, int, str]]): (start, end exclusive, label); may overlap.
-    lost (int): Gold spans whose edges do not fall on token edges of the predicted doc, or whose
+    lost (int): Gold spans that do not begin and end at token edges of the predicted doc, or whose
         first or last token there is white space: a head never finds those.
-    known (ndarray): bool (tokens,): tokens about which the annotation says something.
+    known (ndarray): bool (tokens,): the annotated tokens, inside or outside of spans.
     """
 
     spans: list[tuple[int, int, str]]
@@ -34,7 +34,9 @@ class Gold:
 def annotated_spans(doc: Doc, spans_key: str) -> list[Span] | None:
     """A doc's gold spans: its span group `spans_key` if it has one, else its entities.
 
-    RETURNS (Optional[List[Span]]): None if the doc says nothing about entities.
+    doc (Doc): The annotated doc.
+    spans_key (str): The span group that may hold the annotation.
+    RETURNS (Optional[List[Span]]): None if the doc is not annotated.
     """
     if spans_key in doc.spans:
         return list(doc.spans[spans_key])
@@ -53,7 +55,7 @@ def annotated_ents(doc: Doc, spans_key: str) -> list[Span] | None:
 
 
 def read_gold(example: Example, spans_key: str) -> Gold:
-    """Gold annotation of an example; the two docs need not be tokenised alike."""
+    """Read the gold annotation of an example, whose two docs may be tokenised differently."""
     n_tokens = len(example.predicted)
     spans = annotated_spans(example.reference, spans_key)
     if spans is None:
@@ -68,10 +70,10 @@ def read_gold(example: Example, spans_key: str) -> Gold:
 
 
 def known_tokens(example: Example, spans_key: str) -> np.ndarray:
-    """Tokens of an example's predicted doc about which the gold annotation says something.
+    """Find the annotated tokens of an example's predicted doc.
 
-    RETURNS (ndarray): bool (tokens,). A span group speaks about the whole doc; entities about the
-        tokens that are inside or outside of one, and not about those that are unknown ("?").
+    RETURNS (ndarray): bool (tokens,). A span group annotates the whole doc; entities annotate the
+        tokens that are inside or outside of one, and not those that are unknown ("?").
     """
     n_tokens = len(example.predicted)
     if spans_key in example.reference.spans:
@@ -92,14 +94,14 @@ def known_tokens(example: Example, spans_key: str) -> np.ndarray:
 
 
 def target_band(gold: Gold, width: int, labels: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Targets and weights of an example's cells.
+    """Compute the targets and weights of an example's band.
 
     gold (Gold): The annotation; its labels must be in `labels`.
-    width (int): The band's width; longer gold spans cannot be represented and are left out.
+    width (int): The band's width; longer gold spans are left out.
     labels (Mapping[str, int]): Label -> column.
-    RETURNS (Tuple[ndarray, ndarray]): float32 (tokens, width, labels): 1 where a gold span is; and
-        float32 (tokens, width, labels): 1 where the annotation says something about every token of
-        the span, 0 elsewhere and beyond the text's end.
+    RETURNS (Tuple[ndarray, ndarray]): Targets, float32 (tokens, width, labels): 1 for gold spans.
+        Weights, float32 (tokens, width, labels): 1 for spans of annotated tokens only, 0 elsewhere
+        and beyond the text's end.
     """
     n_tokens = len(gold.known)
     targets = np.zeros((n_tokens, width, len(labels)), dtype=np.float32)
@@ -117,7 +119,7 @@ def target_band(gold: Gold, width: int, labels: Mapping[str, int]) -> tuple[np.n
 
 
 def allowed_tags(gold: Gold, words: np.ndarray, tag_set: TagSet) -> np.ndarray:
-    """The tags that each word may have, by its gold annotation.
+    """Find the tags that each word may have, by its gold annotation.
 
     gold (Gold): The annotation; its labels must be among those of `tag_set`.
     words (ndarray): int (words, 2): the tokens of each word, in order.
@@ -126,7 +128,7 @@ def allowed_tags(gold: Gold, words: np.ndarray, tag_set: TagSet) -> np.ndarray:
         with a token about which the annotation says nothing. A gold span covers the words that it
         shares tokens with; spans that no tags express (see `TagSet.write`) are left out.
     """
-    # A span without any word (white space) is empty here, and says nothing.
+    # A span without any word (white space) is empty here, and is left out.
     spans = [
         (
             int(np.searchsorted(words[:, 1], start, side="right")),
@@ -150,7 +152,7 @@ def unsayable(gold: Gold, tag_set: TagSet) -> int:
 
 
 def count_unseen(examples: Sequence[Example], states: Sequence[np.ndarray], spans_key: str) -> int:
-    """Gold spans that begin or end at a token of which the LLM saw nothing: it has no state.
+    """Count gold spans that begin or end at a token without a state: no piece touches it.
 
     examples (Sequence[Example]): Examples.
     states (Sequence[ndarray]): The states of their predicted docs, or none if they were not read.

@@ -1,4 +1,4 @@
-"""Heads that come trained: `config={"pretrained": "mentions"}`."""
+"""Trained heads that come with the package: `config={"pretrained": "mentions"}`."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ META, WEIGHTS = "meta.json", "head.safetensors"
 
 
 def shipped_heads() -> list[str]:
-    """The names of the heads that come with the package."""
+    """List the names of the heads that come with the package."""
     return sorted(path.parent.name for path in FOLDER.glob(f"*/{META}"))
 
 
 def head_config(pretrained: str) -> dict[str, Any]:
-    """The block of a config, [components.NAME.model.head], that makes a shipped head."""
+    """The config of a shipped head, as in [components.NAME.model.head]."""
     return dict(srsly.read_json(FOLDER / pretrained / META)["head"])
 
 
 def with_pretrained_head(
     name: str, model: Model[list[Doc], Any], pretrained: str
 ) -> Model[list[Doc], Any]:
-    """A model with the LLM of another one and a trained head.
+    """Replace the head of a model by a trained one.
 
-    The head knows which LLM it was trained with; that is checked when states are first needed, as
-    for every head that is loaded. Another copy of that LLM (the hub's weights instead of the 4-bit
-    ones it was trained on) is a warning [L2N-W03], another LLM an error.
+    The identity of the LLM that the head was trained on is checked when states are first needed, as
+    for every head that is loaded. Another copy of that LLM (the hub's weights instead of 4-bit
+    ones) is a warning (W03), another LLM an error.
 
     name (str): The component's name.
-    model (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.SpanRecognizer.v1`; its head is left
-        aside.
+    model (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.SpanRecognizer.v1`.
     pretrained (str): The name of a shipped head.
-    RETURNS (Model[List[Doc], List[Floats3d]]): The model; `attrs["labels"]` says its labels.
+    RETURNS (Model[List[Doc], List[Floats3d]]): A model with the same LLM; its labels are in
+        `attrs["labels"]`.
     RAISES: ValueError if there is no such head, or the model is of another kind.
     """
     folder = FOLDER / pretrained
@@ -84,9 +84,9 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 def save_pretrained_head(
     folder: Path, model: Model[list[Doc], Any], head: dict[str, Any], labels: list[str]
 ) -> dict[str, Any]:
-    """Write the head of a trained model as it is shipped; the inverse of `with_pretrained_head`.
+    """Write the head of a trained model, for `with_pretrained_head`.
 
-    folder (Path): Where to; it is made if there is none.
+    folder (Path): The folder to write to, which is made if there is none.
     model (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.SpanRecognizer.v1`, trained.
     head (Dict[str, Any]): The head's block of the config.
     labels (List[str]): Its labels.

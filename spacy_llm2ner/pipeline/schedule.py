@@ -1,4 +1,4 @@
-"""Whether the schedule of [training] fits the training data: found out before, not after."""
+"""A check, before training, that the schedule of [training] fits the training data."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from spacy.language import Language
 
-# A rate of 0 for a tenth of the training is no harm; for more, something is not as it was meant.
+# A learning rate of 0 is harmless in the last tenth of the training; earlier it is a mistake.
 _TOLERATED = 0.1
 
 
 def schedule_faults(nlp: Language, n_docs: int) -> list[str]:
-    """What does not fit: a rate that is 0 too early, an epoch that never ends, an unseen end.
+    """List what does not fit: a rate that is 0 too early, an epoch that never ends, an unseen end.
 
-    Only for the batcher `spacy.batch_by_sequence.v1` with a fixed size: of others the number of
-    steps is not known. `spacy train` evaluates at steps that divide by `eval_frequency`, stops
-    behind step `max_steps`, or in front of step number `max_epochs` times the steps of an epoch.
+    Only for the batcher `spacy.batch_by_sequence.v1` with a fixed size: for others the number of
+    steps is unknown. `spacy train` evaluates at steps that divide by `eval_frequency`, stops
+    after step `max_steps`, or before step number `max_epochs` times the steps of an epoch.
 
     nlp (Language): The pipeline; its config says how long it will be trained.
     n_docs (int): The number of training docs.

@@ -22,8 +22,9 @@ def make_span_recognizer_scorer() -> Callable[..., dict[str, Any]]:
 def score_span_recognizer(
     examples: Iterable[Example], *, spans_key: str = "sc", annotate: str = "both", **cfg: Any
 ) -> dict[str, Any]:
-    """Precision, recall and F-score of what the component writes.
+    """Compute precision, recall and F-score of what the component writes.
 
+    examples (Iterable[Example]): The examples.
     spans_key (str): The span group.
     annotate (str): "spans", "ents" or "both": what the component writes, and so what is scored.
     RETURNS (Dict[str, Any]): `ents_p/r/f`, `ents_per_type` and `spans_{key}_p/r/f`,
@@ -41,11 +42,12 @@ def score_span_recognizer(
 
 
 def unscored_weights(nlp: Language, name: str, *, annotate: str, key: str) -> list[str]:
-    """The trap of spaCy#13090: keys of [training.score_weights] that no component gives.
+    """Find keys of [training.score_weights] that no component gives.
 
-    `spacy train` drops such keys without a word. If none is left, all checkpoints score 0.
+    `spacy train` drops such keys silently (explosion/spaCy#13090). If none is left, all checkpoints
+    score 0.
 
-    nlp (Language): The pipeline; its config says how checkpoints are chosen.
+    nlp (Language): The pipeline; its config has the weights by which checkpoints are chosen.
     name (str): The component's name there.
     annotate (str): What the component writes: "spans", "ents" or "both".
     key (str): Its span group.
@@ -68,7 +70,7 @@ def unscored_weights(nlp: Language, name: str, *, annotate: str, key: str) -> li
     for other in set(nlp.component_names) - {name}:
         scores = nlp.get_pipe_meta(other).scores
         given.update(scores)
-        # The span group of another component is its own affair.
+        # Which span group another component writes is not known.
         if any(score.startswith("spans_") for score in scores):
             given.update(k for k in weighted if k.startswith("spans_"))
     return [] if given.intersection(weighted) else weighted

@@ -48,12 +48,13 @@ DEFAULT_CONFIG = """
 DEFAULT_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
 DEFAULT_SPANS_KEY = "sc"
 
-# Changes the targets of a batch, float32 (tokens, width, labels) per doc, before the loss.
+# A function of a batch and its targets, float32 (tokens, width, labels) per doc, that gives the
+# targets for the loss.
 TargetHook = Callable[[list[Doc], list[Floats3d]], list[Floats3d]]
 
 # The band covers the longest gold span of the training data, but never more than this.
 MAX_SPAN_TOKENS_CAP = 30
-# The band's width if there is no data to learn it from (`nlp.initialize()` without examples).
+# The band's width without training data (`nlp.initialize()` without examples).
 _MAX_SPAN_TOKENS_WITHOUT_DATA = 10
 
 
@@ -179,15 +180,15 @@ class SpanRecognizer(EntityPipe):
     ) -> None:
         """Prepare for training: labels, the band's width, the head's sizes; read the corpus.
 
-        The LLM reads the training texts here, once, with a progress bar, so that the first epoch is
-        as fast as the others; what a store remembers is not read again.
+        The LLM reads the training texts here, with a progress bar, so that the first epoch is as
+        fast as the others. Texts whose states are stored are not read again.
 
         get_examples (Callable[[], Iterable[Example]]): Gives the training data.
         nlp (Optional[Language]): The pipeline.
         labels (Optional[List[str]]): The labels; None = those of the data. `spacy init labels`
             makes a file of them.
-        RAISES: TypeError if `get_examples` is not what is described above; ValueError if there are
-            no labels, or if gold labels are missing from those that are given.
+        RAISES: TypeError if `get_examples` does not give examples; ValueError if there are no
+            labels, or if gold labels are missing from `labels`.
 
         DOCS: https://spacy.io/api/spancategorizer#initialize
         """
@@ -202,10 +203,10 @@ class SpanRecognizer(EntityPipe):
         self._report_schedule(nlp, len(golds))
         reading = self._read_corpus(get_examples)
         self._report_unread(reading, sum(len(gold.spans) for gold in golds))
-        # From here on the head belongs to this LLM, whichever one it may have known before.
+        # From now on the head belongs to this LLM, even if it was trained on another one before.
         for shim in self._llm_shims():
             shim.record()
-        if self.settings["pretrained"]:  # what it has learnt is where training starts from
+        if self.settings["pretrained"]:  # training continues from its weights
             return
         empty = self.model.ops.alloc3f(0, width, len(self.labels))
         self.model.initialize(X=reading.sample, Y=[empty])
@@ -221,7 +222,7 @@ class SpanRecognizer(EntityPipe):
         return self.max_span_tokens or min(longest, MAX_SPAN_TOKENS_CAP)
 
     def _report_lost(self, golds: list[Gold], width: int) -> None:
-        """Count what cannot be learnt from: once, at the start, and never silently."""
+        """Warn about gold spans that cannot be learnt, before the training."""
         total = sum(len(gold.spans) + gold.lost for gold in golds)
         long = sum(end - start > width for gold in golds for start, end, _ in gold.spans)
         if long:
@@ -250,8 +251,8 @@ class SpanRecognizer(EntityPipe):
         examples (Iterable[Example]): The batch.
         scores (List[Floats3d]): What the model gave for the predicted docs: logits (tokens, width,
             labels).
-        RETURNS (Tuple[float, List[Floats3d]]): Loss and gradient. Spans with tokens that are not
-            annotated do not count.
+        RETURNS (Tuple[float, List[Floats3d]]): Loss and gradient. Spans with unannotated tokens
+            have no weight.
         RAISES: ValueError for gold labels that the component does not have.
 
         DOCS: https://spacy.io/api/spancategorizer#get_loss
@@ -313,18 +314,18 @@ def make_span_recognizer(
     spans_key (str): The key of `doc.spans` that is written. In training, gold spans are looked for
         under this key, else in `doc.ents`.
     annotate (str): What is written: "spans", "ents" or "both".
-    threshold (Union[float, Dict[str, float]]): The probability from which a span counts: one for
-        all labels, or one per label (0.5 for labels that are not named). `llm2ner calibrate` tunes
-        it.
+    threshold (Union[float, Dict[str, float]]): The lowest probability of a span that is written:
+        one for all labels, or one per label (0.5 for labels that are not named). `llm2ner
+        calibrate` tunes it.
     decoding (str): Which spans above the threshold are kept in `doc.spans`: "all", "greedy" (best
         first, disjoint), "flat" (the most probable disjoint set), "nested" (the most probable set
         without crossings). `doc.ents` are always disjoint: greedy, or else flat.
-    on_existing_ents (str): "keep" entities that are there, "replace" them all, or "merge": ours win
-        where they overlap.
+    on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
+        replace those that they overlap.
     bundle_llm (bool): Write the cut LLM into the component's folder, so that the pipeline runs
         where the LLM is not installed. Checkpoints then weigh as much as the LLM.
-    pretrained (Optional[str]): A trained head that comes with the package, instead of the model's:
-        "mentions" finds names of all kinds and labels them MENTION. Works without any training.
+    pretrained (Optional[str]): A trained head of the package that replaces the model's: "mentions"
+        finds names of all kinds and labels them MENTION, without any training.
     scorer (Optional[Callable]): The scoring method.
     """
     return SpanRecognizer(

@@ -50,8 +50,8 @@ DEFAULT_SPANS_KEY = "sc"
 class TokenTagger(EntityPipe):
     """Tags words (BIO or BILOU) with a head on an LLM's hidden states, and writes the entities.
 
-    The LLM may be frozen, tuned along, a `transformer` of the pipeline, or a whole checkpoint for
-    token classification. Writes `doc.ents`, and `doc.spans[spans_key]` on request. Scores are in
+    The LLM may be frozen, trained, a `transformer` of the pipeline, or a whole checkpoint for token
+    classification. Writes `doc.ents`, and `doc.spans[spans_key]` on request. Scores are in
     `span._.score` and in `doc.spans[spans_key].attrs["scores"]`; `tag_decoding` defines them.
 
     Attributes of the model say how it tags: "scheme", the tag scheme; and, for a checkpoint with
@@ -61,7 +61,7 @@ class TokenTagger(EntityPipe):
     """
 
     decodings = TAG_DECODINGS
-    default_threshold = 0.0  # what a sequence of tags says is an entity, be it probable or not
+    default_threshold = 0.0  # each entity of the decoded tags counts, whatever its score
     _main_annotation = "ents"
     _misaligned = Warnings.W20
     _score_weights = Warnings.W23
@@ -118,7 +118,7 @@ class TokenTagger(EntityPipe):
         return TagSet(tuple(own)) if own else TagSet.of_labels(self.labels, self.scheme)
 
     def set_output(self, nO: int) -> None:
-        """Let the model grow to the component's labels.
+        """Give the model the component's labels.
 
         nO (int): The number of labels.
         """
@@ -133,7 +133,7 @@ class TokenTagger(EntityPipe):
         super().set_output(nO)
 
     def _adopt_tags(self) -> None:
-        """Take over the labels of a checkpoint that brings its own, and report odd ones."""
+        """Add the labels of a checkpoint with tags of its own, and warn about odd tags."""
         load = self.model.attrs.get("load_tags")
         if load is None:
             return
@@ -217,14 +217,14 @@ class TokenTagger(EntityPipe):
         nlp: Language | None = None,
         labels: list[str] | None = None,
     ) -> None:
-        """Prepare for training: labels, the head's sizes; a frozen LLM reads the corpus here, once.
+        """Prepare for training: labels, the head's sizes; a frozen LLM reads the corpus here.
 
         get_examples (Callable[[], Iterable[Example]]): Gives the training data.
         nlp (Optional[Language]): The pipeline.
-        labels (Optional[List[str]]): The labels; None = those of the data, and those that a
-            checkpoint brings. `spacy init labels` makes a file of them.
-        RAISES: TypeError if `get_examples` is not what is described above; ValueError if there are
-            no labels, or if gold labels are missing from those that are given.
+        labels (Optional[List[str]]): The labels; None = those of the data and of the checkpoint.
+            `spacy init labels` makes a file of them.
+        RAISES: TypeError if `get_examples` does not give examples; ValueError if there are no
+            labels, or if gold labels are missing from `labels`.
 
         DOCS: https://spacy.io/api/entityrecognizer#initialize
         """
@@ -242,7 +242,7 @@ class TokenTagger(EntityPipe):
         if reading.unseen:
             total = sum(len(gold.spans) for gold in golds)
             self._warn_once(Warnings.W22.format(name=self.name, unseen=reading.unseen, total=total))
-        # From here on the head belongs to this LLM, whichever one it may have known before.
+        # From now on the head belongs to this LLM, even if it was trained on another one before.
         for shim in self._llm_shims():
             shim.record()
         if not self.model.has_dim("nO"):
@@ -252,7 +252,7 @@ class TokenTagger(EntityPipe):
         self._report_untrained_crf()
 
     def _report_lost(self, golds: list[Gold]) -> None:
-        """Warn about gold spans that cannot be learnt from, once, at the start."""
+        """Warn about gold spans that cannot be learnt, before the training."""
         total = sum(len(gold.spans) + gold.lost for gold in golds)
         tag_set = self.tag_set
         overlapping = sum(unsayable(gold, tag_set) for gold in golds) if total else 0
@@ -274,8 +274,8 @@ class TokenTagger(EntityPipe):
 
         examples (Iterable[Example]): The batch.
         scores (TagScores): What the model gave for the predicted docs.
-        RETURNS (Tuple[float, TagScores]): Loss and gradient. Words that are not annotated do not
-            count; a CRF sums over their possible tags.
+        RETURNS (Tuple[float, TagScores]): Loss and gradient. Unannotated words have no weight; a
+            CRF sums over their possible tags.
         RAISES: ValueError for gold labels that the component does not have.
 
         DOCS: https://spacy.io/api/entityrecognizer#get_loss
@@ -333,13 +333,13 @@ def make_token_tagger(
     spans_key (str): The key of `doc.spans` that is written if `annotate` says so. In training, gold
         spans are looked for under this key, else in `doc.ents`.
     annotate (str): What is written: "ents", "spans" or "both".
-    threshold (Union[float, Dict[str, float]]): The score from which an entity is written: one for
-        all labels, or one per label (0 for labels that are not named). `llm2ner calibrate` tunes
-        it.
+    threshold (Union[float, Dict[str, float]]): The lowest score of an entity that is written: one
+        for all labels, or one per label (0 for labels that are not named). `llm2ner calibrate`
+        tunes it.
     decoding (str): "viterbi": the best sequence that the tag scheme allows; "argmax": each word by
         itself, as `transformers` does.
-    on_existing_ents (str): "keep" entities that are there, "replace" them all, or "merge": ours win
-        where they overlap.
+    on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
+        replace those that they overlap.
     bundle_llm (bool): Write a frozen LLM, cut, into the component's folder.
     scorer (Optional[Callable]): The scoring method.
     """

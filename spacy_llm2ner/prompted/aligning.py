@@ -1,4 +1,4 @@
-"""Pieces of an answer -> tags of the words that were asked about."""
+"""Words of an answer -> tags of the words that were asked about."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .matching import match_words
-from .parsing import Parsed, Piece, check_mode, parse
+from .parsing import Parsed, TaggedWord, check_mode, parse
 
 RoundTrip = Callable[[list[str]], list[str]]
 
 
 @dataclass
-class Reading:
+class AlignedAnswer:
     """What an answer says about the words that were asked about.
 
     tags (List[str]): One per word.
-    matched (List[Optional[int]]): For each word its piece, None if the answer lacks the word.
-    pieces (List[Piece]): The pieces of the answer.
+    matched (List[Optional[int]]): For each word its place in `tagged`; None if it is not there.
+    tagged (List[TaggedWord]): The words of the answer.
     lost_words (int): Words that the answer lacks; they are O.
-    invented_words (int): Pieces that match no word.
+    invented_words (int): Words of the answer that match no word of the text.
     unknown_labels, repairs (Counter): See `Parsed`.
     truncated (bool): Whether the answer breaks off.
     """
 
     tags: list[str]
     matched: list[int | None]
-    pieces: list[Piece] = field(default_factory=list)
+    tagged: list[TaggedWord] = field(default_factory=list)
     lost_words: int = 0
     invented_words: int = 0
     unknown_labels: Counter[str] = field(default_factory=Counter)
@@ -43,7 +43,7 @@ def read_answer(
     mode: str = "robust",
     *,
     round_trip: RoundTrip | None = None,
-) -> Reading:
+) -> AlignedAnswer:
     """Read an answer about a sentence: parse and align in one.
 
     text (str): Any text.
@@ -58,20 +58,6 @@ def read_answer(
     return align_parsed(words, parsed, labels, mode, round_trip=round_trip)
 
 
-def align(
-    words: Sequence[str], pieces: Sequence[Piece], labels: Sequence[str], mode: str = "robust"
-) -> list[str]:
-    """The tags of words, from the pieces of an answer; O for words that the answer lacks.
-
-    words (Sequence[str]): The words of the sentence.
-    pieces (Sequence[Piece]): As `parse` gives them.
-    labels (Sequence[str]): The labels that were asked for; tags of others count as O.
-    mode (str): "gner" or "robust".
-    RAISES: ValueError for another mode.
-    """
-    return align_parsed(words, Parsed(list(pieces)), labels, mode).tags
-
-
 def align_parsed(
     words: Sequence[str],
     parsed: Parsed,
@@ -79,11 +65,11 @@ def align_parsed(
     mode: str = "robust",
     *,
     round_trip: RoundTrip | None = None,
-) -> Reading:
-    """As `align`, with everything that is known about the answer; arguments of `read_answer`."""
+) -> AlignedAnswer:
+    """Align an answer that was parsed before; arguments as of `read_answer`."""
     check_mode(mode)
-    pieces = parsed.pieces
-    written = [piece.word for piece in pieces]
+    tagged = parsed.tagged
+    written = [one.word for one in tagged]
     repairs = Counter(parsed.repairs)
     if mode == "gner":
         matched = match_gner(words, written, round_trip)
@@ -92,14 +78,14 @@ def align_parsed(
         matched = matching.matched
         repairs["misspelt_word"] += matching.misspelt
     known = {"O", *(f"{prefix}-{label}" for label in labels for prefix in "BI")}
-    tags = ["O" if m is None or pieces[m].tag not in known else pieces[m].tag for m in matched]
+    tags = ["O" if m is None or tagged[m].tag not in known else tagged[m].tag for m in matched]
     found = sum(m is not None for m in matched)
-    return Reading(
+    return AlignedAnswer(
         tags=tags,
         matched=matched,
-        pieces=pieces,
+        tagged=tagged,
         lost_words=len(words) - found,
-        invented_words=len(pieces) - found,
+        invented_words=len(tagged) - found,
         unknown_labels=parsed.unknown_labels,
         repairs=+repairs,
         truncated=parsed.truncated,

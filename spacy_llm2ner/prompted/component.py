@@ -28,13 +28,13 @@ from ..pipeline.base import (
 from ..pipeline.gold import Gold, annotated_ents, read_gold
 from ..pipeline.scorer import score_span_recognizer, unscored_weights
 from ..settings import check_choice, check_number
+from ..tags import READING_RULES, TagSpan, tags_to_spans
 from .architecture import Instance
 from .metric import ENTITY_POSITION, Score, score_strings
 from .parsing import MODES
 from .predict import DECODING, Found, Recognizer, Report, Tagged, cut_chunks
 from .prompt import check_label_names
 from .shim import GeneratorShim
-from .spans import BIO_RULES, TagSpan, tags_to_spans
 from .training import (
     LabelChoice,
     answers_loss,
@@ -119,7 +119,7 @@ def make_prompted(
     decoding (str): "constrained": the LLM may only copy the text's words and choose among the tags.
         "free": it generates freely, and its answer is parsed.
     parser (str): The parser of free answers: "robust", or "gner" as in the published evaluator.
-    bio (str): The reading of invalid BIO tags: see `prompted.spans.tags_to_spans`.
+    bio (str): The reading of invalid BIO tags: see `tags.tags_to_spans`.
     beams (int): Beams of free answers; 1 = greedy.
     chunk_words (int): The most words per question; longer texts are split between sentences.
     spans_key (str): The key of `doc.spans` to write. In training, gold spans are read from this
@@ -250,7 +250,7 @@ class PromptedRecognizer(LLMPipe):
             ("annotate", annotate, ANNOTATE),
             ("decoding", decoding, DECODING),
             ("parser", parser, MODES),
-            ("bio", bio, BIO_RULES),
+            ("bio", bio, READING_RULES),
             ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
         ):
             check_choice(setting, value, accepted, component=name)

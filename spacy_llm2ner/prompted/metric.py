@@ -14,7 +14,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .spans import TagSpan, tags_to_spans
+from ..tags import TagSpan
 
 GNER_STRING = "gner_string"
 ENTITY_POSITION = "entity_position"
@@ -103,18 +103,6 @@ def score_positions(
         predicted += len(found)
         gold += len(wanted)
     return Score(ENTITY_POSITION, correct, predicted, gold)
-
-
-def score_tags(
-    sentences: Iterable[tuple[Sequence[str], Sequence[str], Sequence[str]]],
-) -> dict[str, Score]:
-    """Both metrics, from tags, which are read by the rule "gner".
-
-    sentences (Iterable): (words, gold tags, predicted tags) of each.
-    RETURNS (Dict[str, Score]): By the metric's name.
-    """
-    read = [(words, tags_to_spans(gold), tags_to_spans(found)) for words, gold, found in sentences]
-    return {GNER_STRING: score_strings(read), ENTITY_POSITION: score_positions(read)}
 
 
 def average_f1(corpora: Mapping[str, Score]) -> float:

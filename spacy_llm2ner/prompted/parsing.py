@@ -1,4 +1,4 @@
-"""A model's answer -> pieces: words with their tags.
+"""A model's answer -> words with their tags.
 
 Two modes. "gner": what the published evaluator does, kept exactly, for comparisons. "robust": what
 a reader of the same answer would understand; what it had to repair is counted.
@@ -17,7 +17,7 @@ Mode = Literal["gner", "robust"]
 MODES: tuple[str, ...] = get_args(Mode)
 
 # What is repaired in mode "robust", for messages.
-REPAIRS: dict[str, str] = {
+ANSWER_REPAIRS: dict[str, str] = {
     "tag_case": "a tag in another case or with blanks in it",
     "missing_prefix": "a known label without B-",
     "word_is_tag": "a word of the text that looks like a tag",
@@ -37,7 +37,7 @@ _LONGEST_LOOK = 200
 
 
 @dataclass(frozen=True)
-class Piece:
+class TaggedWord:
     """A word of an answer with its tag.
 
     word (str): As it is written there.
@@ -55,13 +55,13 @@ class Piece:
 class Parsed:
     """An answer, read.
 
-    pieces (List[Piece]): In order.
+    tagged (List[TaggedWord]): Its words, in order.
     unknown_labels (Counter): Labels that were not asked for, by name; their words are O.
-    repairs (Counter): What was repaired, by kind (see `REPAIRS`).
+    repairs (Counter): What was repaired, by kind (see `ANSWER_REPAIRS`).
     truncated (bool): Whether the answer breaks off before the last word's tag.
     """
 
-    pieces: list[Piece]
+    tagged: list[TaggedWord]
     unknown_labels: Counter[str] = field(default_factory=Counter)
     repairs: Counter[str] = field(default_factory=Counter)
     truncated: bool = False
@@ -104,7 +104,7 @@ def _parse_gner(text: str, labels: Sequence[str]) -> Parsed:
         if tag not in known and tag != "O":
             parsed.unknown_labels[tag[2:]] += 1
             tag = "O"
-        parsed.pieces.append(Piece(word, tag, *match.span()))
+        parsed.tagged.append(TaggedWord(word, tag, *match.span()))
     parsed.truncated = bool(text[behind:].strip())
     return parsed
 
@@ -137,7 +137,7 @@ class _Robust:
                     begun = word[: place + 1]
                     self.bracketed[begun] = self.bracketed.get(begun, False) or begun == word
         self.parsed = Parsed([])
-        # The label of the piece before, if that lacked its prefix: then a second one continues it.
+        # The label of the word before, if that lacked its prefix: then a second one continues it.
         self.bare: str | None = None
 
     def parse(self, text: str) -> Parsed:
@@ -180,14 +180,14 @@ class _Robust:
         parsed = self.parsed
         words = self._words(before)
         if not words:
-            again = bool(parsed.pieces) and parsed.pieces[-1].end == match.start()
+            again = bool(parsed.tagged) and parsed.tagged[-1].end == match.start()
             parsed.repairs["repeated_tag" if again else "no_word"] += 1
             return
         for word in words[:-1]:
             parsed.repairs["untagged_word"] += 1
-            parsed.pieces.append(Piece(word, "O", match.start(), match.start()))
+            parsed.tagged.append(TaggedWord(word, "O", match.start(), match.start()))
             self.bare = None
-        parsed.pieces.append(Piece(words[-1], self._tag(match), *match.span()))
+        parsed.tagged.append(TaggedWord(words[-1], self._tag(match), *match.span()))
 
     def _words(self, before: str) -> list[str]:
         """The words since the last tag; the last of them is the one that the tag is of."""

@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from ..batching import batches_by_length
 from ..errors import Errors
-from .aligning import Reading, RoundTrip, read_answer
+from ..tags import TagSet, TagSpan
+from .aligning import AlignedAnswer, RoundTrip, read_answer
 from .generation import Answer
-from .prompt import allowed_tags, make_prompt, may_follow
+from .prompt import make_prompt
 from .shim import GeneratorShim
-from .spans import TagSpan
 
 DECODING = ("free", "constrained")
 # Generation holds the last logits only, and is faster with many rows.
@@ -161,15 +161,19 @@ class Recognizer:
     dataset: str | None = None
 
     @property
+    def tag_set(self) -> TagSet:
+        """The BIO tags of the names."""
+        return TagSet.of_labels(self.names, "BIO")
+
+    @property
     def tags(self) -> list[str]:
         """All tags of the labels, "O" first."""
-        return allowed_tags(self.names)
+        return [*self.tag_set.tags]
 
     @property
     def follows(self) -> np.ndarray:
         """Valid successors of each tag: bool (tags + 1, tags); the last row is for the start."""
-        tags = self.tags
-        return np.array([[may_follow(a, b) for b in tags] for a in [*tags, "O"]])
+        return self.tag_set.legal()[:-1]
 
     def prompt(self, words: Sequence[str], names: Sequence[str]) -> str:
         """Return the prompt about words for some labels."""
@@ -286,7 +290,7 @@ class Recognizer:
                 found[index] = row.double().cpu().numpy()
         return found
 
-    def _tagged(self, reading: Reading, answer: Answer, log_probs: np.ndarray) -> Tagged:
+    def _tagged(self, reading: AlignedAnswer, answer: Answer, log_probs: np.ndarray) -> Tagged:
         # The end of each piece in the text of the answer, in characters.
         text = self.shim.generator.text
         ends = [len(text(answer.pieces[: i + 1])) for i in range(len(answer.pieces))]
@@ -295,7 +299,7 @@ class Recognizer:
         for place in reading.matched:
             score = 0.0
             if place is not None:
-                tag = reading.pieces[place]
+                tag = reading.tagged[place]
                 inside = [
                     value
                     for value, start, end in zip(log_probs, starts, ends, strict=True)
@@ -325,7 +329,7 @@ class Report:
     invented_words (int): Words of answers that are not in the text.
     truncated (int): Incomplete answers.
     unknown_labels (Counter): Labels in answers that were not in the prompt.
-    repairs (Counter): Repairs of answers, by kind (see `prompted.parsing.REPAIRS`).
+    repairs (Counter): Repairs of answers, by kind (see `prompted.parsing.ANSWER_REPAIRS`).
     answers (List[str]): The answers, with the setting `keep_answers`.
     """
 

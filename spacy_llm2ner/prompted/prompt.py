@@ -58,26 +58,6 @@ def split_prompt(
     return "\n".join(lines) + "\n", f"Sentence: {' '.join(words)}"
 
 
-def make_target(words: Sequence[str], tags: Sequence[str]) -> str:
-    """What the model is to answer: each word with its tag, "Ada(B-person) wrote(O)".
-
-    words (Sequence[str]): The words.
-    tags (Sequence[str]): "O", "B-label" or "I-label", one per word.
-    RAISES: ValueError if there are not as many tags as words.
-    """
-    return " ".join(f"{word}({tag})" for word, tag in zip(words, tags, strict=True))
-
-
-def allowed_tags(labels: Sequence[str]) -> list[str]:
-    """All tags: "O", then "B-" and "I-" of each label."""
-    return ["O", *(f"{prefix}-{label}" for label in labels for prefix in "BI")]
-
-
-def may_follow(previous: str, tag: str) -> bool:
-    """Whether BIO lets `tag` stand after `previous` ("O" at the start of a sentence)."""
-    return not tag.startswith("I-") or (previous != "O" and previous[2:] == tag[2:])
-
-
 def check_label_names(names: Sequence[str]) -> None:
     """Make sure that labels can be told apart in a prompt and in an answer.
 

@@ -21,9 +21,9 @@ from thinc.types import Floats1d
 
 from ..pipeline.gold import Gold
 from ..settings import check_number
+from ..tags import TagSpan, spans_to_tags
 from .architecture import Instance
 from .predict import Chunk, Recognizer
-from .spans import TagSpan, spans_to_tags
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def chunk_tags(
 
     An entity that crosses a chunk boundary is split into two.
     """
-    tags = spans_to_tags([span for span in spans if span[2] in labels], n_tokens)
+    tags = spans_to_tags([span for span in spans if span[2] in labels], n_tokens, "BIO2")
     found = [tags[i] for i in chunk.tokens]
     opened = "O"
     for index, tag in enumerate(found):

@@ -32,8 +32,8 @@ KIND_NAMES = {
 }
 KIND_MEANINGS = {
     LABEL: "boundaries are right",
-    BOUNDARY: "overlaps a gold span with the same label",
-    BOTH: "overlaps a gold span with another label",
+    BOUNDARY: "overlaps gold with the same label",
+    BOTH: "overlaps gold with another label",
     MISSED: "in the gold annotation only",
     SPURIOUS: "in the prediction only",
 }

@@ -17,6 +17,7 @@ from ..architectures.torch_head import torch_head
 from ..architectures.types import Bands, States
 from ..llm.pieces import PieceTokens, alignments, piece_tokens
 from ..log import logger
+from ..settings import check_choice
 from .piece_bands import cut_cells, map_band
 from .shims import PiecesShim, TommerShim, shims_of
 
@@ -42,45 +43,38 @@ def build_tommer(
 
     Scores spans of the LLM's pieces, from their raw states, and gives the scores of token spans: a
     token span is the span from the first piece of its first token to the last piece of its last
-    one. See `heads.token_matching.TokenMatching` for the formula.
+    one. See `tommer.token_matching.TokenMatching` for the formula.
 
-    llm (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.FrozenLLM.v1`. The head settles what is
-        read of it: the setting `layers` must be null or agree, and `reading` (see below), `pooling`
-        and `normalize` do not act.
+    llm (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.FrozenLLM.v1`. The head decides what is
+        read: the setting `layers` must be null or agree, and `reading` (see below), `pooling` and
+        `normalize` have no effect.
     source (Optional[str]): A published head: a folder with `parameters` and `definition.json`, or a
-        hub id. It says layer, rank, window, mask, match and squashing; the settings of that name do
-        not act. Once the pipeline is saved, the weights go with it. null: trained from scratch.
+        hub id. It brings layer, rank, window, mask, match and squashing; those settings have no
+        effect here. A saved pipeline contains the weights. null: trained from scratch.
     revision (Optional[str]): Branch, tag or commit of a hub id.
     label (str): The label of the published head's mentions.
     layer (Optional[int]): The decoder block to read, counted from 0 (its output is what
         `FrozenLLM.v1` calls layer + 1). null: the published head's, or at two fifths of the depth.
     reading (str): "once", as published heads are trained, or "twice".
     rank (int): Rank of the match between a span's end and its start.
-    sliding_window (int): The most pieces between a span's start and its end; 0 = no limit.
-    causal_mask (bool): Whether the features of a span look at nothing behind its end.
+    sliding_window (int): The largest number of pieces from a span's start to its end; 0: no limit.
+    causal_mask (bool): Whether the features of a span ignore what follows its end.
     use_cosine (bool): Whether the match is a cosine, else a scalar product / sqrt(rank).
     normalize_scores (str): What the match goes through: "" (nothing), "log_sigmoid" or "atan".
-    cut_spans (str): What becomes of piece spans that begin or end inside a token: "widen" (the
-        tokens that they touch get the best score of any of them; in training, wrong ones are
-        pushed down) or "drop". Either way they are counted, when their probability is 0.5 or more,
-        and the log says now and then how many there were.
-    llm_name (Optional[str]): For a published head: the name of its LLM, if the one that is
-        configured has another name there ("meta-llama/Llama-3.2-1B" in a folder "models/small").
+    cut_spans (str): How piece spans that begin or end inside a token are treated: "widen" (the
+        token span that they touch gets the best score of them; in training, wrong ones are pushed
+        down) or "drop". Those with a probability of 0.5 or more are counted in either case, and
+        the log reports their number from time to time.
+    llm_name (Optional[str]): For a published head: the name of its LLM in this config, if it is
+        another ("meta-llama/Llama-3.2-1B" in a folder "models/small").
     RETURNS (Model[List[Doc], List[Floats3d]]): For each doc logits (tokens, width, labels).
     RAISES: ValueError for a setting out of range.
     """
     from .files import check_settings
 
     check_settings(rank, sliding_window, normalize_scores)
-    for setting, value, accepted in (
-        ("cut_spans", cut_spans, ("widen", "drop")),
-        ("reading", reading, ("once", "twice")),
-    ):
-        if value not in accepted:
-            raise ValueError(
-                f"llm2ner: the setting '{setting}' of ToMMeR.v1 is '{value}'; accepted are "
-                f"{', '.join(accepted)}."
-            )
+    check_choice("cut_spans", cut_spans, ("widen", "drop"), of="ToMMeR.v1")
+    check_choice("reading", reading, ("once", "twice"), of="ToMMeR.v1")
     settings = {
         "rank": rank,
         "sliding_window": sliding_window,
@@ -118,7 +112,7 @@ def build_tommer(
 
 
 class _Forward:
-    """The forward pass; a class, so that a setting goes along and pickle can find it.
+    """The forward pass: a class, so that it has a setting and can be pickled.
 
     cut_spans (str): "widen" or "drop".
     """
@@ -164,14 +158,14 @@ class _Forward:
 
 @dataclass(frozen=True)
 class _Row:
-    """One text's token band, and where its numbers are from.
+    """One text's token band, and where its scores come from.
 
     band (ndarray): float32 (tokens, width, labels).
     shape (Tuple[int, ...]): Of the piece band (pieces, size, labels).
     exact (ndarray): int64 (tokens, width, 1): the place of a token span in the flattened piece
         band, -1 for none.
-    best (ndarray): int64 (tokens, width, labels): the place that its number is from: the same, or
-        that of a span of pieces that begins or ends inside one of its tokens.
+    best (ndarray): int64 (tokens, width, labels): the place that its score comes from: the same,
+        or that of a span of pieces that begins or ends inside one of its tokens.
     found, cut (int): Piece spans at p >= 0.5, and those of them that cut a token.
     """
 
@@ -208,8 +202,8 @@ def _to_tokens(pieces: np.ndarray, relation: PieceTokens, *, widen: bool) -> _Ro
 def _to_pieces(row: _Row, ops: Any, d_tokens: Any) -> Any:
     """The gradient of `_to_tokens`.
 
-    What is pushed down is the span of pieces that the number is from, so that a head learns to
-    score no cut spans. What is pulled up is the token span's own.
+    A positive gradient goes to the span of pieces that the score comes from, so that a head learns
+    to give cut spans low scores; a negative one goes to the pieces of the token span itself.
     """
     gradient = ops.to_numpy(d_tokens)
     place = np.where(gradient > 0, row.best, row.exact)
@@ -229,8 +223,11 @@ def _relate(model: Model, docs: Sequence[Doc], states: States) -> list[PieceToke
 
 
 def _count_unscored(model: Model, docs: Sequence[Doc], spans: Sequence[Sequence[Any]]) -> int:
-    """How many spans of docs have no score whatever the weights: too many pieces, or a mark that
-    shares its piece with a word. `spans` are (start, end exclusive, ...) for each doc.
+    """Count the spans that have no score, whatever the weights.
+
+    They have too many pieces, or begin or end with a mark that shares its piece with a word.
+
+    spans (Sequence[Sequence]): For each doc (start, end exclusive, ...).
     """
     llm, head = shims_of(model)
     size = head.max_span_tokens or 1

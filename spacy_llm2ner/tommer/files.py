@@ -5,7 +5,7 @@ A folder holds the weights and a JSON file that names the class and its settings
     definition.json    and parameters           a torch zip file (of CUDA tensors, often)
     experimaestro.json and model.safetensors    the newer layout
 
-Everything about the numbers is in `token_matching`; this file only knows files.
+The mathematics is in `token_matching`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import Errors
+from ..settings import check_choice, check_number
+
 LAYOUTS = (("definition.json", "parameters"), ("experimaestro.json", "model.safetensors"))
 NORMALIZATIONS = ("", "log_sigmoid", "atan")
 _TYPE = "llm2ner.models.tommer.ToMMeR"
@@ -27,13 +30,13 @@ _TYPE = "llm2ner.models.tommer.ToMMeR"
 
 @dataclass(frozen=True)
 class TommerDefinition:
-    """What a published head was made for, in the words of its definition.json.
+    """Settings of a published head and its LLM, with the names of its definition.json.
 
     llm_name (str): The LLM's hub id.
     layer (int): The decoder block, counted from 0, whose output is read.
     rank (int): Rank of the match between a span's end and its start.
-    causal_mask (bool): Whether features of a span look at nothing behind its end.
-    sliding_window (int): The most pieces between a span's start and its end; 0 = no limit.
+    causal_mask (bool): Whether features of a span ignore what follows its end.
+    sliding_window (int): The largest number of pieces from a span's start to its end; 0: no limit.
     use_cosine (bool): Whether the match is a cosine, else a scalar product / sqrt(rank).
     normalize_scores (str): What the match goes through: "", "log_sigmoid" or "atan".
     RAISES: ValueError for a setting out of range.
@@ -49,29 +52,17 @@ class TommerDefinition:
 
     def __post_init__(self) -> None:
         check_settings(self.rank, self.sliding_window, self.normalize_scores)
-        if self.layer < 0:
-            raise ValueError(
-                f"llm2ner: the setting 'layer' of the ToMMeR head is {self.layer}; blocks are "
-                f"counted from 0."
-            )
+        check_number("layer", self.layer, least=0, of="the ToMMeR head")
 
 
 def check_settings(rank: int, sliding_window: int, normalize_scores: str) -> None:
-    """RAISES: ValueError, naming the setting of a ToMMeR head that cannot be."""
-    if rank < 1:
-        raise ValueError(
-            f"llm2ner: the setting 'rank' of the ToMMeR head is {rank}; at least 1 is needed."
-        )
-    if sliding_window < 0:
-        raise ValueError(
-            f"llm2ner: the setting 'sliding_window' of the ToMMeR head is {sliding_window}; "
-            f"accepted are 0 (no limit) and more."
-        )
-    if normalize_scores not in NORMALIZATIONS:
-        raise ValueError(
-            f"llm2ner: the setting 'normalize_scores' of the ToMMeR head is "
-            f"'{normalize_scores}'; accepted are '' (none), 'log_sigmoid', 'atan'."
-        )
+    """Check the settings of a ToMMeR head.
+
+    RAISES: ValueError (E001, E002) naming the setting that is out of range.
+    """
+    check_number("rank", rank, least=1, of="the ToMMeR head")
+    check_number("sliding_window", sliding_window, least=0, of="the ToMMeR head")
+    check_choice("normalize_scores", normalize_scores, NORMALIZATIONS, of="the ToMMeR head")
 
 
 def find_folder(source: str | Path, revision: str | None = None) -> Path:
@@ -86,20 +77,15 @@ def find_folder(source: str | Path, revision: str | None = None) -> Path:
         return path
     name = str(source)
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or path.exists():
-        raise FileNotFoundError(
-            f"llm2ner: the source of the ToMMeR head is '{source}', which is neither a folder nor "
-            f"a hub id ('org/name')."
-        )
+        raise FileNotFoundError(Errors.E410.format(source=source))
     from huggingface_hub import snapshot_download
 
     patterns = [name for layout in LAYOUTS for name in layout]
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except Exception as error:
-        raise OSError(
-            f"llm2ner: the ToMMeR head '{source}' is no local folder and cannot be fetched from "
-            f"the hub ({error}). Give a folder with {LAYOUTS[0][0]} and {LAYOUTS[0][1]}."
-        ) from error
+        files = " and ".join(LAYOUTS[0])
+        raise OSError(Errors.E411.format(source=source, error=error, files=files)) from error
 
 
 def read_definition(source: str | Path, revision: str | None = None) -> TommerDefinition:
@@ -136,10 +122,8 @@ def read_tommer(
         try:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise ValueError(
-                f"llm2ner: {path} cannot be read as a file of tensors and nothing else, so that it "
-                f"is not opened: {str(error).splitlines()[0]}"
-            ) from error
+            first_line = str(error).splitlines()[0]
+            raise ValueError(Errors.E412.format(path=path, error=first_line)) from error
     return definition, _checked(tensors, definition.rank, path)
 
 
@@ -186,9 +170,7 @@ def _layout(folder: Path) -> tuple[str, str]:
         if all((folder / name).is_file() for name in layout):
             return layout
     wanted = " or ".join(" and ".join(layout) for layout in LAYOUTS)
-    raise FileNotFoundError(
-        f"llm2ner: there is no ToMMeR head in the folder {folder}: {wanted} expected."
-    )
+    raise FileNotFoundError(Errors.E413.format(folder=folder, wanted=wanted))
 
 
 def _definition(path: Path) -> TommerDefinition:
@@ -199,10 +181,8 @@ def _definition(path: Path) -> TommerDefinition:
         known = {key: fields[key] for key in TommerDefinition.__annotations__ if key in fields}
         return TommerDefinition(**known)
     except (json.JSONDecodeError, KeyError, TypeError, StopIteration) as error:
-        raise ValueError(
-            f"llm2ner: {path} does not describe a ToMMeR head: an object of type 'ToMMeR' with "
-            f"fields llm_name, layer and rank is expected ({type(error).__name__}: {error})."
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(Errors.E414.format(path=path, error=reason)) from error
 
 
 def _checked(tensors: Any, rank: int, path: Path) -> dict[str, Tensor]:
@@ -217,8 +197,5 @@ def _checked(tensors: Any, rank: int, path: Path) -> dict[str, Tensor]:
     }
     found = {key: tuple(value.shape) for key, value in given.items() if key in wanted}
     if found != wanted:
-        raise ValueError(
-            f"llm2ner: the tensors of the ToMMeR head {path} are {found}, but its settings "
-            f"(rank {rank}) make them {wanted}."
-        )
+        raise ValueError(Errors.E415.format(path=path, found=found, rank=rank, wanted=wanted))
     return {key: given[key].float() for key in wanted}

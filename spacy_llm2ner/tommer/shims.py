@@ -1,4 +1,4 @@
-"""Behind the ToMMeR model: a head that may be published, and the LLM that it was made for."""
+"""Thinc shims of the ToMMeR model: the head, which may be published, and its LLM."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from thinc.api import Model
 
 from ..architectures.shims import HeadShim, LLMShim
+from ..errors import Errors
 from ..llm.frozen import FrozenLLM
 from ..llm.pieces import as_pieces
 
@@ -25,12 +26,12 @@ _LAYER_SHARE = 0.4
 
 
 class TommerShim(HeadShim):
-    """A ToMMeR head behind Thinc. A published one is read when it is first needed.
+    """Shim of a ToMMeR head. A published head is read when it is first needed.
 
-    The head's settings are stored with the weights ("sizes"), so that a saved pipeline needs its
-    source no longer.
+    The head's settings are stored with the weights ("sizes"), so that a saved pipeline no longer
+    needs the source.
 
-    settings (Mapping[str, Any]): Settings of `TokenMatching` for a head that is made anew.
+    settings (Mapping[str, Any]): Settings of `TokenMatching`, for a head without a source.
     source (Optional[str]): Folder or hub id of a published head.
     revision (Optional[str]): Branch, tag or commit of a hub id.
     """
@@ -47,11 +48,11 @@ class TommerShim(HeadShim):
         super().__init__(build_token_matching)
         self.sizes: dict[str, Any] = {}
 
-    # What it is -------------------------------------------------------------------------------
+    # Properties -------------------------------------------------------------------------------
 
     @property
     def definition(self) -> TommerDefinition | None:
-        """What the published head was made for; None if there is no source."""
+        """The LLM, layer and settings of the published head; None if there is no source."""
         if self.source is not None and self._definition is None:
             from .files import read_definition
 
@@ -60,7 +61,7 @@ class TommerShim(HeadShim):
 
     @property
     def max_span_tokens(self) -> int | None:
-        """The most pieces of a span, and so the most tokens."""
+        """The largest number of pieces in a span, and so of tokens."""
         if self.sizes:
             return self.sizes["max_span_tokens"]
         if self.source is not None and self.definition is not None:
@@ -79,7 +80,7 @@ class TommerShim(HeadShim):
 
     @property
     def module(self) -> Any:
-        """The torch module; the published head is read now, if there is one.
+        """The torch module; a published head is read on first use.
 
         RAISES: ValueError if there is none; FileNotFoundError, OSError or ValueError, naming the
             file, if the published head cannot be read.
@@ -100,10 +101,10 @@ class TommerShim(HeadShim):
         sizes = {**fixed, **_settings_of(head), "definition": asdict(self._definition)}
         self.load_weights(sizes, head.state_dict())
 
-    # Making, storing, copying -----------------------------------------------------------------
+    # Building, storing, copying ---------------------------------------------------------------
 
     def construct(self, sizes: Mapping[str, int]) -> None:
-        """Make a fresh head. The settings are those that it had before, or the config's."""
+        """Build a head with fresh weights, with the settings it had before, or the config's."""
         known = {
             key: self.sizes[key] for key in (*self.settings, "definition") if key in self.sizes
         }
@@ -111,7 +112,7 @@ class TommerShim(HeadShim):
         super().construct({**sizes, **chosen, "max_span_tokens": _width(chosen["sliding_window"])})
 
     def to_bytes(self) -> bytes:
-        """Settings and weights; a published head is read first."""
+        """Write settings and weights; a published head is read first."""
         if self.source is not None:
             _ = self.module
         return super().to_bytes()
@@ -126,11 +127,7 @@ class TommerShim(HeadShim):
         stored = srsly.msgpack_loads(bytes_data)["sizes"]
         for key, value in self.settings.items():
             if self.source is None and stored and stored[key] != value:
-                raise ValueError(
-                    f"llm2ner: the setting '{key}' of ToMMeR.v1 is {value!r}, but the stored head "
-                    f"was trained with {stored[key]!r}. Load the pipeline with the settings that "
-                    f"it was trained with."
-                )
+                raise ValueError(Errors.E400.format(setting=key, value=value, stored=stored[key]))
         self.sizes = {}  # the width of the former head must not stand in the stored one's way
         if "definition" in stored:
             from .files import TommerDefinition
@@ -140,7 +137,7 @@ class TommerShim(HeadShim):
         return self
 
     def copy(self) -> HeadShim:
-        """An independent copy of the weights."""
+        """Make an independent copy of the weights."""
         twin = TommerShim(self.settings, self.source, self.revision)
         if self.is_loaded:
             twin.load_weights(self.sizes, self.module.state_dict())
@@ -158,13 +155,13 @@ class TommerShim(HeadShim):
 
 
 class PiecesShim(LLMShim):
-    """The LLM that a ToMMeR head reads: raw states of one layer, piece by piece.
+    """Shim of the LLM that a ToMMeR head reads: raw states of one layer, piece by piece.
 
     llm (FrozenLLM): The LLM as it is configured.
-    head (TommerShim): The head; a published one knows its layer.
+    head (TommerShim): The head; a published one names its layer.
     layer (Optional[int]): The configured decoder block, counted from 0.
     reading (str): "once" or "twice".
-    llm_name (Optional[str]): The name that the published head's LLM goes by here.
+    llm_name (Optional[str]): The name of the published head's LLM in this config, if it is another.
     """
 
     def __init__(
@@ -205,14 +202,18 @@ class PiecesShim(LLMShim):
             layer = asked[0] - 1 if asked else max(0, round(_LAYER_SHARE * total) - 1)
         if self._layer not in (None, layer) or asked not in (None, (layer + 1,)):
             raise ValueError(
-                f"llm2ner: the ToMMeR head {self._head.source or ''} reads block {layer}, which is "
-                f"layer {layer + 1} of FrozenLLM.v1, but the config says layer = {self._layer} "
-                f"and model.llm.layers = {list(asked) if asked else None}. Leave both at null."
+                Errors.E401.format(
+                    source=self._head.source or "",
+                    layer=layer,
+                    number=layer + 1,
+                    asked=self._layer,
+                    layers=list(asked) if asked else None,
+                )
             )
         return layer
 
     def check(self) -> None:
-        """Find out whether this is the LLM that the head was made for; once.
+        """Check that this is the LLM that the head was made for; once.
 
         RAISES: ValueError naming the LLMs, their widths and layers if it is another one.
         """
@@ -236,21 +237,25 @@ class PiecesShim(LLMShim):
         if _short_name(wanted) in known and config.hidden_size == width and deep:
             return
         raise ValueError(
-            f"llm2ner: the ToMMeR head '{self._head.source}' was made for block "
-            f"{definition.layer} of {definition.llm_name} (width {width}), but model.llm.name is "
-            f"'{self.llm.settings.name}', with width {config.hidden_size} and blocks 0 to "
-            f"{config.num_hidden_layers - 1}. Its scores would mean nothing. Give the LLM that it "
-            f"was made for; if this is that LLM under another name, set llm_name of ToMMeR.v1 to "
-            f"'{Path(self.llm.settings.name).name}'."
+            Errors.E402.format(
+                source=self._head.source,
+                layer=definition.layer,
+                llm=definition.llm_name,
+                width=width,
+                name=self.llm.settings.name,
+                found=config.hidden_size,
+                last=config.num_hidden_layers - 1,
+                alias=Path(self.llm.settings.name).name,
+            )
         )
 
     def from_bytes(self, data: bytes) -> LLMShim:
-        """Read the identity; the layer may be another one than before."""
+        """Read the identity, and with it the layer."""
         self._pieces = None
         return super().from_bytes(data)
 
     def copy(self) -> LLMShim:
-        """Another shim around the same LLM: its weights are never copied."""
+        """Make another shim of the same LLM; its weights are never copied."""
         twin = PiecesShim(
             self._configured,
             self._head,
@@ -264,7 +269,7 @@ class PiecesShim(LLMShim):
 
 
 def build_token_matching(sizes: Mapping[str, Any]) -> nn.Module:
-    """The torch module of a ToMMeR head. The states of a text have no special first piece here."""
+    """Build the torch module of a ToMMeR head; states have no special first piece here."""
     from .token_matching import PaddedTokenMatching
 
     chosen = {key: value for key, value in sizes.items() if key not in _NOT_ITS_OWN}

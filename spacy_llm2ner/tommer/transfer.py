@@ -1,6 +1,6 @@
 """Published ToMMeR heads <-> spaCy pipelines.
 
-The layout itself is read and written by `heads.tommer_files`; the model is `architectures.tommer`.
+The published layout is read and written by `files`; the model is in `architecture`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import spacy
 from spacy.language import Language
 
+from ..errors import Errors
 from .files import TommerDefinition, read_definition, read_tommer
 from .shims import shims_of
 
@@ -28,7 +29,7 @@ def load_tommer(
     llm_settings: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Language:
-    """A blank pipeline with a published ToMMeR head in it, ready to run.
+    """Make a blank pipeline with a published ToMMeR head, ready to run.
 
     source (Union[str, Path]): A folder with `parameters` and `definition.json`, or a hub id.
     llm (Optional[Union[str, Path]]): The head's LLM: hub id or folder. None: the hub id that the
@@ -74,34 +75,25 @@ def save_tommer(
     nlp (Language): The pipeline.
     folder (Union[str, Path]): The folder to write to.
     component (str): The component's name.
-    label (Optional[str]): Which label's head: the layout has room for one. May be left out if there
-        is only one.
-    llm_name (Optional[str]): The hub id of the LLM. None: what the head was read with, else the
+    label (Optional[str]): The label to write: the layout has room for one. None: the only one.
+    llm_name (Optional[str]): The hub id of the LLM. None: the name in the published head, else the
         name in the pipeline's config.
-    RAISES: ValueError if the component has no ToMMeR head, if it is read twice (the layout cannot
-        say so), or if it must be said which label is meant.
+    RAISES: ValueError if the component has no ToMMeR head, if it reads its texts twice (which the
+        layout cannot record), or if there are several labels and none is given.
     """
     pipe: Any = nlp.get_pipe(component)
     model: Any = getattr(pipe, "model", None)
     if getattr(model, "name", None) != "tommer":
-        raise ValueError(
-            f"llm2ner: the component '{component}' has no ToMMeR head "
-            f"(spacy_llm2ner.ToMMeR.v1), so that it cannot be saved as one."
-        )
+        raise ValueError(Errors.E420.format(name=component))
     labels = list(pipe.labels)
     if label is None and len(labels) == 1:
         label = labels[0]
     if label not in labels:
-        raise ValueError(
-            f"llm2ner: the published layout has room for one label; '{component}' has "
-            f"{', '.join(labels) or 'none'}. Give one of them as label, not {label!r}."
-        )
+        known_labels = ", ".join(labels) or "none"
+        raise ValueError(Errors.E421.format(name=component, labels=known_labels, label=label))
     llm, head = shims_of(model)
     if llm.llm.settings.reading != "once":
-        raise ValueError(
-            f"llm2ner: '{component}' reads its texts {llm.llm.settings.reading}; the published "
-            f"layout cannot say so, and other programs would read them once."
-        )
+        raise ValueError(Errors.E422.format(name=component, reading=llm.llm.settings.reading))
     known = head.definition
     name = llm_name or (known.llm_name if known else llm.llm.settings.name)
     head.module.save_tommer(folder, name, llm.layer, labels.index(label))

@@ -8,6 +8,8 @@ import spacy
 from spacy.language import Language
 from thinc.api import Adam, fix_random_seed
 
+from spacy_llm2ner.prompted.metric import Score, score_positions, score_strings
+from spacy_llm2ner.tags import tags_to_spans
 from tests.pipeline.sample import DATA, examples
 
 LABELS = ["LOC", "ORG", "PER"]
@@ -40,3 +42,18 @@ def right(nlp: Language) -> int:
         [(ent.text, ent.label_) for ent in doc.ents] == phrases
         for doc, (_, phrases) in zip(docs, DATA, strict=True)
     )
+
+
+def answer_text(words: list[str], tags: list[str]) -> str:
+    """What the model is to answer: each word with its tag."""
+    return " ".join(f"{word}({tag})" for word, tag in zip(words, tags, strict=True))
+
+
+def score_tags(sentences: list[tuple[list[str], list[str], list[str]]]) -> dict[str, Score]:
+    """Both metrics of (words, gold tags, predicted tags), which are read by the rule "gner"."""
+    read = [
+        (words, tags_to_spans(gold, "gner"), tags_to_spans(found, "gner"))
+        for words, gold, found in sentences
+    ]
+    scores = (score_strings(read), score_positions(read))
+    return {score.metric: score for score in scores}

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from spacy_llm2ner.prompted.asking import Asking
 from spacy_llm2ner.prompted.generation import load_generator
-from spacy_llm2ner.prompted.prompt import make_target
+from tests.prompted.sample import answer_text
 from tests.prompted.test_generation import spec
 from tests.tiny_generators import save_tiny_chat
 
@@ -37,7 +37,7 @@ def test_styles(tiny_chat, tiny_t5, plain_llama):
 def test_units_are_the_pieces_of_the_whole_answer(tiny_chat, style):
     ask = asking(tiny_chat, style)
     blank = " " if ask.blank_first else ""
-    whole = ask.backend.encode(blank + make_target(WORDS, TAGS), add_special_tokens=False).ids
+    whole = ask.backend.encode(blank + answer_text(WORDS, TAGS), add_special_tokens=False).ids
     units = ask.answer(WORDS, TAGS)
     assert [piece for unit in units for piece in unit] == whole
     assert len(units) == len(WORDS)
@@ -47,7 +47,7 @@ def test_units_of_a_unigram_model(tiny_t5):
     ask = asking(tiny_t5)
     words = [word for word in WORDS if word.isascii()]
     tags = ["O"] * len(words)
-    whole = ask.backend.encode(make_target(words, tags), add_special_tokens=False).ids
+    whole = ask.backend.encode(answer_text(words, tags), add_special_tokens=False).ids
     assert [piece for unit in ask.answer(words, tags) for piece in unit] == whole
 
 
@@ -65,7 +65,7 @@ def test_units_of_a_tokenizer_that_puts_a_blank_before_every_text(tiny_chat):
     ask.backend = PreTrainedTokenizerFast(tokenizer_object=backend).backend_tokenizer
     ask.blank_first = False
     words, tags = ["ab", "cd", "."], ["B-x", "O", "O"]
-    whole = ask.backend.encode(make_target(words, tags), add_special_tokens=False).ids
+    whole = ask.backend.encode(answer_text(words, tags), add_special_tokens=False).ids
     assert [piece for unit in ask.answer(words, tags) for piece in unit] == whole
 
 

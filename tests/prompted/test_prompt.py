@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from spacy_llm2ner.prompted.metric import average_f1, normalise, score_tags, string_entities
-from spacy_llm2ner.prompted.prompt import (
-    allowed_tags,
-    check_label_names,
-    make_prompt,
-    make_target,
-    may_follow,
-    split_prompt,
-)
-from spacy_llm2ner.prompted.spans import spans_to_tags, tags_to_spans
+from spacy_llm2ner.prompted.metric import average_f1, normalise, string_entities
+from spacy_llm2ner.prompted.prompt import check_label_names, make_prompt, split_prompt
+from tests.prompted.sample import score_tags
 
 WORDS = ["Ada", "wrote", "."]
 # As the published checkpoints were trained; also shown on their model cards.
@@ -48,18 +41,6 @@ def test_the_first_part_does_not_depend_on_the_sentence():
     assert split_prompt(["Other"], ["person"])[0] == head
 
 
-def test_target():
-    assert make_target(WORDS, ["B-person", "O", "O"]) == "Ada(B-person) wrote(O) .(O)"
-    with pytest.raises(ValueError):
-        make_target(WORDS, ["O"])
-
-
-def test_allowed_tags():
-    assert allowed_tags(["x", "y"]) == ["O", "B-x", "I-x", "B-y", "I-y"]
-    assert may_follow("B-x", "I-x") and may_follow("I-x", "I-x") and may_follow("O", "B-x")
-    assert not may_follow("O", "I-x") and not may_follow("B-y", "I-x")
-
-
 @pytest.mark.parametrize(
     "names", [["O"], ["o"], [""], ["  "], ["Person", "person"], ["a b", "a  B"]]
 )
@@ -89,12 +70,3 @@ def test_scores_name_their_metric():
     scores = score_tags([(["a"], ["B-x"], ["B-x"])])
     assert set(scores["gner_string"].named()) == {"gner_string_p", "gner_string_r", "gner_string_f"}
     assert scores["entity_position"].named()["entity_position_f"] == pytest.approx(1.0)
-
-
-def test_spans_and_tags():
-    spans = [(0, 2, "x"), (2, 3, "x"), (4, 5, "y")]
-    tags = spans_to_tags(spans, 6)
-    assert tags == ["B-x", "I-x", "B-x", "O", "B-y", "O"]
-    assert all(tags_to_spans(tags, rule) == spans for rule in ("gner", "conll", "strict"))
-    with pytest.raises(ValueError, match="reading"):
-        tags_to_spans(tags, "iob")
