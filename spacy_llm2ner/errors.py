@@ -686,6 +686,45 @@ class Warnings(metaclass=_WithCodes):
         "on white space only."
     )
 
-    # W3x few-shot recognition
+    # W3x prompted recognition
+    W30 = (
+        "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
+        "tokens of the pipeline's tokenizer do, or do so with whitespace, and cannot be learnt."
+    )
+    W31 = (
+        "{name}: {overlapping} of {total} gold spans of the training data overlap a longer one, "
+        "and are left out: an answer has one tag for each word."
+    )
+    W32 = (
+        "{name}: no component gives a score that [training.score_weights] counts ({weights}), so "
+        "that every checkpoint looks as good as any other. Add ents_f, entity_position_f or "
+        "gner_string_f = 1.0 there."
+    )
+    W33 = (
+        "{name}: the setting 'tuning' of the LLM is 'none', or nlp.initialize() was not called: "
+        "nothing is learnt."
+    )
 
-    # W4x prompted recognition
+    # W4x few-shot recognition
+    W40 = (
+        "{name}: these labels have neither annotated texts nor names in the setting 'labels', and "
+        "are not English words: {labels}. Give a few names, or their meaning in the setting "
+        "'words'."
+    )
+    W41 = (
+        "{name}: there are {total} annotated spans. From so many, a trained head learns more, "
+        "including boundaries: train 'llm2ner'."
+    )
+    W42 = (
+        "{name}: {lost} of {total} annotated spans do not begin and end where tokens of the "
+        "pipeline's tokenizer do, or end with a token that the LLM does not see, and cannot be "
+        "learnt."
+    )
+    W43 = (
+        "{name}: this component learns from examples in nlp.initialize() and has nothing to "
+        "update. To train in steps, use 'llm2ner'."
+    )
+    W44 = (
+        "{name}: the mention head finds {found} of {total} annotated spans. Mentions that it does "
+        "not find get no label: for spans of this kind, train 'llm2ner'."
+    )
