@@ -17,6 +17,7 @@ from typer.main import get_command
 
 import spacy_llm2ner
 from spacy_llm2ner.cli import llm2ner_app
+from spacy_llm2ner.errors import Warnings
 from spacy_llm2ner.tommer.transfer import load_tommer, save_tommer
 
 ROOT = Path(__file__).parents[1]
@@ -135,5 +136,6 @@ def test_every_warning_has_a_row():
     assert len(listed) == len(set(listed))
     source = "\n".join(path.read_text(encoding="utf8") for path in PACKAGE.rglob("*.py"))
     used = set(re.findall(r"L2N-(?:W\d+|STORE)", source))
+    used |= {f"L2N-{code}" for code in vars(Warnings) if re.fullmatch(r"W\d+|STORE", code)}
     assert used == set(listed)
     assert len(used) > 25
