@@ -193,6 +193,25 @@ class Errors(metaclass=_WithCodes):
         "llm2ner: the tags {tags} lack 'O' for words outside entities; such tags cannot be "
         "trained on entities."
     )
+    E210 = (
+        "A band of span scores must have the shape (tokens, width, labels), with one threshold "
+        "per label; the shape is {shape}, and there are {thresholds} thresholds."
+    )
+    E211 = "The logits contain NaN; the head that computed them has diverged."
+    E212 = (
+        "The spans have label indices {low} to {high}, but there are {thresholds} thresholds; one "
+        "per label is needed."
+    )
+    E213 = "A span without tokens (start >= end) cannot be flattened."
+    E214 = "The thresholds are {thresholds}; one number in [0, 1] per label is needed."
+    E220 = (
+        "llm2ner: the settings 'cross_entropy' and 'crf' of the loss are both 0, so that nothing "
+        "is learnt. Give at least one of them a weight."
+    )
+    E221 = (
+        "llm2ner: the setting 'crf' of the loss is {crf}, but the head has no CRF. Set it to 0 or "
+        "null, or use the head spacy_llm2ner.CRFTagger.v1."
+    )
 
     # E3xx architectures, pipeline
     E300 = (
@@ -325,6 +344,10 @@ class Errors(metaclass=_WithCodes):
         "spacy_llm2ner.FrozenLLM.v1 with a head."
     )
     E453 = "llm2ner: {model} has no linear layer with {tags} outputs, one for each of its tags."
+    E490 = (
+        "llm2ner: save_tommer needs the LLM's name, the layer and a label from 0 to {last}; given "
+        "are llm_name = {llm_name}, layer = {layer}, label = {label}."
+    )
 
     # E5xx few_shot, prompted
     E550 = (
@@ -404,8 +427,41 @@ class Errors(metaclass=_WithCodes):
         "{labels} labels and one word needs {needed}. Give fewer labels, shorter descriptions, or "
         "another LLM."
     )
+    E560 = (
+        "llm2ner: the mean of F1 needs one metric and at least one corpus; given are {corpora} "
+        "corpora under {metrics}."
+    )
+    E561 = (
+        "llm2ner: '{name}' cannot be the name of a label in a prompt: a name must not be empty, "
+        "and must not be O, which marks words outside entities."
+    )
+    E562 = (
+        "llm2ner: the label names '{one}' and '{other}' cannot be told apart in a model's answer. "
+        "Give one of them another name with the setting 'label_names'."
+    )
 
     # E6xx calibration, distillation
+    E600 = (
+        "Logits, targets and weights must have one shape, (cells,); their shapes are {logits}, "
+        "{targets} and {weights}."
+    )
+    E601 = (
+        "objective '{objective}': accepted are f1, recall@P (the highest recall with precision P) "
+        "and precision@R, with P and R above 0 and up to 1, such as recall@0.95."
+    )
+    E602 = (
+        "{name}: a config file cannot hold thresholds for labels named like {labels} (with '=', "
+        "':' or a '#' at the start); calibrate with one threshold for all labels (--global)."
+    )
+    E603 = (
+        "spacy_llm2ner.calibrate.v1: the setting 'component' is '{component}'; the components of "
+        "the pipeline that can be calibrated are {accepted}."
+    )
+    E604 = "{name}: a component of this kind cannot be calibrated."
+    E605 = (
+        "{name}: the dev data has no annotated text; entities are looked for in "
+        "doc.spans['{key}'] and in doc.ents."
+    )
     E650 = (
         "llm2ner: SelfDistillation.v1 names the component '{name}', which is no 'llm2ner' "
         "component of the pipeline ({pipes})."
@@ -519,7 +575,7 @@ class Errors(metaclass=_WithCodes):
         "`python -m spacy llm2ner convert` make them."
     )
     E905 = "data path {path}: cannot be read as {suffix} data ({error})."
-    E906 = "the text has {tokens} tokens; a page shows 1 to {most}. Shorten the text."
+    E906 = "the text has {tokens} tokens; give a text of 1 to {most} tokens."
     E907 = "the pipeline has no '{factory}' component; its components are {components}."
     E908 = "the pipeline has no component '{name}'; its components are {components}."
     E909 = (
@@ -590,6 +646,10 @@ class Warnings(metaclass=_WithCodes):
         "LLM's tokenizer than the head's sliding_window allows, or begin or end with a mark that "
         "shares a piece with a word, and can be neither learnt nor found."
     )
+    W07 = (
+        "{name}: the dev data has spans with labels that the component does not have: {labels}. "
+        "They are not counted."
+    )
 
     # W2x token taggers
     W20 = (
@@ -626,6 +686,45 @@ class Warnings(metaclass=_WithCodes):
         "on white space only."
     )
 
-    # W3x few-shot recognition
+    # W3x prompted recognition
+    W30 = (
+        "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
+        "tokens of the pipeline's tokenizer do, or do so with whitespace, and cannot be learnt."
+    )
+    W31 = (
+        "{name}: {overlapping} of {total} gold spans of the training data overlap a longer one, "
+        "and are left out: an answer has one tag for each word."
+    )
+    W32 = (
+        "{name}: no component gives a score that [training.score_weights] counts ({weights}), so "
+        "that every checkpoint looks as good as any other. Add ents_f, entity_position_f or "
+        "gner_string_f = 1.0 there."
+    )
+    W33 = (
+        "{name}: the setting 'tuning' of the LLM is 'none', or nlp.initialize() was not called: "
+        "nothing is learnt."
+    )
 
-    # W4x prompted recognition
+    # W4x few-shot recognition
+    W40 = (
+        "{name}: these labels have neither annotated texts nor names in the setting 'labels', and "
+        "are not English words: {labels}. Give a few names, or their meaning in the setting "
+        "'words'."
+    )
+    W41 = (
+        "{name}: there are {total} annotated spans. From so many, a trained head learns more, "
+        "including boundaries: train 'llm2ner'."
+    )
+    W42 = (
+        "{name}: {lost} of {total} annotated spans do not begin and end where tokens of the "
+        "pipeline's tokenizer do, or end with a token that the LLM does not see, and cannot be "
+        "learnt."
+    )
+    W43 = (
+        "{name}: this component learns from examples in nlp.initialize() and has nothing to "
+        "update. To train in steps, use 'llm2ner'."
+    )
+    W44 = (
+        "{name}: the mention head finds {found} of {total} annotated spans. Mentions that it does "
+        "not find get no label: for spans of this kind, train 'llm2ner'."
+    )

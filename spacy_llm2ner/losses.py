@@ -1,4 +1,4 @@
-"""Training losses, registered in spaCy's `misc` registry: over span bands, and over word tags."""
+"""Training losses over span bands and over word tags, in spaCy's registry `misc`."""
 
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
@@ -11,7 +11,9 @@ import numpy as np
 from thinc.api import get_array_module, torch2xp, xp2torch
 from thinc.types import Floats2d, Floats3d
 
+from .errors import Errors
 from .numeric import binary_cross_entropy
+from .settings import check_choice, check_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,16 +27,16 @@ SpanLoss = Callable[
 class SpanBCE:
     """Binary cross-entropy over every span and label (`spacy_llm2ner.SpanBCE.v1`).
 
-    reduction (str): "sum": summed over a text's cells, averaged over the batch's texts.
-        "balanced": averaged over the batch's cells, after the positive ones were given the weight
-        #negatives / #positives each: together they count as much as all negatives together.
+    reduction (str): "sum": the sum over a text's cells, averaged over the texts of the batch.
+        "balanced": the mean over the batch's cells, where each positive cell has the weight
+        #negatives / #positives, so that positive and negative cells count the same in total.
     label_smoothing (float): Targets become 1 - s and s, with 0 <= s < 0.5.
-    positive_weight (float): Another factor on the loss of positive cells, with both reductions;
-        above 1 for more recall.
+    positive_weight (float): A further factor on the loss of positive cells, with both reductions;
+        values above 1 raise recall.
     dilation (Optional[int]): Only spans with an edge within this many tokens of a gold span (of any
-        label) count: the others are too easy, or their annotation is not trusted. A text without
-        gold spans does not count then. null: all spans count.
-    RAISES: ValueError for settings out of range.
+        label) count: other spans are too easy, or their annotation is unreliable. Texts without
+        gold spans then do not count. null: all spans count.
+    RAISES (ValueError): For settings out of range.
     """
 
     reduction: Literal["sum", "balanced"] = "sum"
@@ -43,26 +45,10 @@ class SpanBCE:
     dilation: int | None = None
 
     def __post_init__(self) -> None:
-        if self.reduction not in ("sum", "balanced"):
-            raise ValueError(
-                f"llm2ner: the setting 'reduction' of the loss is '{self.reduction}'; "
-                f"accepted are sum, balanced."
-            )
-        if not 0 <= self.label_smoothing < 0.5:
-            raise ValueError(
-                f"llm2ner: the setting 'label_smoothing' of the loss is {self.label_smoothing}; "
-                f"accepted are 0 to below 0.5."
-            )
-        if not 0 < self.positive_weight < float("inf"):
-            raise ValueError(
-                f"llm2ner: the setting 'positive_weight' of the loss is {self.positive_weight}; "
-                f"a number above 0 is expected."
-            )
-        if self.dilation is not None and self.dilation < 0:
-            raise ValueError(
-                f"llm2ner: the setting 'dilation' of the loss is {self.dilation}; a number of "
-                f"tokens from 0, or null, is expected."
-            )
+        check_choice("reduction", self.reduction, ("sum", "balanced"), of="the loss")
+        check_number("label_smoothing", self.label_smoothing, least=0, below=0.5, of="the loss")
+        check_number("positive_weight", self.positive_weight, above=0, of="the loss")
+        check_number("dilation", self.dilation, least=0, unit="tokens", of="the loss")
 
     def __call__(
         self,
@@ -73,7 +59,7 @@ class SpanBCE:
         """The loss and its gradient with respect to the logits.
 
         logits, targets, weights (List[Floats3d]): For each text float32 (tokens, width, labels);
-            targets in [0, 1]. A cell with weight 0 does not count: no span, or not annotated.
+            targets in [0, 1]. Cells that are not spans, or not annotated, have weight 0.
         RETURNS (Tuple[float, List[Floats3d]]): The loss; its gradient, shaped like the logits.
         """
         if self.dilation is not None:
@@ -113,7 +99,7 @@ def _near_gold(target: Floats3d, dilation: int) -> Floats3d:
 
 
 def _balance(targets: Sequence[Floats3d], weights: Sequence[Floats3d]) -> tuple[float, float]:
-    """1 / #cells, and #negatives / #positives (1 if there are only the ones or only the others)."""
+    """1 / #cells, and #negatives / #positives (1 if one of both is 0)."""
     pairs: list[Any] = list(zip(targets, weights, strict=True))
     total = sum(float(weight.sum()) for _, weight in pairs)
     positive = sum(float((target * weight).sum()) for target, weight in pairs)
@@ -139,18 +125,16 @@ class CompoundTagLoss:
         NLL = sum over texts of -log P(y_1 .. y_n) / number of words
         LS  = sum over words of KL(uniform || p) / number of words
 
-    p is the softmax over a word's logits, P the CRF's probability of a text's tags. All three are
-    means per real word, over the same words of the whole batch: those whose tag is known. (A CRF
-    sums over all tags of the others.) The class weights c are those of labels, and change neither
-    the terms' weights nor NLL and LS.
+    p is the softmax over a word's logits, P the CRF's probability of a text's tags. All three terms
+    are means over the same words of the batch: those whose tag is known. (The CRF sums over all
+    tags of the others.) The class weights c apply to CE only, and do not change its weight in L.
 
     cross_entropy (Optional[float]): Weight of CE. null: 0 for a head with a CRF whose weight is not
         0, else 1.
     crf (Optional[float]): Weight of NLL. null: 1 for a head with a CRF, 0 without.
     label_smoothing (float): Weight of LS.
-    class_weights (Optional[Dict[str, float]]): Weights of labels in CE, and of "O"; 1 for those
-        that are not named.
-    RAISES: ValueError for weights out of range.
+    class_weights (Optional[Dict[str, float]]): Weights of labels and of "O" in CE; 1 by default.
+    RAISES (ValueError): For weights out of range.
     """
 
     cross_entropy: float | None = None
@@ -166,16 +150,9 @@ class CompoundTagLoss:
         }
         named = {f"class_weights.{k}": v for k, v in (self.class_weights or {}).items()}
         for setting, value in {**terms, **named}.items():
-            if value is not None and not 0 <= value < float("inf"):
-                raise ValueError(
-                    f"llm2ner: the setting '{setting}' of the loss is {value}; a number of at "
-                    f"least 0 is expected."
-                )
+            check_number(setting, value, least=0, of="the loss")
         if self.cross_entropy == 0 and self.crf == 0:
-            raise ValueError(
-                "llm2ner: the settings 'cross_entropy' and 'crf' of the loss are both 0, so that "
-                "nothing could be learnt. Give at least one of them a weight."
-            )
+            raise ValueError(Errors.E220)
 
     def terms(self, has_crf: bool) -> tuple[float, float, float]:
         """The weights of CE, NLL and LS for a head with or without a CRF.
@@ -183,10 +160,7 @@ class CompoundTagLoss:
         RAISES: ValueError if the CRF has a weight and the head has no CRF.
         """
         if self.crf and not has_crf:
-            raise ValueError(
-                f"llm2ner: the setting 'crf' of the loss is {self.crf}, but the head has no CRF. "
-                f"Set it to 0 or null, or take the head spacy_llm2ner.CRFTagger.v1."
-            )
+            raise ValueError(Errors.E221.format(crf=self.crf))
         crf = (1.0 if has_crf else 0.0) if self.crf is None else self.crf
         cross_entropy = (0.0 if crf else 1.0) if self.cross_entropy is None else self.cross_entropy
         return cross_entropy, crf, self.label_smoothing

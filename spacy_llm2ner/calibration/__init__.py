@@ -1,1 +1,1 @@
-"""Calibration on dev data: temperatures, thresholds, and the page that shows them."""
+"""Calibration of a component on dev data: temperatures and thresholds."""

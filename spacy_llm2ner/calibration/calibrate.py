@@ -1,4 +1,4 @@
-"""Calibrating a component on dev data: temperatures, then thresholds."""
+"""Calibration of a component on dev data: temperatures, then thresholds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from spacy.language import Language
 from spacy.training import Example
 from thinc.api import Config
 
+from ..errors import Errors, Warnings
 from ..numeric import log_odds, sigmoid
 from ..pipeline.base import EntityPipe, PerLabel
 from ..pipeline.token_tagger import TokenTagger
@@ -43,16 +44,16 @@ _DIGITS = 4
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """How a component is calibrated.
+    """Settings of a calibration.
 
-    objective (Objective): What thresholds are tuned for.
-    per_label (Optional[bool]): Thresholds per label, or one for all; None: what does best on
-        held-out folds of the dev data, be it the thresholds as they are.
-    temperature (bool): Whether temperatures are fitted: one for all labels or, with `per_label` set
-        to True, one for each label with enough entities. One for all leaves what is found as it is.
+    objective (Objective): What thresholds are optimised for.
+    per_label (Optional[bool]): Thresholds per label, or one for all; None: what is best on
+        held-out folds of the dev data, which may be the current thresholds.
+    temperature (bool): Whether to fit temperatures: one for all labels or, with `per_label` set to
+        True, one for each label with enough entities. A single one does not change what is found.
     min_entities (int): Labels with fewer dev entities share threshold and temperature.
     shrink (float): See `search_per_label`.
-    folds (int): Of the cross-validation; 0 for none.
+    folds (int): Folds of the cross-validation; 0 for none.
     """
 
     objective: Objective = field(default_factory=Objective)
@@ -65,14 +66,14 @@ class CalibrationSettings:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What came of calibrating one component; thresholds and temperatures are float (labels,).
+    """The calibration of one component; thresholds and temperatures are float (labels,).
 
     before, after (Counts): True and false positives and gold spans, (3, labels), on the dev data.
-    held_out (Dict[str, Counts]): The same on texts not tuned on, by way of tuning.
-    reliability_before, reliability_after (Reliability): Of the candidates.
+    held_out (Dict[str, Counts]): The same on held-out texts, by way of searching.
+    reliability_before, reliability_after (Reliability): Reliability of the candidates.
     nll_before, nll_after (float): Per gold span, over all candidates.
     curve (List[Tuple[float, float, float]]): (threshold, precision, recall) as decoded.
-    label_curves (List[PRCurve]): Per label, of its candidates by themselves.
+    label_curves (List[PRCurve]): Precision and recall of each label's candidates, not decoded.
     """
 
     name: str
@@ -115,12 +116,13 @@ def _one_or_each(labels: Sequence[str], values: np.ndarray) -> PerLabel:
 def calibrate_pipe(
     pipe: EntityPipe, examples: Iterable[Example], settings: CalibrationSettings
 ) -> Calibration:
-    """Fit temperatures and tune thresholds of a component, which is not changed.
+    """Fit temperatures and search thresholds for a component, which is not changed.
 
     pipe (EntityPipe): The component.
     examples (Iterable[Example]): Dev data; the predicted docs are not changed.
-    settings (CalibrationSettings): How.
-    RAISES: ValueError if the data has no annotated text.
+    settings (CalibrationSettings): The settings.
+    RETURNS (Calibration): The result; see `apply_calibration`.
+    RAISES (ValueError): If the data has no annotated text.
     """
     return calibrate_scored(pipe, score_dev(pipe, examples), settings)
 
@@ -128,7 +130,7 @@ def calibrate_pipe(
 def calibrate_scored(
     pipe: EntityPipe, dev: ScoredDev, settings: CalibrationSettings
 ) -> Calibration:
-    """As `calibrate_pipe`, on a corpus that was scored before; for several settings in a row."""
+    """`calibrate_pipe` on a corpus that was scored before, for trying several settings."""
     _report_unknown(pipe, dev)
     decodings = decodings_of(pipe)
     old_t, old = pipe._temperatures(), pipe._thresholds()
@@ -180,10 +182,10 @@ def _choose(
 
 
 def decodings_of(pipe: EntityPipe) -> tuple[str, ...]:
-    """What `predict` and `set_annotations` do for what is tuned: the spans, or else the ents."""
+    """The decodings that `predict` and `set_annotations` apply to the spans, or to the ents."""
     decoding = pipe.settings["decoding"]
     if isinstance(pipe, TokenTagger):
-        return ()  # its entities are disjoint, whatever the threshold
+        return ()  # a tagger's entities are disjoint, whatever the threshold
     if pipe.settings["annotate"] == "ents" and decoding in ("all", "nested"):
         return (decoding, "flat")
     return (decoding,)
@@ -192,11 +194,7 @@ def decodings_of(pipe: EntityPipe) -> tuple[str, ...]:
 def _report_unknown(pipe: EntityPipe, dev: ScoredDev) -> None:
     if dev.unknown_labels:
         counts = ", ".join(f"{label} ({n})" for label, n in sorted(dev.unknown_labels.items()))
-        pipe._warn(
-            "L2N-W07",
-            f"the dev data has spans with labels that the component does not have: {counts}. They "
-            f"are not counted.",
-        )
+        pipe._warn_once(Warnings.W07.format(name=pipe.name, labels=counts))
 
 
 def _rounded(thresholds: np.ndarray) -> np.ndarray:
@@ -204,7 +202,7 @@ def _rounded(thresholds: np.ndarray) -> np.ndarray:
 
 
 def fit_temperatures(dev: ScoredDev, settings: CalibrationSettings) -> np.ndarray:
-    """Temperatures with the highest likelihood of all annotated cells: float64 (labels,)."""
+    """Maximum-likelihood temperatures over all annotated cells: float64 (labels,)."""
     common = fit_temperature(*dev.cells(None))
     temperatures = np.full(len(dev.low), common)
     if settings.per_label:
@@ -215,7 +213,7 @@ def fit_temperatures(dev: ScoredDev, settings: CalibrationSettings) -> np.ndarra
 
 
 def shown_reliability(dev: ScoredDev, temperatures: np.ndarray) -> Reliability:
-    """The reliability of the cells that had at least 1% before any temperature."""
+    """The reliability of the cells with a probability of at least 1% before any temperature."""
     shown = dev.known & (dev.logits >= log_odds(_SHOWN_PROBABILITY, 0.0, 1.0))
     p = sigmoid(dev.logits[shown].astype(np.float64) / temperatures[dev.labels[shown]])
     return reliability(p, dev.gold[shown])
@@ -234,11 +232,11 @@ def _label_curve(spans: DevSpans, label: int, n_gold: int) -> PRCurve:
     return pr_curve(spans.spans.scores[at], spans.gold[at], n_gold=n_gold)
 
 
-# Putting it into the pipeline ---------------------------------------------------------------
+# Writing to the pipeline --------------------------------------------------------------------
 
 
 def check_config_can_hold(name: str, threshold: PerLabel) -> None:
-    """RAISES: ValueError if a label cannot be a key of a config file, so that nothing is lost."""
+    """RAISES (ValueError): If a config file cannot hold a label as a key."""
     if not isinstance(threshold, dict):
         return
     try:
@@ -247,19 +245,15 @@ def check_config_can_hold(name: str, threshold: PerLabel) -> None:
     except Exception:  # the parser's own kinds
         same = False
     if not same:
-        raise ValueError(
-            f"{name}: a config file cannot hold thresholds for labels named like "
-            f"{', '.join(map(repr, threshold))} (with '=', ':' or a '#' at the start); calibrate "
-            f"with one threshold for all labels (--global)."
-        )
+        raise ValueError(Errors.E602.format(name=name, labels=", ".join(map(repr, threshold))))
 
 
 def apply_calibration(nlp: Language, calibration: Calibration) -> None:
-    """Put thresholds into a pipeline's component and config, temperatures into the component.
+    """Set thresholds in a pipeline's component and config, and temperatures in the component.
 
     nlp (Language): The pipeline, which is changed.
-    calibration (Calibration): Of its component `calibration.name`.
-    RAISES: ValueError if the config cannot hold the labels.
+    calibration (Calibration): The calibration of its component `calibration.name`.
+    RAISES (ValueError): If the config cannot hold the labels.
     """
     name = calibration.name
     check_config_can_hold(name, calibration.threshold)
@@ -273,11 +267,11 @@ def apply_calibration(nlp: Language, calibration: Calibration) -> None:
 
 
 def calibrated_view(nlp: Language, calibrations: Sequence[Calibration]) -> Language:
-    """A pipeline to be stored: `nlp`, sharing all it has, with calibrated components.
+    """A shallow copy of a pipeline with calibrated components, to be stored.
 
-    nlp (Language): The pipeline, which stays as it is.
-    calibrations (Sequence[Calibration]): Of its components.
-    RETURNS (Language): Of the same class.
+    nlp (Language): The pipeline, which is not changed.
+    calibrations (Sequence[Calibration]): Calibrations of its components.
+    RETURNS (Language): The copy; it shares vocabulary, components and weights with `nlp`.
     """
     view = copy.copy(nlp)
     view._config, view._meta = nlp._config.copy(), dict(nlp._meta)

@@ -1,4 +1,4 @@
-"""Callbacks for [training] of a config."""
+"""The callback that calibrates each stored checkpoint."""
 
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
@@ -10,6 +10,7 @@ from spacy.training import Example
 from spacy.util import resolve_dot_names
 
 from ..corpora.reader import open_corpus
+from ..errors import Errors
 from ..log import logger
 from ..pipeline.base import EntityPipe
 from .calibrate import Calibration, CalibrationSettings, calibrate_pipe, calibrated_view
@@ -27,24 +28,26 @@ def make_calibrate_callback(
     temperature: bool = True,
     folds: int = FOLDS,
 ) -> Callable[[Language], Language]:
-    """Calibrate what is stored (`spacy_llm2ner.calibrate.v1`), for [training.before_to_disk].
+    """Calibrate every stored checkpoint (`spacy_llm2ner.calibrate.v1`).
 
-    Every checkpoint is stored with temperatures and thresholds of its own. The training itself, and
-    the choice of the best checkpoint, go on with the thresholds of the config. States of dev texts
-    are remembered from the evaluation before, so that the LLM does not read them again.
+    A callback for [training.before_to_disk]. Each checkpoint is stored with its own temperatures
+    and thresholds; training and the choice of the best checkpoint use the thresholds of the config.
+    The store has the states of the dev texts from the evaluation, so that the LLM does not read
+    them again.
 
     dev (Optional[Union[Callable, str]]): A corpus reader, such as ${corpora.dev}, or a path to a
         .spacy file, a folder of them, a .jsonl or a CoNLL-style file. null: the `dev_corpus` of
         [training].
-    component (Optional[str]): The component. null: all of llm2ner and llm2ner_tagger that are not
-        frozen.
+    component (Optional[str]): The component's name. null: all components llm2ner and llm2ner_tagger
+        that are not frozen.
     objective (str): "f1", "recall@P" or "precision@R".
-    per_label (Optional[bool]): Thresholds per label (true) or one for all (false). null: what does
-        best on held-out texts, be it the thresholds as they are.
-    temperature (bool): Whether probabilities are calibrated too.
-    folds (int): Of the cross-validation that finds that out; 0 for none, and then per label.
-    RETURNS (Callable[[Language], Language]): nlp -> a pipeline to store, which shares all with it.
-    RAISES: ValueError for an objective that there is not; FileNotFoundError for missing data.
+    per_label (Optional[bool]): Thresholds per label (true) or one for all (false). null: what is
+        best on held-out texts, which may be the current thresholds.
+    temperature (bool): Whether to fit temperatures too.
+    folds (int): Folds of the cross-validation for `per_label = null`; with 0, null means true.
+    RETURNS (Callable[[Language], Language]): nlp -> the pipeline to store, a shallow copy.
+    RAISES (ValueError): For an unknown objective.
+    RAISES (FileNotFoundError): For missing data.
     """
     settings = CalibrationSettings(
         objective=Objective.parse(objective),
@@ -81,15 +84,12 @@ def _components(nlp: Language, name: str | None) -> list[EntityPipe]:
     if name is None:
         return [pipe for n, pipe in found.items() if n not in frozen]
     if name not in found:
-        raise ValueError(
-            f"spacy_llm2ner.calibrate.v1: the setting 'component' is '{name}'; the components of "
-            f"the pipeline that can be calibrated are {', '.join(found) or 'none'}."
-        )
+        raise ValueError(Errors.E603.format(component=name, accepted=", ".join(found) or "none"))
     return [found[name]]
 
 
 def one_line(calibration: Calibration) -> str:
-    """A calibration in one line for the log."""
+    """One line about a calibration for the log."""
     before, after = prf(calibration.before), prf(calibration.after)
     return (
         f"{calibration.name}: calibrated for {calibration.settings.objective} on "

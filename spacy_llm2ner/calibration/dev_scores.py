@@ -1,4 +1,4 @@
-"""A dev corpus with the scores of a component's head, read once for all trials."""
+"""A dev corpus with the logits of a component's head, scored once for all trials."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..decoding.spans import ILLEGAL_LOGIT, Spans, temper
 from ..decoding.tags import entity_logits
+from ..errors import Errors
 from ..numeric import probabilities
 from ..pipeline.base import EntityPipe
 from ..pipeline.gold import annotated_ents, annotated_spans, known_tokens
@@ -22,7 +23,7 @@ from ..pipeline.span_recognizer import SpanRecognizer
 from ..pipeline.token_tagger import TokenTagger
 from .threshold_search import DevSpans
 
-# Cells below this logit are no candidates; for temperatures they are kept as a histogram.
+# Cells below this logit are not candidates; for temperatures they are counted in a histogram.
 _FLOOR = -10.0
 _LOW_BINS = np.linspace(-42.0, _FLOOR, 129)
 _BATCH_DOCS = 500
@@ -30,13 +31,13 @@ _BATCH_DOCS = 500
 
 @dataclass(frozen=True, eq=False)
 class ScoredDev:
-    """A dev corpus with the head's raw logits: the candidates, set end to end, as columns.
+    """A dev corpus with the head's raw logits: the candidates of all texts, as columns.
 
-    Candidates of a span recogniser are all cells of the band, those of a tagger the entities that
-    it finds without a threshold; their logits are the log-odds of their scores.
+    The candidates of a span recogniser are the cells of its bands; those of a tagger are the
+    entities that it finds without a threshold, whose logits are the log-odds of their scores.
 
     low (ndarray): Cells below the floor, int (labels, bins, 2): negative and positive ones.
-    known (ndarray): bool, whether the annotation speaks about the candidate's tokens.
+    known (ndarray): bool, whether the annotation covers the candidate's tokens.
     unknown_labels (Dict[str, int]): Gold spans whose label the component does not have.
     """
 
@@ -77,11 +78,11 @@ class ScoredDev:
 
 
 def score_dev(pipe: EntityPipe, examples: Iterable[Example]) -> ScoredDev:
-    """Let a component score a dev corpus, once.
+    """Score a dev corpus with a component, once.
 
     pipe (EntityPipe): The component.
     examples (Iterable[Example]): The corpus; texts without annotation are left out.
-    RAISES: ValueError if no text is annotated, or if the component is of another kind.
+    RAISES (ValueError): If no text is annotated, or for a component of another kind.
     """
     pipe._require_head()
     builder = _Builder(pipe, {label: index for index, label in enumerate(pipe.labels)})
@@ -98,21 +99,18 @@ def score_dev(pipe: EntityPipe, examples: Iterable[Example]) -> ScoredDev:
                     builder.add_entities(example, spans)
                     bar.update()
             else:
-                raise ValueError(f"{pipe.name}: a component of this kind cannot be calibrated.")
+                raise ValueError(Errors.E604.format(name=pipe.name))
     if not builder.n_texts:
-        raise ValueError(
-            f"{pipe.name}: the dev data has no annotated text; entities are looked for in "
-            f"doc.spans['{pipe.key}'] and in doc.ents."
-        )
+        raise ValueError(Errors.E605.format(name=pipe.name, key=pipe.key))
     return builder.build()
 
 
 def with_states(nlp: Language, pipe: EntityPipe, examples: Iterable[Example]) -> Iterator[Example]:
-    """Examples whose predicted docs have what the component needs from those before it.
+    """Prepare examples with the components that a component depends on.
 
     nlp (Language): The component's pipeline.
-    pipe (EntityPipe): If it listens to a `transformer`, predicted docs go through all components
-        before it, which write to them; others need nothing.
+    pipe (EntityPipe): The component. If it listens to a `transformer`, the predicted docs go
+        through all components before it; otherwise they stay as they are.
     YIELDS (Example): The examples.
     """
     listens = any(node.name == "transformer_states" for node in pipe.model.walk())
@@ -129,7 +127,7 @@ def _gold_spans(example: Example, pipe: EntityPipe) -> list | None:
 
 
 class _Builder:
-    """Collects the candidates of one text after the other."""
+    """Collects the candidates text by text."""
 
     def __init__(self, pipe: EntityPipe, labels: dict[str, int]) -> None:
         self.pipe, self.labels = pipe, labels

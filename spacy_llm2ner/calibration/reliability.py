@@ -1,9 +1,9 @@
-"""Calibration: do spans with probability p turn out right in p of all cases?
+"""Reliability of probabilities: are spans with probability p right in a share p of all cases?
 
-A *temperature* T divides logits before they become probabilities, T > 1 makes them more cautious.
-It is fitted by maximum likelihood (Guo et al. 2017, arXiv 1706.04599) and changes no ranking.
+A *temperature* T divides logits before they become probabilities; T > 1 lowers confidence. It is
+fitted by maximum likelihood (Guo et al. 2017, arXiv 1706.04599) and does not change the ranking.
 
-Cells may come with weights, so that a histogram of the endless easy negatives can stand for them.
+Cells may have weights, so that a histogram can replace the many easy negatives.
 numpy only.
 """
 
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import Errors
 from ..numeric import binary_cross_entropy, sigmoid
 
 Floats = NDArray[np.float64]
 
-# A temperature outside of this means that the data cannot tell: all right, or all wrong.
+# A temperature outside these bounds means that all cells are right, or all are wrong.
 TEMPERATURES = (0.1, 10.0)
 _NEWTON_STEPS = 50
 _TOLERANCE = 1e-9
@@ -40,20 +41,17 @@ def fit_temperature(logits: Floats, targets: Floats, weights: Floats | None = No
     """Return the temperature with the smallest `nll`, within TEMPERATURES.
 
     logits, targets, weights: (cells,), targets 0 or 1 (or in between); no weights count 1 each.
-    In 1 / temperature the loss is convex, so that Newton's method, kept within a bracket by
-    bisection, finds the only minimum. Without cells, or with equal ones at 0, the answer is 1.
+    The loss is convex in 1 / temperature, so that Newton's method with bisection as a safeguard
+    finds the only minimum. Without cells, or if all logits are 0, the temperature is 1.
 
     Raises ValueError when the shapes differ or for NaN.
     """
     z, y = np.asarray(logits, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     w = np.ones_like(z) if weights is None else np.asarray(weights, dtype=np.float64)
     if not z.shape == y.shape == w.shape or z.ndim != 1:
-        raise ValueError(
-            f"Logits, targets and weights must be of one shape (cells,), got {z.shape}, {y.shape} "
-            f"and {w.shape}."
-        )
+        raise ValueError(Errors.E600.format(logits=z.shape, targets=y.shape, weights=w.shape))
     if np.isnan(z).any():
-        raise ValueError("The logits contain NaN; the head that computed them has diverged.")
+        raise ValueError(Errors.E211)
     if not (w * np.abs(z)).any():
         return 1.0
     low, high = 1.0 / TEMPERATURES[1], 1.0 / TEMPERATURES[0]
@@ -62,7 +60,7 @@ def fit_temperature(logits: Floats, targets: Floats, weights: Floats | None = No
         p = sigmoid(beta * z)
         slope = float((w * z * (p - y)).sum())
         curve = float((w * z * z * p * (1 - p)).sum())
-        # The slope only rises: where it is negative, the minimum lies at larger beta.
+        # The slope increases with beta: where it is negative, the minimum is at a larger beta.
         if slope < 0:
             low = beta
         else:
@@ -79,9 +77,9 @@ def fit_temperature(logits: Floats, targets: Floats, weights: Floats | None = No
 class Reliability:
     """A reliability diagram: bins of equal width over the probabilities, as columns (bins,).
 
-    counts: weight of the cells in each bin. confidence: their mean probability. accuracy: the part
-    of them that is right. Both are 0 in empty bins. Bin b holds [b / n, (b + 1) / n), the last 1 as
-    well.
+    counts: weight of the cells in each bin. confidence: their mean probability. accuracy: the share
+    of them that is right. Both are 0 in empty bins. Bin b of n is [b / n, (b + 1) / n); the last
+    bin includes 1.
     """
 
     counts: Floats
@@ -115,7 +113,7 @@ def reliability(
 class PRCurve:
     """Precision and recall at every threshold that changes them, as columns (points,).
 
-    thresholds fall, so recall rises; a span counts from its threshold on (>=).
+    Thresholds decrease, so that recall increases; a span counts if its score >= the threshold.
     """
 
     thresholds: Floats
@@ -131,8 +129,8 @@ class PRCurve:
 def pr_curve(scores: Floats, targets: Floats, *, n_gold: int) -> PRCurve:
     """Return the precision/recall curve of scored candidates.
 
-    scores: (candidates,). targets: (candidates,), 1 where the candidate is gold. n_gold: all gold
-    spans, also those that are no candidate. Equal scores are one point.
+    scores: (candidates,). targets: (candidates,), 1 where the candidate is gold. n_gold: the number
+    of gold spans, candidates or not. Equal scores are one point.
     """
     s, y = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     order = np.argsort(-s, kind="stable")

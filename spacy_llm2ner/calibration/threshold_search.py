@@ -1,13 +1,12 @@
-"""Thresholds tuned on dev data, under the decoding that will act.
+"""Search for thresholds on dev data, under the decoding that the component uses.
 
-Spans compete: with a lower threshold for one label, its spans push out those of others. So every
+Spans compete: with a lower threshold for one label, its spans displace those of others. So every
 trial decodes again, but only from candidates (the spans above a low floor), which are scored once.
-Candidates that overlap no other are merely counted; and in the search for one label's threshold,
-only texts' parts where that label competes are decoded. numpy only.
+Candidates that overlap no other are only counted; and in the search for one label's threshold, only
+the parts of texts where that label competes are decoded. numpy only.
 
-Against fitting noise: a label with few dev entities keeps the threshold of all labels, the
-thresholds of others are drawn towards it, and `search_thresholds` takes what does best on held-out
-texts.
+Against overfitting: a label with few dev entities keeps the threshold of all labels, the thresholds
+of other labels are shrunk towards it, and `search_thresholds` takes what is best on held-out texts.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..decoding.spans import Spans, keep_mask
+from ..errors import Errors
 from ..numeric import log_odds, sigmoid
 
 Counts = NDArray[np.int64]  # (3, labels): true positives, false positives, gold spans
@@ -37,7 +37,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Objective:
-    """What thresholds are tuned for.
+    """What thresholds are optimised for.
 
     kind (str): "f1"; "recall": the highest recall with a precision of at least `at`; "precision":
         the highest precision with a recall of at least `at`.
@@ -63,16 +63,13 @@ class Objective:
             return cls()
         if kind in ("recall", "precision") and 0 < at <= 1:
             return cls(kind, at)
-        raise ValueError(
-            f"objective '{text}': accepted are f1, recall@P (the highest recall with precision P) "
-            f"and precision@R, with P and R above 0 and up to 1, such as recall@0.95."
-        )
+        raise ValueError(Errors.E601.format(objective=text))
 
     def __str__(self) -> str:
         return "f1" if self.kind == "f1" else f"{self.kind}@{self.at:g}"
 
     def value(self, counts: Counts) -> tuple[bool, float]:
-        """How good counts are, summed over labels: whether the demand is met; the figure."""
+        """The value of counts, summed over labels: whether the demand is met, and the figure."""
         p, r, f = prf(counts)
         if self.kind == "f1":
             return True, f
@@ -89,12 +86,16 @@ def prf(counts: Counts) -> tuple[float, float, float]:
 
 @dataclass(frozen=True, eq=False)
 class DevSpans:
-    """The candidates of a dev corpus, its texts set end to end, as columns (candidates,).
+    """The candidates of a dev corpus, its texts concatenated, as columns (candidates,).
 
-    spans: sorted, with the scores that thresholds act on. gold: whether it is a gold span. judged:
-    whether the annotation says anything about its tokens. texts: which text it is from. gold_texts,
-    gold_labels: (gold spans,) where every gold span is from, also those that are no candidate.
-    n_labels: labels. decodings: what acts on the spans above threshold, one after the other.
+    spans (Spans): Sorted, with the scores that thresholds are compared with.
+    gold (ndarray): bool, whether the candidate is a gold span.
+    judged (ndarray): bool, whether the annotation covers its tokens.
+    texts (ndarray): int64, its text.
+    gold_texts, gold_labels (ndarray): int64 (gold spans,), text and label of every gold span,
+        candidate or not.
+    n_labels (int): The number of labels.
+    decodings (Tuple[str, ...]): The decodings that the spans above threshold go through, in order.
     """
 
     spans: Spans
@@ -129,7 +130,7 @@ class DevSpans:
         )  # fmt: skip
 
     def clusters(self) -> NDArray[np.int64]:
-        """Return a number per candidate; those that overlap, also through others, share one."""
+        """Return a number per candidate; candidates that overlap, directly or not, share one."""
         if not len(self.spans):
             return np.zeros(0, dtype=np.int64)
         reach = np.maximum.accumulate(self.spans.ends)
@@ -162,7 +163,7 @@ class _Trials:
         size = np.bincount(clusters)
         touched = np.zeros(len(size), dtype=bool)
         touched[clusters[np.isin(dev.spans.labels, self.varied)]] = True
-        # A candidate by itself needs no decoding; one in a crowd does.
+        # Candidates that overlap others need decoding; the rest is only counted.
         alone = size[clusters] == 1
         self.crowd = dev._at(~alone & touched[clusters])
         self.alone = dev._at(alone & touched[clusters] & dev.judged)
@@ -198,10 +199,10 @@ def search_per_label(
 ) -> Thresholds:
     """Return a threshold per label, float32 (labels,), by search along one label after the other.
 
-    It starts from `search_global`. With "f1" the figure is that of all labels together; a demand on
-    precision or recall is made of each label. Labels with fewer than `min_entities` gold spans keep
-    the threshold of all. With "f1" others are drawn towards it (a demand would no longer hold), and
-    nothing is changed unless the figure gets better.
+    The search starts from `search_global`. With "f1" the figure is that of all labels together; a
+    demand on precision or recall applies to each label. Labels with fewer than `min_entities` gold
+    spans keep the global threshold. With "f1" the other thresholds are shrunk towards it (with a
+    demand they are not, since it would no longer hold), and are kept only if the figure improves.
     """
     common = search_global(dev, objective)
     thresholds, n_gold = common.copy(), dev.n_gold
@@ -223,7 +224,7 @@ def search_per_label(
 
 
 def _mixed(own: Thresholds, common: Thresholds, weight: NDArray[np.float64]) -> Thresholds:
-    """Between two thresholds, in log odds; on the same grid of hundredths as they are."""
+    """The weighted mean of two thresholds in log-odds, rounded to thousandths."""
     odds = [log_odds(t, LOWEST_THRESHOLD / 2, 0.9995) for t in (own, common)]
     mixed = sigmoid(weight * odds[0] + (1 - weight) * odds[1])
     return np.clip(np.round(mixed, 3), LOWEST_THRESHOLD, 0.999).astype(np.float32)
@@ -232,7 +233,7 @@ def _mixed(own: Thresholds, common: Thresholds, weight: NDArray[np.float64]) -> 
 def _best(
     trials: _Trials, objective: Objective, label: int | None, stay: float | None = None
 ) -> float:
-    """The best threshold, looked for in two steps; among equals the middle one, or `stay`."""
+    """The best threshold, by a coarse and a fine grid; among equals the middle one, or `stay`."""
 
     def value(threshold: float) -> tuple[bool, float]:
         counts = trials.count(threshold)
@@ -265,10 +266,12 @@ def _middle(values: dict[float, tuple[bool, float]]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class FoundThresholds:
-    """Tuned thresholds, and how the ways of tuning did on texts that they were not tuned on.
+    """Thresholds, and how each way of searching did on held-out texts.
 
-    way (str): "kept", "global" or "per label". thresholds: float32 (labels,). held_out: counts
-    (3, labels) by way, summed over the folds; empty without folds.
+    way (str): "kept", "global" or "per label".
+    thresholds (ndarray): float32 (labels,).
+    held_out (Dict[str, ndarray]): Counts (3, labels) by way, summed over the folds; empty without
+        folds.
     """
 
     way: str
@@ -287,16 +290,21 @@ def search_thresholds(
     min_entities: int = MIN_ENTITIES,
     shrink: float = SHRINK,
 ) -> FoundThresholds:
-    """Tune thresholds, and find out by cross-validation over texts which way of tuning pays.
+    """Search thresholds, and choose the way of searching by cross-validation over texts.
 
-    current: the thresholds so far, (labels,). way: "global" or "per label"; None for the one that
-    does best on held-out texts, be it to keep the current ones (with equal figures, the simpler
-    one). n_texts: the number of dev texts. folds: 0 or 1 for no cross-validation, and then None
-    means "per label".
+    dev (DevSpans): The candidates.
+    current (ndarray): The thresholds so far, float32 (labels,).
+    objective (Objective): What to optimise.
+    way (Optional[str]): "global" or "per label"; None for the best on held-out texts, which may be
+        to keep the current thresholds (of equally good ways, the simplest one).
+    n_texts (int): The number of dev texts.
+    folds (int): 0 or 1 for no cross-validation; then None means "per label".
+    min_entities, shrink: See `search_per_label`.
+    RETURNS (FoundThresholds): The thresholds.
     """
     held_out: dict[str, Counts] = {}
     folds = min(folds, n_texts)
-    # What no threshold reaches that will be tried takes no part.
+    # Candidates below every threshold of the search cannot be found.
     dev = dev._at(dev.spans.scores >= min(LOWEST_THRESHOLD, *current.tolist()))
     per_label = {"min_entities": min_entities, "shrink": shrink}
     if folds > 1 and len(dev.spans):

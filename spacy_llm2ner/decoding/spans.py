@@ -31,6 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import Errors
 from ..numeric import log_odds, probabilities
 from ..settings import check_choice
 
@@ -84,12 +85,9 @@ def candidates(logits: NDArray[np.float32], thresholds: NDArray[np.float32]) -> 
     logits = np.asarray(logits, dtype=np.float32)
     thresholds = _checked_thresholds(thresholds)
     if logits.ndim != 3 or logits.shape[2] != len(thresholds):
-        raise ValueError(
-            f"A band of shape (tokens, width, labels) with one threshold per label is needed, got "
-            f"logits of shape {logits.shape} and {len(thresholds)} thresholds."
-        )
+        raise ValueError(Errors.E210.format(shape=logits.shape, thresholds=len(thresholds)))
     if np.isnan(logits).any():
-        raise ValueError("The logits contain NaN; the head that computed them has diverged.")
+        raise ValueError(Errors.E211)
     cells = np.flatnonzero(logits > ILLEGAL_LOGIT)
     scores = probabilities(logits.reshape(-1)[cells])
     # Cells come in C order, that is sorted by (start, offset, label); masks keep it so.
@@ -115,8 +113,9 @@ def gains(spans: Spans, thresholds: NDArray[np.float32]) -> NDArray[np.float64]:
     thresholds = _checked_thresholds(thresholds)
     if len(spans) and not 0 <= spans.labels.min() <= spans.labels.max() < len(thresholds):
         raise ValueError(
-            f"The spans have label indices {spans.labels.min()} to {spans.labels.max()}, but there "
-            f"are {len(thresholds)} thresholds."
+            Errors.E212.format(
+                low=spans.labels.min(), high=spans.labels.max(), thresholds=len(thresholds)
+            )
         )
     scores = log_odds(spans.scores, _SCORE_CLIP, 1.0 - _SCORE_CLIP)
     bars = log_odds(thresholds, _THRESHOLD_CLIP, 1.0 - _THRESHOLD_CLIP)
@@ -176,7 +175,7 @@ def flatten(spans: Spans, thresholds: NDArray[np.float32]) -> Spans:
     Raises ValueError as `gains` does, and for a span without tokens.
     """
     if (spans.starts >= spans.ends).any():
-        raise ValueError("A span without tokens (start >= end) cannot be flattened.")
+        raise ValueError(Errors.E213)
     spans = spans.select(np.lexsort((-spans.scores, spans.labels, spans.ends, spans.starts)))
     return spans.select(_flat(spans, _weights(spans, thresholds)))
 
@@ -185,9 +184,7 @@ def _checked_thresholds(thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
     thresholds = np.asarray(thresholds, dtype=np.float32)
     # Asked this way round, so that NaN fails too.
     if thresholds.ndim != 1 or not ((thresholds >= 0) & (thresholds <= 1)).all():
-        raise ValueError(
-            f"The thresholds must be one number in [0, 1] per label, got {thresholds.tolist()}."
-        )
+        raise ValueError(Errors.E214.format(thresholds=thresholds.tolist()))
     return thresholds
 
 

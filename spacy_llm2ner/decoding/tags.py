@@ -1,27 +1,29 @@
-"""Tag scores -> spans with probabilities.
+"""Tag scores -> entities with probabilities.
 
-viterbi   the best sequence of tags that the scheme allows: with a CRF by its score, without one by
+viterbi   the best tag sequence that the scheme allows: by the score of the CRF, or without a CRF by
           the product of the words' probabilities
-argmax    each word's most probable tag by itself (with a CRF: by its marginals), read as conlleval
-          reads tags, whatever the scheme allows
+argmax    the most probable tag of each word (with a CRF: by its marginals), legal or not, read by
+          the rules of conlleval
 
-An entity's score. With a CRF: the probability that an entity of this label stands exactly there,
-summed over all tag sequences that contain it (by the forward-backward algorithm). Without one: the
-mean of its words' probabilities for the tags that they got, which is what `transformers` reports.
+An entity's score. With a CRF: the probability of an entity with this label and exactly these words,
+summed over all tag sequences that contain it (forward-backward algorithm). Without a CRF: the mean
+probability of its words' tags, as `transformers` reports it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from ..batching import batches_by_length
+from ..errors import Errors
 from ..numeric import log_odds, probabilities
 from ..tags import TagSet
 from .spans import Spans
 
 TAG_DECODINGS = ("viterbi", "argmax")
-# Words that are decoded at once, padding included.
+# Words that are decoded in one batch, padding included.
 _WORDS_AT_ONCE = 20_000
 # The log-odds of a score stay finite: float32 has nothing between the second one and 1.
 _SURE = (1e-9, 1 - 2.0**-24)
@@ -36,19 +38,19 @@ def decode_tags(
     tag_set: TagSet,
     decoding: str = "viterbi",
 ) -> list[list[Entity]]:
-    """Find the entities of texts.
+    """Decode the entities of texts.
 
     logits (Sequence[ndarray]): For each text (words, tags).
     transitions (Optional[ndarray]): (tags + 2, tags), see `heads.crf`; None without a CRF.
     tag_set (TagSet): The tags.
     decoding (str): "viterbi" or "argmax".
-    RETURNS (List[List[Entity]]): For each text its entities, in order, disjoint.
+    RETURNS (List[List[Entity]]): The disjoint entities of each text, in order.
     RAISES: ValueError for NaN among the logits.
     """
     if any(np.isnan(text).any() for text in logits):
-        raise ValueError("The logits contain NaN; the head that computed them has diverged.")
+        raise ValueError(Errors.E211)
     found: list[list[Entity]] = [[] for _ in logits]
-    for batch in _batches([len(text) for text in logits]):
+    for batch in batches_by_length([len(text) for text in logits], _WORDS_AT_ONCE):
         texts = [logits[i] for i in batch]
         entities = (
             _decode_linear(texts, tag_set, decoding)
@@ -58,15 +60,6 @@ def decode_tags(
         for i, of_text in zip(batch, entities, strict=True):
             found[i] = of_text
     return found
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Texts with words, in batches of similar length."""
-    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
-    while order:
-        count = max(1, _WORDS_AT_ONCE // lengths[order[0]])
-        yield order[:count]
-        order = order[count:]
 
 
 def _padded(texts: Sequence[np.ndarray]) -> np.ndarray:
@@ -141,10 +134,11 @@ def entity_logits(scores: np.ndarray) -> np.ndarray:
 
 
 def temper_scores(spans: Spans, temperatures: np.ndarray) -> Spans:
-    """Entities whose scores' log-odds are divided by the temperature of their label.
+    """Divide the log-odds of entities' scores by the temperature of their label.
 
     spans (Spans): Entities.
-    temperatures (ndarray): (labels,), above 0. Where every one is 1 the spans themselves come back.
+    temperatures (ndarray): (labels,), above 0.
+    RETURNS (Spans): New spans; `spans` itself where every temperature is 1.
     """
     if (temperatures == 1).all():
         return spans
@@ -161,9 +155,10 @@ def to_tokens(
 
     entities (Sequence[Entity]): Entities of one text.
     words (ndarray): int (words, 2): the tokens of each word. Words may share a token.
-    labels (Sequence[str]): The labels whose indices the spans get; others are left out.
-    RETURNS (Tuple[Spans, int]): The spans; and how many entities were left out because a better
-        one has a token of theirs, or because they have no token (white space).
+    labels (Sequence[str]): The labels that the spans' label indices count; entities with other
+        labels are left out.
+    RETURNS (Tuple[Spans, int]): The spans; and the number of entities that were dropped because one
+        with a higher score shares a token, or because they cover only white space.
     """
     index = {label: i for i, label in enumerate(labels)}
     kept: list[Entity] = []

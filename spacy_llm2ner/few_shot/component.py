@@ -17,7 +17,7 @@ from thinc.types import Floats3d
 
 from ..batching import batches
 from ..decoding.spans import Spans, decode
-from ..errors import Errors
+from ..errors import Errors, Warnings
 from ..log import logger
 from ..pipeline.base import (
     ANNOTATE,
@@ -264,24 +264,13 @@ class FewShotRecognizer(LLMPipe):
         annotated.store(self.model)
         total = annotated.n_gold
         if annotated.lost:
-            self._warn(
-                "L2N-W42",
-                f"{annotated.lost} of {total} annotated spans do not begin and end where tokens of "
-                f"the pipeline's tokenizer do, or end with a token that the LLM does not see, and "
-                f"cannot be learnt.",
-            )
+            self._warn_once(Warnings.W42.format(name=self.name, lost=annotated.lost, total=total))
         if 2 * annotated.n_found < total:
-            self._warn(
-                "L2N-W44",
-                f"the mention head finds {annotated.n_found} of {total} annotated spans. What it "
-                f"does not find gets no label: for spans of this kind, train 'llm2ner'.",
+            self._warn_once(
+                Warnings.W44.format(name=self.name, found=annotated.n_found, total=total)
             )
         if total > _MANY_MENTIONS:
-            self._warn(
-                "L2N-W41",
-                f"there are {total} annotated spans. From so many a head of its own learns more, "
-                f"boundaries included: train 'llm2ner'.",
-            )
+            self._warn_once(Warnings.W41.format(name=self.name, total=total))
         if total:
             logger.info(
                 "%s: the mention head finds %d of %d annotated spans, and %d mentions that are "
@@ -304,11 +293,7 @@ class FewShotRecognizer(LLMPipe):
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
         validate_examples(examples, "FewShotRecognizer.update")
-        self._warn(
-            "L2N-W43",
-            "this component learns from examples in nlp.initialize() and has nothing to update. "
-            "For training in steps there is 'llm2ner'.",
-        )
+        self._warn_once(Warnings.W43.format(name=self.name))
         return losses
 
     def _scorer(self) -> LabelScorer:
@@ -345,12 +330,7 @@ class FewShotRecognizer(LLMPipe):
             if not words[label] and label not in exemplified:
                 raise ValueError(Errors.E504.format(name=self.name, label=label))
         if vague:
-            self._warn(
-                "L2N-W40",
-                f"for {', '.join(vague)} there are neither annotated texts nor names in the "
-                f"setting 'labels', and the label is no English word. Give a few names, or say by "
-                f"the setting 'words' what it means.",
-            )
+            self._warn_once(Warnings.W40.format(name=self.name, labels=", ".join(vague)))
         return words
 
     # Predicting -------------------------------------------------------------------------------

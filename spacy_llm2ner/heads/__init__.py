@@ -1,4 +1,4 @@
-"""Torch modules from states to scores; they know nothing of spaCy and of LLMs.
+"""Torch modules: states -> scores. They import neither spaCy nor an LLM.
 
     from spacy_llm2ner.heads import MASKED, TokenMatching
 

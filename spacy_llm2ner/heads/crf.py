@@ -1,13 +1,13 @@
-"""Linear-chain conditional random field over words: likelihood, best sequence, marginals.
+"""Linear-chain conditional random field over words: likelihood, Viterbi decoding, marginals.
 
 The score of a tag sequence y of a text of n words is
 
     start[y_1] + sum of emissions[t, y_t] + sum of pairs[y_t, y_{t+1}] + end[y_n]
 
-and its probability is exp(score) / Z (Lafferty et al. 2001). Texts are compacted and padded on the
-right: every position before a text's length is a word, so that no mask can have holes. All
-functions take the transitions as one table (tags + 2, tags): rows [i] are pairs, row [tags] is the
-start, row [tags + 1] the end. A transition of `ILLEGAL` is never taken.
+and its probability is exp(score) / Z (Lafferty et al. 2001). Texts are padded on the right: every
+position before a text's length is a word. All functions take the transitions as one table
+(tags + 2, tags): rows [i] are pairs, row [tags] is the start, row [tags + 1] the end. A transition
+of `ILLEGAL` is never taken.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# Finite, so that differences of such numbers are no NaN; exp of it is 0 in every precision.
+# Finite, so that differences of such numbers are not NaN; exp of it is 0 in every precision.
 ILLEGAL = -1e4
 
 
 class CRF(nn.Module):
-    """The learned part of a CRF: its transitions. Those that a scheme forbids stay forbidden.
+    """The parameters of a CRF: its transitions. Those that the tag scheme forbids stay forbidden.
 
     legal (ndarray): bool (tags + 2, tags), see `TagSet.legal`.
     """
@@ -45,13 +45,14 @@ class CRF(nn.Module):
 
 
 def legal_only(legal: np.ndarray) -> Tensor:
-    """Transitions that forbid what a scheme forbids and say nothing else: (tags + 2, tags)."""
+    """Transitions that are 0 where legal and `ILLEGAL` elsewhere: float32 (tags + 2, tags)."""
     return torch.from_numpy(np.where(legal, 0.0, ILLEGAL).astype(np.float32))
 
 
 def _alphas(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> list[Tensor]:
-    """Log-sums over all beginnings that end in each tag, for each position; constant behind a
-    text's end: a list of (texts, tags).
+    """The forward variables: for each position (texts, tags), constant after a text's end.
+
+    The log-sum of the scores of all sequences up to that position that end in each tag.
     """
     n_tags = emissions.shape[2]
     pairs, start = transitions[:n_tags], transitions[n_tags]
@@ -77,10 +78,10 @@ def log_partition(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> Te
 def log_likelihood(
     emissions: Tensor, lengths: Tensor, transitions: Tensor, allowed: Tensor
 ) -> Tensor:
-    """log of the total probability of all sequences that are allowed, of each text.
+    """Log-likelihood of partly known tags: log P(all allowed sequences) of each text.
 
-    allowed (BoolTensor): (texts, words, tags). One tag for a word whose tag is known; all of them
-        for a word about which nothing is said.
+    allowed (BoolTensor): (texts, words, tags): one tag where the annotation gives it; all tags
+        where it does not.
     RETURNS (FloatTensor): (texts,), at most 0. See `log_partition` for the other arguments.
     """
     restricted = emissions.masked_fill(~allowed, ILLEGAL)
@@ -90,7 +91,10 @@ def log_likelihood(
 
 
 def viterbi(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> list[list[int]]:
-    """The most probable tag sequence of each text; arguments as of `log_partition`."""
+    """The most probable tag sequence of each text (Viterbi); arguments as of `log_partition`.
+
+    RETURNS (List[List[int]]): A column per word.
+    """
     n_tags = emissions.shape[2]
     pairs, start, end = transitions[:n_tags], transitions[n_tags], transitions[n_tags + 1]
     best = start + emissions[:, 0]
@@ -113,11 +117,11 @@ def viterbi(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> list[lis
 def forward_backward(
     emissions: Tensor, lengths: Tensor, transitions: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-sums over beginnings and over endings; arguments as of `log_partition`.
+    """Forward and backward variables; arguments as of `log_partition`.
 
     RETURNS (Tuple[FloatTensor, FloatTensor, FloatTensor]): alpha and beta (texts, words, tags), and
-        log Z (texts,). alpha counts the emission of its own word, beta does not:
-        exp(alpha + beta - log Z) is the probability that a word has a tag.
+        log Z (texts,). alpha includes the emission of its own word, beta does not:
+        exp(alpha + beta - log Z) is the marginal probability of a word's tag.
     """
     n_tags = emissions.shape[2]
     pairs, end = transitions[:n_tags], transitions[n_tags + 1]
@@ -142,13 +146,15 @@ def span_probability(
     path: list[int],
     followers: list[int],
 ) -> float:
-    """The probability that, in one text, an entity stands exactly there: the sum over all tag
-    sequences that contain it.
+    """The probability of an entity with exactly these words: the sum over all tag sequences of
+    one text that contain it.
 
-    alpha, beta, emissions (ndarray): (words, tags); log_z (float): as `forward_backward` gives it.
+    alpha, beta, emissions (ndarray): (words, tags); see `forward_backward`.
+    log_z (float): See `forward_backward`.
     start (int): The entity's first word.
-    path (List[int]): The tags of its words, of which the first can only begin an entity.
-    followers (List[int]): Tags that, on the next word, would make the entity longer.
+    path (List[int]): The tags of its words; the first one can only begin an entity.
+    followers (List[int]): Tags that would continue the entity on the next word.
+    RETURNS (float): In [0, 1].
     """
     end = start + len(path)
     inside = sum(

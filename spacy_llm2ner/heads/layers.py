@@ -1,9 +1,8 @@
-"""What heads share: standardised and mixed layers, a small bidirectional encoder, band helpers.
+"""Layers that heads share: standardisation, layer mix, a small bidirectional encoder, bands.
 
 Shapes are written as B texts x S tokens x L layers x W width, padded on the right with zeros. A
-token whose state is all zeros (padding, white space, untouched by the LLM's tokenizer) is no real
-token: everything here keeps its features at zero, so that results do not depend on batch
-neighbours.
+token whose state is all zeros (padding, white space, or no piece of the LLM's tokenizer) is not
+*real*: all layers keep its features at zero, so that results do not depend on batch neighbours.
 """
 
 from __future__ import annotations
@@ -14,25 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Logit of a cell that is no span of the text.
+from ..settings import check_choice
+
+# Logit of a cell that is not a span of the text.
 MASKED = -1e6
 ENCODERS = ("none", "conv")
-# How many tokens the typical variance of a layer weighs against those of a sample.
+# Weight of a layer's typical variance against a sample's tokens, in tokens.
 _PRIOR_TOKENS = 32
 _LEAST_VARIANCE = 1e-6
 
 
 def check_encoder(kind: str) -> None:
-    """Find out early whether there is such an encoder.
+    """RAISES (ValueError): For an encoder that is not one of `ENCODERS`.
 
-    kind (str): One of `ENCODERS`.
-    RAISES: ValueError if it is none of them.
+    kind (str): The encoder.
     """
-    if kind not in ENCODERS:
-        raise ValueError(
-            f"llm2ner: the setting 'encoder' of the head is '{kind}'; "
-            f"accepted are {', '.join(ENCODERS)}."
-        )
+    check_choice("encoder", kind, ENCODERS, of="the head")
 
 
 def real_tokens(states: Tensor) -> Tensor:
@@ -42,7 +38,7 @@ def real_tokens(states: Tensor) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout`, but on a CPU in a third of the time: torch draws Bernoulli numbers slowly."""
+    """`nn.Dropout` in a third of the time on a CPU, where torch draws Bernoulli numbers slowly."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape -> the same shape."""
@@ -55,10 +51,10 @@ class Dropout(nn.Dropout):
 class Standardize(nn.Module):
     """Give every dimension of every layer zero mean and unit variance.
 
-    The statistics are taken once, from a sample, and are kept with the weights. Without a sample
-    nothing is changed. The variance of a few tokens is mostly noise, so that dividing by it would
-    blow up some dimensions at random: a dimension's variance counts with the number of tokens, the
-    layer's typical one (the median over its dimensions of the mean square) as another 32 tokens.
+    The statistics come from a sample, once, and are stored with the weights; before that, states
+    pass unchanged. The variance over a few tokens is mostly noise, and dividing by it would inflate
+    some dimensions at random. So the variance of a dimension is shrunk to the layer's typical one
+    (the median over its dimensions of the mean square), which counts as another 32 tokens.
     """
 
     mean: Tensor
@@ -71,7 +67,7 @@ class Standardize(nn.Module):
 
     @torch.no_grad()
     def fit(self, sample: Iterable[Tensor]) -> None:
-        """Take the statistics from texts of (S, L, W); tokens without a state do not count."""
+        """Compute the statistics from texts of (S, L, W); tokens without a state do not count."""
         # In double precision: raw states have dimensions whose mean is far above their spread.
         total = torch.zeros(self.mean.shape, dtype=torch.float64)
         squares, count = torch.zeros_like(total), 0
@@ -150,7 +146,7 @@ class Encoder(nn.Module):
 
 
 def ahead(x: Tensor, steps: int) -> Tensor:
-    """What stands `steps` tokens further right, zeros beyond the end: (B, S, ...) -> same."""
+    """The features `steps` tokens to the right, zeros beyond the end: (B, S, ...) -> same."""
     if steps == 0:
         return x
     moved = torch.zeros_like(x)
@@ -160,14 +156,14 @@ def ahead(x: Tensor, steps: int) -> Tensor:
 
 
 def behind(x: Tensor) -> Tensor:
-    """What stands one token further left, zeros before the start: (B, S, ...) -> same."""
+    """The features one token to the left, zeros before the start: (B, S, ...) -> same."""
     moved = torch.zeros_like(x)
     moved[:, 1:] = x[:, :-1]
     return moved
 
 
 def windows(x: Tensor, size: int) -> Tensor:
-    """Each token's `size` tokens from itself to the right: (B, S, ...) -> (B, S, size, ...).
+    """The `size` tokens from each token to the right: (B, S, ...) -> (B, S, size, ...).
 
     Zeros (False) beyond the end.
     """
@@ -177,9 +173,9 @@ def windows(x: Tensor, size: int) -> Tensor:
 
 
 def band_products(starts: Tensor, ends: Tensor, size: int) -> Tensor:
-    """Scalar products of each token's start with the ends of the `size` tokens from itself on.
+    """Dot products of each token's start with the ends of the `size` tokens from it to the right.
 
-    In blocks of tokens, as matrix products; memory grows with the text's length.
+    Computed as matrix products of blocks of tokens; memory is linear in the text's length.
 
     starts, ends (FloatTensor): (B, S, labels, rank).
     RETURNS (FloatTensor): (B, S, size, labels); zeros beyond the end.
@@ -193,7 +189,7 @@ def band_products(starts: Tensor, ends: Tensor, size: int) -> Tensor:
     tokens = tokens.view(batch, n_blocks + 1, block, labels, rank)
     columns = torch.cat([tokens[:, :-1], tokens[:, 1:, : size - 1]], dim=2)
     square = rows.transpose(2, 3) @ columns.permute(0, 1, 3, 4, 2)
-    # Read as rows that are one number longer than they are, the band stands upright:
+    # Reading each row as one number longer than it is turns the diagonal band upright:
     #     a b . .          a b . . .
     #     . c d .   -->    c d . . .
     #     . . e f          e f 0 0 0

@@ -11,11 +11,11 @@ from .span_scorer import SpanScorer
 
 
 class SpanEnsemble(nn.Module):
-    """Heads that start from other random weights and err differently: their mean errs less.
+    """Heads trained from different random weights; the mean of their logits makes fewer errors.
 
-    The states are what costs time, and they are there already. Training goes in turns, a batch for
-    one head after the other, so that each learns by its own errors and not by those of the mean.
-    The same number of steps for each thus takes as many times more batches as there are heads.
+    The heads share the states, which take most of the time. In training they take turns, one batch
+    each, so that every head learns from its own errors and not from those of the mean. For the same
+    number of steps per head, n heads need n times as many batches.
 
     members (Sequence[SpanScorer]): At least one; all of the same sizes.
     """
@@ -26,7 +26,7 @@ class SpanEnsemble(nn.Module):
         self._turn = 0
 
     def fit_states(self, sample: list[Tensor]) -> None:
-        """Take the states' statistics from texts of (S, L, W)."""
+        """Compute the statistics of the states from texts of (S, L, W)."""
         for member in self._scorers():
             member.fit_states(sample)
 
@@ -39,8 +39,8 @@ class SpanEnsemble(nn.Module):
         """Score all spans; see `SpanScorer.forward`.
 
         states (FloatTensor): (B, S, L, W).
-        RETURNS (FloatTensor): Logits (B, S, max_span_tokens, labels): in training of the member
-            whose turn it is, else the mean of all members'.
+        RETURNS (FloatTensor): Logits (B, S, max_span_tokens, labels): in training those of the
+            member whose turn it is, otherwise the mean over all members.
         """
         if self.training:
             member = self._scorers()[self._turn % len(self.members)]
@@ -50,7 +50,7 @@ class SpanEnsemble(nn.Module):
 
     @torch.no_grad()
     def contributions(self, states: Tensor) -> Tensor:
-        """What the logits are the sums of; see `SpanScorer.contributions`."""
+        """The summands of the logits; see `SpanScorer.contributions`."""
         return self._mean([member.contributions(states) for member in self._scorers()])
 
     def _scorers(self) -> list[SpanScorer]:

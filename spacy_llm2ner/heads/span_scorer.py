@@ -23,14 +23,14 @@ from .layers import (
 _START_LOGIT = -5.0
 _TOKENS_AT_ONCE = 4096
 
-# What a logit consists of: the lines of the formula below, edge by edge.
+# The summands of a logit: the lines of the formula below, edge by edge.
 PARTS = ("start meets end", "start", "end", "left neighbour", "right neighbour", "inside", "length")
 
 
 class SpanScorer(nn.Module):
     """Scores spans with independent sigmoids: overlaps and two labels on one span are legal.
 
-    States are standardised, mixed over layers (or put side by side), projected and given to a small
+    States are standardised, mixed over layers (or concatenated), projected and encoded by a small
     bidirectional encoder. The logit of label l for the span of tokens i .. j (inclusive) is then
 
         z_l(i, j) = <A_l x_i, E_l x_j> / sqrt(rank)                  bilinear: start meets end
@@ -51,8 +51,8 @@ class SpanScorer(nn.Module):
     encoder (str): "none" or "conv" (gated convolutions).
     depth (int): Layers of the encoder.
     rank (int): Rank of the bilinear part, per label.
-    layers_as (str): What becomes of a token's layers: their learned weighted "mean", or "features"
-        side by side, each with its own part of the projection: larger, and more accurate.
+    layers_as (str): How a token's layers are combined: "mean", their learned weighted mean; or
+        "features", their concatenation, which makes a larger and more accurate head.
     dropout (float): Dropout on the states, in the encoder and on its output.
     """
 
@@ -89,7 +89,7 @@ class SpanScorer(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def fit_states(self, sample: list[Tensor]) -> None:
-        """Take the states' statistics from texts of (S, L, W)."""
+        """Compute the statistics of the states from texts of (S, L, W)."""
         self.standardize.fit(sample)
 
     def set_dropout(self, rate: float) -> None:
@@ -101,11 +101,11 @@ class SpanScorer(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Score all spans.
 
-        states (FloatTensor): (B, S, L, W), zeros for padding and for tokens that are no
+        states (FloatTensor): (B, S, L, W), zeros for padding and for tokens that are not
             candidates.
         RETURNS (FloatTensor): Logits (B, S, max_span_tokens, labels); entry [b, i, o, l] is the
             span of tokens i .. i + o with label l. `MASKED` where the span leaves the text, or
-            starts or ends at a token that is no candidate.
+            starts or ends at a token that is not a candidate.
         """
         real = real_tokens(states)
         x = self.features(states, real)
@@ -124,7 +124,7 @@ class SpanScorer(nn.Module):
 
     @torch.no_grad()
     def contributions(self, states: Tensor) -> Tensor:
-        """What the logits of `forward` are the sums of, in the order of `PARTS`.
+        """The summands of the logits of `forward`, in the order of `PARTS`.
 
         states (FloatTensor): (B, S, L, W).
         RETURNS (FloatTensor): (B, S, max_span_tokens, labels, parts); meaningless where the logits
@@ -155,7 +155,7 @@ class SpanScorer(nn.Module):
         if self.training:
             x = self._projected(states)
         else:
-            # The states are by far the largest thing here: never a second copy of a long text's.
+            # The states are by far the largest array here: a long text's are never copied whole.
             x = torch.cat(
                 [self._projected(some) for some in states.split(_TOKENS_AT_ONCE, dim=1)], 1
             )

@@ -1,4 +1,4 @@
-"""Token heads: states -> a score for each tag of each word; alone, or as the emissions of a CRF."""
+"""Token heads: states -> a score for each tag of each word, as logits or as emissions of a CRF."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ..tags import TagSet
 from .crf import CRF
 from .layers import MASKED, Dropout, Encoder, LayerMix, Standardize, real_tokens
 
-# What an entity's tags lose against "O" before training: an untrained head predicts nothing.
+# Logit of an entity's tags before training, where "O" has 0: an untrained head predicts nothing.
 _START_LOGIT = -5.0
 
 
 class LinearTagger(nn.Module):
-    """One linear layer on each token's features: the probe, if there is no encoder.
+    """A linear layer on each token's features; without an encoder, a linear probe of the LLM.
 
-    States are standardised and mixed over layers. Without an encoder (and without `hidden_width`)
-    the linear layer stands on the mix itself; with one, the mix is projected to `hidden_width`
-    and given to the encoder first.
+    States are standardised and mixed over layers. Without an encoder and without `hidden_width`,
+    the linear layer reads the mix itself; otherwise the mix is projected to `hidden_width` and
+    encoded first.
 
     n_layers (int): Layers of the states (L).
     width (int): Size of a token's state in one layer (W).
     n_labels (int): Labels. The columns are those of `TagSet.of_labels`.
     scheme (str): "BIO" or "BILOU".
-    hidden_width (Optional[int]): Size of a token's features inside the head; None without encoder:
-        no projection.
+    hidden_width (Optional[int]): Size of a token's features inside the head. None: no projection
+        without an encoder, 256 with one.
     encoder (str): "none" or "conv" (gated convolutions).
     depth (int): Layers of the encoder.
     dropout (float): Dropout on the states, in the encoder and on its output.
@@ -64,7 +64,7 @@ class LinearTagger(nn.Module):
             self.tags.bias[0] = 0.0
 
     def fit_states(self, sample: list[Tensor]) -> None:
-        """Take the states' statistics from texts of (S, L, W)."""
+        """Compute the statistics of the states from texts of (S, L, W)."""
         self.standardize.fit(sample)
 
     def set_dropout(self, rate: float) -> None:
@@ -76,8 +76,8 @@ class LinearTagger(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Score the tags of all tokens.
 
-        states (FloatTensor): (B, S, L, W), zeros for padding and for tokens that are no words.
-        RETURNS (FloatTensor): Logits (B, S, tags); `MASKED` for tokens that are no words.
+        states (FloatTensor): (B, S, L, W), zeros for padding and for tokens that are not words.
+        RETURNS (FloatTensor): Logits (B, S, tags); `MASKED` for tokens that are not words.
         """
         real = real_tokens(states)
         x = self.dropout(self.mix(self.standardize(states)))
@@ -92,7 +92,7 @@ class LinearTagger(nn.Module):
 
 
 class CRFTagger(LinearTagger):
-    """The same scores as the emissions of a CRF, whose forbidden transitions stay forbidden."""
+    """A linear tagger whose scores are the emissions of a CRF with legal transitions only."""
 
     def __init__(self, **sizes: object) -> None:
         super().__init__(**sizes)  # type: ignore[arg-type]

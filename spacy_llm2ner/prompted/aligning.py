@@ -1,4 +1,4 @@
-"""Words of an answer -> tags of the words that were asked about."""
+"""Words of an answer -> tags of the words of the text."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ RoundTrip = Callable[[list[str]], list[str]]
 
 @dataclass
 class AlignedAnswer:
-    """What an answer says about the words that were asked about.
+    """The tags that an answer gives to the words of the text.
 
     tags (List[str]): One per word.
     matched (List[Optional[int]]): For each word its place in `tagged`; None if it is not there.
     tagged (List[TaggedWord]): The words of the answer.
-    lost_words (int): Words that the answer lacks; they are O.
+    lost_words (int): Words that are missing in the answer; they are O.
     invented_words (int): Words of the answer that match no word of the text.
     unknown_labels, repairs (Counter): See `Parsed`.
-    truncated (bool): Whether the answer breaks off.
+    truncated (bool): Whether the answer ends before the last word's tag.
     """
 
     tags: list[str]
@@ -44,15 +44,17 @@ def read_answer(
     *,
     round_trip: RoundTrip | None = None,
 ) -> AlignedAnswer:
-    """Read an answer about a sentence: parse and align in one.
+    """Parse an answer about a sentence, and align it with the sentence.
 
     text (str): Any text.
     words (Sequence[str]): The words of the sentence.
     labels (Sequence[str]): The labels that were asked for.
     mode (str): "gner" or "robust".
-    round_trip (Optional[Callable]): Mode "gner" only: words -> words as the model's tokenizer gives
-        them back. The published evaluator compares these, lower-cased, with the answer's words.
-    RAISES: ValueError for another mode; nothing for any text.
+    round_trip (Optional[Callable]): Mode "gner" only: words -> words, encoded and decoded by the
+        model's tokenizer. The published evaluator compares these, in lower case, with the answer's
+        words.
+    RETURNS (AlignedAnswer): The tags; no text is an error.
+    RAISES (ValueError): For another mode.
     """
     parsed = parse(text, labels, mode, words=words)
     return align_parsed(words, parsed, labels, mode, round_trip=round_trip)
@@ -95,11 +97,14 @@ def align_parsed(
 def match_gner(
     words: Sequence[str], written: Sequence[str], round_trip: RoundTrip | None = None
 ) -> list[int | None]:
-    """Which written word each word is, as the published evaluator decides it.
+    """Match words with written words, as the published evaluator does.
 
-    All in lower case: equal lists; else, if the written words are some of the words in order, the
-    leftmost of each; else a longest common subsequence (see `_lcs`).
+    In lower case: equal lists word by word; else, if the written words are a subsequence of the
+    words, each with its leftmost match; else by a longest common subsequence (see `_lcs`).
 
+    words (Sequence[str]): The words of the text.
+    written (Sequence[str]): The words of the answer.
+    round_trip (Optional[Callable]): See `read_answer`.
     RETURNS (List[Optional[int]]): For each word a place in `written`, or None.
     """
     asked = [word.lower() for word in words]
@@ -122,10 +127,10 @@ def _leftmost(words: Sequence[str], written: Sequence[str]) -> list[int | None] 
 
 
 def _lcs(words: Sequence[str], written: Sequence[str]) -> list[int | None]:
-    """A longest common subsequence as a longest increasing one, by patience sorting.
+    """A longest common subsequence, as a longest increasing subsequence by patience sorting.
 
-    Which of several it is follows from the order: written places of a word come from right to left,
-    each goes on the first pile whose top is not smaller, and remembers the top of the pile before.
+    The order decides between several: the written places of a word come from right to left; each is
+    put on the first pile whose top is not smaller, and points to the top of the previous pile.
     """
     places: dict[str, list[int]] = defaultdict(list)
     for place in range(len(written) - 1, -1, -1):

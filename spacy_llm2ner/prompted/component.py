@@ -15,7 +15,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer
 from thinc.types import Floats1d
 
-from ..errors import Errors
+from ..errors import Errors, Warnings
 from ..log import logger
 from ..pipeline.base import (
     ANNOTATE,
@@ -39,7 +39,7 @@ from .training import (
     LabelChoice,
     answers_loss,
     count_labels,
-    lost_gold,
+    count_lost,
     make_instance,
     within_pieces,
 )
@@ -426,20 +426,20 @@ class PromptedRecognizer(LLMPipe):
         self.shim.start_tuning()
 
     def _report_lost(self, golds: list[Gold]) -> None:
-        for code, sentence in lost_gold(golds):
-            self._warn(code, sentence)
+        total, lost, overlapping = count_lost(golds)
+        if lost:
+            self._warn_once(Warnings.W30.format(name=self.name, lost=lost, total=total))
+        if overlapping:
+            self._warn_once(
+                Warnings.W31.format(name=self.name, overlapping=overlapping, total=total)
+            )
 
     def _report_score_weights(self, nlp: Language | None) -> None:
         if nlp is None or self.scorer not in (score_prompted, score_span_recognizer):
             return
         weights = unscored_weights(nlp, self.name, annotate=self.settings["annotate"], key=self.key)
         if weights and not any(w.startswith(("gner_string", "entity_position")) for w in weights):
-            self._warn(
-                "L2N-W32",
-                f"no component gives a score that [training.score_weights] counts "
-                f"({', '.join(weights)}), so that every checkpoint looks as good as any other. "
-                f"Add ents_f, entity_position_f or gner_string_f = 1.0 there.",
-            )
+            self._warn_once(Warnings.W32.format(name=self.name, weights=", ".join(weights)))
 
     def instances(self, examples: Iterable[Example], *, choose: bool = True) -> list[Instance]:
         """Convert annotated examples to prompts with target answers.
@@ -492,11 +492,7 @@ class PromptedRecognizer(LLMPipe):
         if not counted:
             return losses
         if not self.shim.is_tuned:
-            self._warn(
-                "L2N-W33",
-                "the setting 'tuning' of the LLM is 'none', or nlp.initialize() was not called: "
-                "nothing is learnt.",
-            )
+            self._warn_once(Warnings.W33.format(name=self.name))
         for part in within_pieces(instances, self.shim.settings.batch_pieces):
             scores, backprop = self.model.begin_update(part)
             loss, d_scores = answers_loss(self.model.ops, part, scores, counted)

@@ -1,9 +1,9 @@
-"""Constrained answers: the model may only copy the next word and choose its tag among those given.
+"""Constrained decoding: the model copies the next word and chooses its tag among those given.
 
 No word is lost or invented, nothing has to be parsed, and every tag has a probability: that of the
-model writing it, among the tags that may stand there. Tags are chosen word by word, each given the
-tags before it (greedy). With trees (see `trees.py`), one small pass per word serves a whole batch
-of texts; without, it takes one small pass per word and text.
+model generating it, among the tags that are allowed there. Tags are chosen word by word, each given
+the tags before it (greedy). With trees (see `trees.py`), one small pass per word serves a whole
+batch of texts; without, it takes one small pass per word and text.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from .generation import LoadedGenerator
-from .trees import Memory, Tree, forward, glance, keep, offer, trees_work, way_log_probs
+from .trees import Memory, Tree, fork, fork_from, forward, keep, trees_work, way_log_probs
 
-# The probability of "O" from which other tags are not looked into.
+# From this probability of "O" on, the other tags are not scored.
 _SURE = 0.99
 
 # Pieces of each tag, for each word of a text.
@@ -29,8 +29,8 @@ Units = Sequence[Sequence[Sequence[int]]]
 class Chosen:
     """The tags of a text.
 
-    tags (List[int]): The place of each word's tag among the tags that were given.
-    probabilities (List[float]): Of each, among the tags that may stand there.
+    tags (List[int]): The index of each word's tag among the given tags.
+    probabilities (List[float]): Of each, among the tags that are allowed there.
     """
 
     tags: list[int]
@@ -49,10 +49,11 @@ def choose_exact(
     generator (LoadedGenerator): The model.
     prompts (Sequence[Sequence[int]]): The pieces of each text's prompt.
     units (Sequence[Units]): The pieces of each text's words with each tag.
-    follows (ndarray): bool (tags + 1, tags): whether a tag may stand after another; the last row
-        says what may come first.
-    outside (int): The place of "O", which may stand after every tag. Where it has at least 0.99 of
-        the probability, that is a lower bound; all other probabilities are exact.
+    follows (ndarray): bool (tags + 1, tags): whether a tag may follow another; the last row: which
+        may be first.
+    outside (int): The index of "O", which may follow every tag. Where its probability is at least
+        0.99, it is a lower bound; all other probabilities are exact.
+    RETURNS (List[Chosen]): The tags of each text.
     """
     if not prompts:
         return []
@@ -76,7 +77,7 @@ def choose_exact(
 
 @dataclass
 class _Row:
-    """A text on its way."""
+    """A text whose tags are being chosen."""
 
     pending: int  # the last piece of the answer so far, which the model has not seen yet
     units: Units
@@ -97,21 +98,19 @@ def _step(
 ) -> None:
     """Choose the tag of the next word of every row.
 
-    Most words are outside of entities, and the model is sure of it as soon as it has written "(O":
-    the other tags are only looked into where they have a chance.
+    Most words are outside of entities, and the model is sure of it as soon as it has generated
+    "(O": the other tags are scored only where they have a chance.
     """
     trees = [Tree() for _ in rows]
     may = [np.flatnonzero(follows[row.tags[-1] if row.tags else -1]).tolist() for row in rows]
-    glances = []
+    forks = []
     for tree, row, tags in zip(trees, rows, may, strict=True):
         ways = [row.word[tag] for tag in tags]
-        glances.append([glance(tree, tree.node(-1, row.pending), ways, tags.index(outside))])
+        forks.append([fork_from(tree, tree.node(-1, row.pending), ways, tags.index(outside))])
     logits, layers = forward(generator, trees, memory)
     unsure = []
     nodes: list[Sequence[int]] = []
-    for place, ((scores,), row) in enumerate(
-        zip(way_log_probs(logits, glances), rows, strict=True)
-    ):
+    for place, ((scores,), row) in enumerate(zip(way_log_probs(logits, forks), rows, strict=True)):
         chance = float(np.exp(_normalised(scores)[0]))
         way = row.word[outside]
         nodes.append(trees[place].path(trees[place].chain(0, way[:-1])))
@@ -124,7 +123,7 @@ def _step(
     if not unsure:
         keep(memory, layers, nodes)
         return
-    # The others once more, with all tags; what they have before this word is what is remembered.
+    # The unsure rows once more, with all tags, from what was kept before this word.
     part = Memory()
     part.layers, part.lengths = list(memory.layers), memory.lengths
     part.keep_rows(unsure)
@@ -144,22 +143,22 @@ def _step(
 def _look_into(
     generator: LoadedGenerator, memory: Memory, rows: Sequence[_Row], may: Sequence[list[int]]
 ) -> tuple[list[tuple[Any, Any]], list[list[int]]]:
-    """Choose among all tags that may stand there; what is to be kept of the pass."""
-    trees, choices = [], []
+    """Choose among all tags that are allowed; RETURNS what `keep` needs of the pass."""
+    trees, forks = [], []
     for row, tags in zip(rows, may, strict=True):
         tree = Tree()
         root = tree.node(-1, row.pending)
-        choices.append([offer(tree, root, [row.word[tag] for tag in tags])])
+        forks.append([fork(tree, root, [row.word[tag] for tag in tags])])
         trees.append(tree)
     logits, layers = forward(generator, trees, memory)
     nodes = []
-    for tree, row, tags, (choice,), (scores,) in zip(
-        trees, rows, may, choices, way_log_probs(logits, choices), strict=True
+    for tree, row, tags, (chosen,), (scores,) in zip(
+        trees, rows, may, forks, way_log_probs(logits, forks), strict=True
     ):
         chances = np.exp(_normalised(scores))
         best = int(chances.argmax())
-        way = choice.ways[best]
-        nodes.append(tree.path(tree.chain(choice.root, way[:-1])))
+        way = chosen.ways[best]
+        nodes.append(tree.path(tree.chain(chosen.root, way[:-1])))
         row.tags.append(tags[best])
         row.probabilities.append(float(chances[best]))
         row.pending = way[-1]
@@ -169,9 +168,9 @@ def _look_into(
 def read_prompts(
     generator: LoadedGenerator, prompts: Sequence[Sequence[int]]
 ) -> tuple[Memory, list[int]]:
-    """Read prompts, all but the last piece of each; what they begin with in common only once.
+    """Read all but the last piece of each prompt; the beginning that they share only once.
 
-    RETURNS (Tuple[Memory, List[int]]): What is remembered; the last pieces.
+    RETURNS (Tuple[Memory, List[int]]): Keys and values of what was read; the last pieces.
     """
     shared = 0
     shortest = min(len(prompt) for prompt in prompts) - 1
@@ -205,7 +204,7 @@ def _read_on(generator: LoadedGenerator, memory: Memory, rows: Sequence[Sequence
 def _can_branch(
     generator: LoadedGenerator, prompts: Sequence[Sequence[int]], units: Sequence[Units]
 ) -> bool:
-    """Whether these texts can be read with trees, whose pieces see everything before them."""
+    """Whether trees suit these texts: their pieces attend to everything before them."""
     if generator.branches is None:
         generator.branches = trees_work(generator)
     config = generator.config.get_text_config()
@@ -229,7 +228,7 @@ def _normalised(log_probs: np.ndarray) -> np.ndarray:
 def _choose_alone(
     generator: LoadedGenerator, prompt: Sequence[int], units: Units, follows: np.ndarray
 ) -> Chosen:
-    """One text, word by word: a row for each tag that may stand there, on a copied memory."""
+    """Tags of one text, word by word: a row for each allowed tag, on a copied cache."""
     import torch
 
     state = _Alone(generator, prompt)
@@ -253,7 +252,11 @@ def _choose_alone(
 
 
 class _Alone:
-    """A model in the middle of one answer."""
+    """The state of a model within one answer.
+
+    cache (Cache): Keys and values of the pieces that were read.
+    pending (List[int]): The last pieces, which were not read yet.
+    """
 
     def __init__(self, generator: LoadedGenerator, prompt: Sequence[int]) -> None:
         import torch
@@ -294,12 +297,12 @@ class _Alone:
             ).logits
 
     def try_ways(self, ways: list[list[int]]) -> Any:
-        """Logits (ways, pieces + 1, vocabulary), behind the pending piece and each piece."""
+        """Logits (ways, pieces + 1, vocabulary) after the pending piece and each piece."""
         cache = copy.deepcopy(self.cache)
         cache.batch_repeat_interleave(len(ways))
         return self._pass([[*self.pending, *way] for way in ways], cache)
 
     def go_on(self, way: list[int]) -> None:
-        """Take a way."""
+        """Continue with one way."""
         self._pass([[*self.pending, *way[:-1]]], self.cache)
         self.pending = way[-1:]

@@ -1,11 +1,11 @@
-"""Which word of an answer is which word of the text: mode "robust".
+"""Match the words of an answer with the words of the text: mode "robust".
 
-The cheapest edit of one list into the other: equal words cost nothing, words in another case next
-to nothing, misspelt words a little, words that are left out, put in or exchanged more. Each gap
-within the text costs extra, so that of several copies of a word the one is taken whose neighbours
-match too; among equally cheap edits the earliest words are taken. The cost of long lists is
-bounded: words (first in runs of three, then single ones) that occur once in both lists divide them,
-and only the short stretches between are compared word by word.
+The minimum edit of one list into the other. Equal words cost nothing, words in another case little,
+misspelt words more, and deleted, inserted or substituted words most. Each gap within the text has
+an opening cost, so that of several copies of a word the one whose neighbours match is chosen; among
+edits of equal cost the earliest words are chosen. Time is bounded for long lists: words that occur
+once in both lists (runs of three first, then single words) divide them, and only the short segments
+between are compared word by word.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from bisect import bisect_left
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-# Costs, in hundredths of a left-out word. An exchange is dearer than any misspelling and cheaper
-# than leaving out and putting in.
+# Costs, in hundredths of a deletion. A substitution costs more than a misspelling, and less than a
+# deletion and an insertion.
 _GAP, _OPEN, _EXCHANGE, _MISSPELT, _CASE = 100, 40, 180, 60, 5
-# Stretches up to this many comparisons are compared word by word, others are divided first.
+# Segments up to this many comparisons are compared word by word, longer ones are divided first.
 _CELLS = 4096
-# What nothing divides is cut in parts of this many words.
+# Segments that nothing divides are cut in parts of this many words.
 _PART = 16
-# How often stretches may be divided by rare words before they are simply cut in parts.
+# The most divisions by unique words before segments are cut in parts.
 _LEVELS = 6
 _RUNS = (3, 1)
 _FAR = 10**9
@@ -29,11 +29,11 @@ _FAR = 10**9
 
 @dataclass
 class Matching:
-    """How two lists of words belong together.
+    """The matches between two lists of words.
 
     matched (List[Optional[int]]): For each word a place in the written words, or None.
-    misspelt (int): Matches whose letters differ.
-    comparisons (int): How often two words were compared: the cost.
+    misspelt (int): The number of matches whose letters differ.
+    comparisons (int): The number of word comparisons: the time.
     """
 
     matched: list[int | None]
@@ -78,12 +78,12 @@ class _Matcher:
         self.result.matched[i] = j
         self.result.misspelt += self.a[i] != self.b[j]
 
-    # Long stretches ---------------------------------------------------------------------------
+    # Long segments ----------------------------------------------------------------------------
 
     def _divide(
         self, a0: int, a1: int, b0: int, b1: int, level: int
     ) -> Iterator[tuple[int, int, int, int, int]]:
-        """The stretches between runs of words that occur once in both."""
+        """Divide at runs of words that occur once in both; yields the segments between them."""
         self.result.comparisons += a1 - a0 + b1 - b0
         for run in _RUNS:
             anchors = _anchors(self.a, a0, a1, self.b, b0, b1, run)
@@ -102,7 +102,7 @@ class _Matcher:
                     a0, b0 = i + k + 1, j + k + 1
         yield a0, a1, b0, b1, level + 1
 
-    # Short stretches --------------------------------------------------------------------------
+    # Short segments ---------------------------------------------------------------------------
 
     def _pair_cost(self, i: int, j: int) -> int:
         if self.words[i] == self.written[j]:
@@ -116,15 +116,15 @@ class _Matcher:
         return _MISSPELT if known else _EXCHANGE
 
     def _compare(self, a0: int, a1: int, b0: int, b1: int) -> None:
-        """The cheapest edit of one stretch into the other (Gotoh's three tables)."""
+        """Match two segments by their minimum edit with affine gaps (Gotoh 1982: three tables)."""
         n, m = a1 - a0, b1 - b0
         self.result.comparisons += n * m
-        # A gap at the very beginning or end of the text costs nothing extra.
+        # A gap at the beginning or the end of the text has no opening cost.
         first = 0 if a0 == 0 and b0 == 0 else _OPEN
         last = 0 if a1 == len(self.a) and b1 == len(self.b) else _OPEN
         pair = [[_FAR] * (m + 1) for _ in range(n + 1)]  # ends with a pair
-        skip = [[_FAR] * (m + 1) for _ in range(n + 1)]  # ends with a word that is left out
-        more = [[_FAR] * (m + 1) for _ in range(n + 1)]  # ends with a word that is put in
+        skip = [[_FAR] * (m + 1) for _ in range(n + 1)]  # ends with a deleted word
+        more = [[_FAR] * (m + 1) for _ in range(n + 1)]  # ends with an inserted word
         pair[0][0] = 0
         for i in range(n + 1):
             for j in range(m + 1):
@@ -141,7 +141,7 @@ class _Matcher:
                     pair[i][j] = before + self._pair_cost(a0 + i - 1, b0 + j - 1)
         i, j = n, m
         tables = {"skip": skip, "pair": pair, "more": more}
-        # Going back from the end: leaving out late words means taking early ones.
+        # Backwards from the end, deletions come first, so that early words are matched.
         table = min(tables, key=lambda name: tables[name][i][j])
         while i or j:
             if table == "pair":
@@ -199,7 +199,7 @@ def _once(words: Sequence[str], start: int, end: int, run: int) -> dict[Hashable
 def _parts(
     a0: int, a1: int, b0: int, b1: int, level: int
 ) -> Iterator[tuple[int, int, int, int, int]]:
-    """Stretches that nothing divides, such as one word a thousand times: cut in proportion."""
+    """Cut segments that nothing divides, such as one word a thousand times, in proportion."""
     n, m = a1 - a0, b1 - b0
     side = _PART
     parts = -(-max(n, m) // side)
@@ -214,9 +214,10 @@ def _parts(
 
 
 def is_misspelling(one: str, other: str) -> bool:
-    """Whether two words may be one, misspelt: one letter in 4 may differ, in short words none.
+    """Whether two words may be spellings of one: up to a quarter of the letters may differ.
 
-    Letters left out, put in, exchanged, or swapped with their neighbour count as one difference.
+    A deletion, insertion, substitution or transposition of neighbours is one difference. Words of
+    fewer than 4 letters must be equal.
     """
     longest = max(len(one), len(other))
     most = longest // 4

@@ -1,10 +1,10 @@
-"""Two ways to count entities, which are never to be confused.
+"""Two metrics of entities, which must not be confused.
 
 `gner_string`: the metric of GNER and UniversalNER. An entity is a pair of normalised strings (text,
-label), a sentence's entities are a set, so that position and repetition do not count. Micro over
-the sentences of a corpus; over corpora the unweighted mean.
+label), and a sentence's entities are a set, so that position and repetition do not count. Micro
+average over the sentences of a corpus, unweighted mean over corpora.
 
-`entity_position`: exact start, end and label of each mention, as everywhere else.
+`entity_position`: exact start, end and label of each mention, as in conlleval and spaCy.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..errors import Errors
 from ..tags import TagSpan
 
 GNER_STRING = "gner_string"
@@ -21,13 +22,13 @@ ENTITY_POSITION = "entity_position"
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-# GNER guards its divisions so; kept, since published figures are made with it.
+# GNER adds this to every denominator; published figures depend on it.
 _TINY = 1e-10
 
 
 @dataclass(frozen=True)
 class Score:
-    """Counts of one corpus under one metric, and what follows from them.
+    """Counts of one corpus under one metric; precision, recall and F1.
 
     metric (str): `gner_string` or `entity_position`.
     correct, predicted, gold (int): Entities.
@@ -40,7 +41,7 @@ class Score:
 
     @property
     def precision(self) -> float:
-        """Share of the predicted entities that are right."""
+        """Share of the predicted entities that are correct."""
         return self.correct / (self.predicted + _TINY)
 
     @property
@@ -55,7 +56,7 @@ class Score:
         return 2 * p * r / (p + r + _TINY)
 
     def named(self) -> dict[str, float]:
-        """The figures under names that say which metric made them: `gner_string_f` ..."""
+        """Precision, recall and F1 by names with the metric: `gner_string_f` ..."""
         return {
             f"{self.metric}_p": self.precision,
             f"{self.metric}_r": self.recall,
@@ -109,12 +110,13 @@ def average_f1(corpora: Mapping[str, Score]) -> float:
     """The unweighted mean of F1 over corpora, as GNER reports its 7 zero-shot sets.
 
     corpora (Mapping[str, Score]): The score of each corpus, all under one metric.
-    RAISES: ValueError without corpora, or if their metrics differ.
+    RAISES (ValueError): Without corpora, or if their metrics differ.
     """
     metrics = {score.metric for score in corpora.values()}
     if len(metrics) != 1:
         raise ValueError(
-            f"llm2ner: a mean of F1 is taken over one metric and at least one corpus; given are "
-            f"{len(corpora)} corpora under {', '.join(sorted(metrics)) or 'no metric'}."
+            Errors.E560.format(
+                corpora=len(corpora), metrics=", ".join(sorted(metrics)) or "no metric"
+            )
         )
     return sum(score.f1 for score in corpora.values()) / len(corpora)

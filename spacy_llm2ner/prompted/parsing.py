@@ -1,7 +1,7 @@
 """A model's answer -> words with their tags.
 
-Two modes. "gner": what the published evaluator does, kept exactly, for comparisons. "robust": what
-a reader of the same answer would understand; what it had to repair is counted.
+Two modes. "gner": exactly as the published evaluator reads answers, for comparisons. "robust": as a
+human reader would understand the answer; repairs are counted.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, get_args
 
+from ..settings import check_choice
+
 Mode = Literal["gner", "robust"]
 MODES: tuple[str, ...] = get_args(Mode)
 
-# What is repaired in mode "robust", for messages.
+# The repairs of mode "robust", for messages.
 ANSWER_REPAIRS: dict[str, str] = {
     "tag_case": "a tag in another case or with blanks in it",
     "missing_prefix": "a known label without B-",
@@ -25,14 +27,14 @@ ANSWER_REPAIRS: dict[str, str] = {
     "untagged_word": "a word without a tag, read as O",
     "no_word": "a tag without a word, left out",
     "repeated_tag": "a second tag of a word, left out",
-    "misspelt_word": "a word that is written otherwise than in the text",
+    "misspelt_word": "a word that is spelt differently in the text",
 }
 
 _GNER_TAG = re.compile(r"\(B-.*?\)|\(I-.*?\)|\(O\)")
-# A tag of no known label: brackets within it may be nested once.
+# A tag with an unknown label: brackets within it may be nested once.
 _UNKNOWN_TAG = r"[BbIi]-(?:[^()\n]|\([^()\n]*\)){0,200}?"
 
-# How far back a word with brackets in it may begin, in characters.
+# The farthest start of a word with brackets before a tag, in characters.
 _LONGEST_LOOK = 200
 
 
@@ -40,9 +42,9 @@ _LONGEST_LOOK = 200
 class TaggedWord:
     """A word of an answer with its tag.
 
-    word (str): As it is written there.
+    word (str): The word as written in the answer.
     tag (str): "O", "B-label" or "I-label".
-    start, end (int): Where the tag stands in the answer, with its brackets; equal if it has none.
+    start, end (int): Character offsets of the tag with its brackets; equal if there is no tag.
     """
 
     word: str
@@ -53,12 +55,12 @@ class TaggedWord:
 
 @dataclass
 class Parsed:
-    """An answer, read.
+    """A parsed answer.
 
     tagged (List[TaggedWord]): Its words, in order.
     unknown_labels (Counter): Labels that were not asked for, by name; their words are O.
-    repairs (Counter): What was repaired, by kind (see `ANSWER_REPAIRS`).
-    truncated (bool): Whether the answer breaks off before the last word's tag.
+    repairs (Counter): Repairs by kind (see `ANSWER_REPAIRS`).
+    truncated (bool): Whether the answer ends before the last word's tag.
     """
 
     tagged: list[TaggedWord]
@@ -68,22 +70,22 @@ class Parsed:
 
 
 def check_mode(mode: str) -> None:
-    """RAISES: ValueError for a mode that there is not."""
-    if mode not in MODES:
-        raise ValueError(f"llm2ner: the mode is '{mode}'; accepted are {', '.join(MODES)}.")
+    """RAISES (ValueError): For a mode that is not one of `MODES`."""
+    check_choice("parser", mode, MODES)
 
 
 def parse(
     text: str, labels: Sequence[str], mode: str = "robust", *, words: Iterable[str] = ()
 ) -> Parsed:
-    """Read an answer.
+    """Parse an answer.
 
     text (str): Any text.
     labels (Sequence[str]): The labels that were asked for.
     mode (str): "gner" or "robust".
-    words (Iterable[str]): The words of the sentence. With them, mode "robust" tells a word that
-        looks like a tag from a tag; mode "gner" does not look at them.
-    RAISES: ValueError for another mode; nothing for any text.
+    words (Iterable[str]): The words of the sentence, by which mode "robust" distinguishes words
+        that look like tags from tags; mode "gner" ignores them.
+    RETURNS (Parsed): The parsed answer; no text is an error.
+    RAISES (ValueError): For another mode.
     """
     check_mode(mode)
     if mode == "gner":
@@ -122,14 +124,14 @@ def _tag_pattern(labels: tuple[str, ...]) -> re.Pattern[str]:
 
 
 class _Robust:
-    """The reader of mode "robust", for one set of labels and one sentence."""
+    """The parser of mode "robust", for one set of labels and one sentence."""
 
     def __init__(self, labels: Sequence[str], words: Iterable[str]) -> None:
         self.pattern = _tag_pattern(tuple(labels))
         self.exact = {_squeezed(label): label for label in labels}
         self.folded = {_squeezed(label).casefold(): label for label in reversed(labels)}
         self.words = {_squeezed(word) for word in words}
-        # Beginnings, up to a closing bracket, of words with brackets; True for a whole word.
+        # Prefixes, up to a closing bracket, of words with brackets; True for a whole word.
         self.bracketed: dict[str, bool] = {}
         for word in self.words:
             for place, char in enumerate(word if "(" in word else ""):
@@ -137,7 +139,7 @@ class _Robust:
                     begun = word[: place + 1]
                     self.bracketed[begun] = self.bracketed.get(begun, False) or begun == word
         self.parsed = Parsed([])
-        # The label of the word before, if that lacked its prefix: then a second one continues it.
+        # The label of the previous word if it lacked a prefix: the same label then continues it.
         self.bare: str | None = None
 
     def parse(self, text: str) -> Parsed:
@@ -156,7 +158,7 @@ class _Robust:
         return parsed
 
     def _is_in_word(self, text: str, behind: int, match: re.Match[str]) -> bool:
-        """Whether what looks like a tag belongs to a word, whose own tag is still to come."""
+        """Whether an apparent tag is part of a word, whose own tag follows."""
         start, end = match.span()
         if not self.words:
             in_word = self._tag_follows(text, end, at_once=True)
@@ -190,13 +192,13 @@ class _Robust:
         parsed.tagged.append(TaggedWord(words[-1], self._tag(match), *match.span()))
 
     def _words(self, before: str) -> list[str]:
-        """The words since the last tag; the last of them is the one that the tag is of."""
+        """The words since the last tag; the next tag belongs to the last of them."""
         whole = _squeezed(before)
         if not whole or whole in self.words:
             return [whole] if whole else []
         if whole.startswith(",") and len(whole) > 1 and before[:1] in (",", " ", "\n"):
             stripped = _strip_comma(whole)
-            # ",000" may be a word; ", 000" or ",Paris" behind a tag is a comma of the format.
+            # ",000" may be a word; ", 000" or ",Paris" after a tag is a comma of the format.
             if stripped and (not self.words or stripped in self.words or before[:1] == ","):
                 self.parsed.repairs["comma"] += 1
                 whole = stripped
@@ -215,7 +217,7 @@ class _Robust:
             return "O"
         spelt = _squeezed(match["known"])
         label = self.exact.get(spelt) or self.folded.get(spelt.casefold())
-        if label is None:  # the pattern's idea of equal letters is wider than ours ("ſ" and "s")
+        if label is None:  # re.IGNORECASE equates more letters than casefold ("ſ" and "s")
             parsed.unknown_labels[spelt] += 1
             return "O"
         if match["prefix"] is None:

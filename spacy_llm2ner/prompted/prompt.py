@@ -1,12 +1,14 @@
-"""What the model is asked, and what it is to answer.
+"""The prompt: the instruction of GNER with labels and a sentence.
 
-The instruction is that of GNER (github.com/yyDing1/GNER, Apache-2.0): its published checkpoints
-know no other, so it is kept to the letter, also where it shows commas that the answers lack.
+The instruction is that of GNER (github.com/yyDing1/GNER, Apache-2.0), character for character,
+including the commas that the answers lack: its published checkpoints know no other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
+from ..errors import Errors
 
 _INSTRUCTION = """\
 Please analyze the sentence provided, identifying the type of entity for each word on a \
@@ -26,12 +28,12 @@ def make_prompt(
     descriptions: Mapping[str, str] | None = None,
     dataset: str | None = None,
 ) -> str:
-    """The instruction with its tags and its sentence.
+    """Make a prompt: the instruction, the tags and the sentence.
 
     words (Sequence[str]): The words of the sentence.
     labels (Sequence[str]): The labels, in the order in which they are named.
-    descriptions (Optional[Mapping[str, str]]): What labels mean. Those of `labels` that have one
-        get a line each. An addition of ours: GNER has names only.
+    descriptions (Optional[Mapping[str, str]]): Descriptions of labels. Those of `labels` get a line
+        each. GNER itself has only names.
     dataset (Optional[str]): GNER's optional line with the name of a corpus.
     RETURNS (str): The prompt; `wrap` makes of it what a model reads.
     """
@@ -46,7 +48,7 @@ def split_prompt(
     descriptions: Mapping[str, str] | None = None,
     dataset: str | None = None,
 ) -> tuple[str, str]:
-    """As `make_prompt`, in two parts: what is the same for all sentences, and the sentence.
+    """`make_prompt` in two parts: the text that all sentences share, and the sentence.
 
     RETURNS (Tuple[str, str]): The first part ends with a line break.
     """
@@ -59,21 +61,17 @@ def split_prompt(
 
 
 def check_label_names(names: Sequence[str]) -> None:
-    """Make sure that labels can be told apart in a prompt and in an answer.
+    """Check that labels can be told apart in a prompt and in an answer.
 
-    RAISES: ValueError for an empty name, for "O", or for names that differ in case or blanks only.
+    names (Sequence[str]): The names of the labels.
+    RAISES (ValueError): For an empty name, for "O", or for names that differ only in case or
+        blanks.
     """
     seen: dict[str, str] = {}
     for name in names:
         key = " ".join(name.split()).casefold()
         if key in ("", "o"):
-            raise ValueError(
-                f"llm2ner: '{name}' cannot be the name of a label in a prompt: a name is needed "
-                f"that is neither empty nor O, which marks words outside of entities."
-            )
+            raise ValueError(Errors.E561.format(name=name))
         if key in seen and seen[key] != name:
-            raise ValueError(
-                f"llm2ner: the label names '{seen[key]}' and '{name}' cannot be told apart in a "
-                f"model's answer. Give one of them another name with the setting 'label_names'."
-            )
+            raise ValueError(Errors.E562.format(one=seen[key], other=name))
         seen[key] = name

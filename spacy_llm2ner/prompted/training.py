@@ -142,23 +142,16 @@ def chunk_tags(
     return found
 
 
-def lost_gold(golds: Sequence[Gold]) -> Iterator[tuple[str, str]]:
-    """Yield a warning for each kind of gold span that cannot be learnt: code and sentence."""
+def count_lost(golds: Sequence[Gold]) -> tuple[int, int, int]:
+    """Count the gold spans that cannot be learnt.
+
+    golds (Sequence[Gold]): The annotation of all docs.
+    RETURNS (Tuple[int, int, int]): All gold spans; those that do not align with tokens; those that
+        overlap a longer one.
+    """
     total = sum(len(gold.spans) + gold.lost for gold in golds)
     lost = sum(gold.lost for gold in golds)
-    overlapping = sum(flat_spans(gold)[1] for gold in golds)
-    if lost:
-        yield (
-            "L2N-W30",
-            f"{lost} of {total} gold spans of the training data do not begin and end where tokens "
-            f"of the pipeline's tokenizer do, or do so with white space, and cannot be learnt.",
-        )
-    if overlapping:
-        yield (
-            "L2N-W31",
-            f"{overlapping} of {total} gold spans of the training data overlap a longer one, and "
-            f"are left out: an answer has one tag for each word.",
-        )
+    return total, lost, sum(flat_spans(gold)[1] for gold in golds)
 
 
 def count_labels(golds: Sequence[Gold]) -> Counter[str]:

@@ -58,12 +58,12 @@ class Tree:
 
 
 @dataclass
-class Choice:
-    """Several ways to go on behind a node, and where their probabilities are to be read.
+class Fork:
+    """Alternative continuations of a node, and where to read their probabilities.
 
     root (int): The node.
-    ways (Sequence[Sequence[int]]): Pieces of each, at least one.
-    steps (List[Tuple[int, int, int]]): (way, node that predicts, piece that it is to predict).
+    ways (Sequence[Sequence[int]]): The pieces of each alternative, at least one.
+    steps (List[Tuple[int, int, int]]): (way, node that predicts, piece that it must predict).
     """
 
     root: int
@@ -71,8 +71,8 @@ class Choice:
     steps: list[tuple[int, int, int]]
 
 
-def offer(tree: Tree, root: int, ways: Sequence[Sequence[int]]) -> Choice:
-    """Put ways to go on into a tree: of each all pieces but the last, which predicts nothing."""
+def fork(tree: Tree, root: int, ways: Sequence[Sequence[int]]) -> Fork:
+    """Add continuations to a tree: of each all pieces but the last, which predicts nothing."""
     steps = []
     for index, way in enumerate(ways):
         node = root
@@ -80,15 +80,15 @@ def offer(tree: Tree, root: int, ways: Sequence[Sequence[int]]) -> Choice:
             steps.append((index, node, piece))
             if place + 1 < len(way):
                 node = tree.node(node, piece)
-    return Choice(root, ways, steps)
+    return Fork(root, ways, steps)
 
 
-def glance(tree: Tree, root: int, ways: Sequence[Sequence[int]], main: int) -> Choice:
-    """Put only one way into a tree, and ask how probable it is to leave it.
+def fork_from(tree: Tree, root: int, ways: Sequence[Sequence[int]], main: int) -> Fork:
+    """Add only one continuation to a tree, with the exits from it to all others.
 
-    main (int): The place of that way.
-    RETURNS (Choice): Its first way is that one, the others are its beginnings with the first piece
-        that differs: together at least as probable as all ways that begin so.
+    main (int): The index of that continuation.
+    RETURNS (Fork): Its first way is that one; the others are beginnings of it, each with a first
+        piece that differs: at least as probable as all the continuations that start so.
     """
     way = ways[main]
     exits: dict[tuple[int, ...], None] = {}
@@ -98,7 +98,7 @@ def glance(tree: Tree, root: int, ways: Sequence[Sequence[int]], main: int) -> C
             same += 1
         if same < len(other):
             exits[tuple(other[: same + 1])] = None
-    return offer(tree, root, [way, *exits])
+    return fork(tree, root, [way, *exits])
 
 
 class Memory:
@@ -235,20 +235,20 @@ def _pick(states: Any, places: Any) -> Any:
     return states.gather(2, places.expand(-1, states.shape[1], -1, states.shape[3]))
 
 
-def way_log_probs(logits: Any, choices: Sequence[Sequence[Choice]]) -> list[list[np.ndarray]]:
-    """How probable the ways of choices are.
+def way_log_probs(logits: Any, forks: Sequence[Sequence[Fork]]) -> list[list[np.ndarray]]:
+    """Log-probabilities of the continuations of forks.
 
     logits (FloatTensor): (rows, nodes, vocabulary).
-    choices (Sequence[Sequence[Choice]]): The choices of each row.
-    RETURNS (List[List[ndarray]]): For each choice of each row float64 (ways,): the logarithm of the
-        probability that the model goes that way.
+    forks (Sequence[Sequence[Fork]]): The forks of each row.
+    RETURNS (List[List[ndarray]]): For each fork of each row float64 (ways,): the logarithm of the
+        probability that the model generates that way.
     """
     import torch
 
-    totals = [[np.zeros(len(choice.ways)) for choice in row] for row in choices]
+    totals = [[np.zeros(len(one.ways)) for one in row] for row in forks]
     norms: Any = None
-    for row, some in enumerate(choices):
-        steps = [(c, *step) for c, choice in enumerate(some) for step in choice.steps]
+    for row, some in enumerate(forks):
+        steps = [(which, *step) for which, one in enumerate(some) for step in one.steps]
         if not steps:
             continue
         nodes = torch.tensor([step[2] for step in steps], device=logits.device)
@@ -256,8 +256,8 @@ def way_log_probs(logits: Any, choices: Sequence[Sequence[Choice]]) -> list[list
         scores = logits[row].float()
         norms = torch.logsumexp(scores, dim=-1)
         found = (scores[nodes, pieces] - norms[nodes]).double().cpu().numpy()
-        for (choice, way, _, _), value in zip(steps, found, strict=True):
-            totals[row][choice][way] += value
+        for (which, way, _, _), value in zip(steps, found, strict=True):
+            totals[row][which][way] += value
     return totals
 
 

@@ -1,4 +1,4 @@
-"""Bands of piece spans -> bands of token spans. numpy only: nothing here knows a tokenizer."""
+"""Bands of piece spans -> bands of token spans. numpy only."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 def map_band(
     first: np.ndarray, last: np.ndarray, starts: np.ndarray, ends: np.ndarray, size: int
 ) -> np.ndarray:
-    """Where the cells of a token band are found in a piece band.
+    """Map the cells of a token band to cells of a piece band.
 
-    The token span a .. b is the span from the first piece of a to the last piece of b. There is
-    none where a token may start or end no span, or where its pieces are more than `size`.
+    The token span a .. b is the span from the first piece of a to the last piece of b. It has no
+    cell if a must not start or b must not end a span, or if it has more than `size` pieces.
 
-    first, last (ndarray): First and last piece of each token, int64 (tokens,); where neither
-        `starts` nor `ends` is true they mean nothing.
+    first, last (ndarray): First and last piece of each token, int64 (tokens,); undefined where
+        neither `starts` nor `ends` is true.
     starts, ends (ndarray): Whether a token may start or end a span, bool (tokens,).
     size (int): The piece band's width: the most pieces of a span.
     RETURNS (ndarray): int64 (tokens, width): the piece span's place in the flattened piece band
@@ -25,7 +25,7 @@ def map_band(
     openers = np.flatnonzero(starts)
     if not (len(legal) and len(openers)):
         return np.full((n_tokens, 1), -1, dtype=np.int64)
-    # The last token that a span may reach: last pieces never go back.
+    # The last token that a span may reach: last pieces are in increasing order.
     place = np.searchsorted(last[legal], first[openers] + size, side="left") - 1
     width = max(1, int((legal[place] - openers)[place >= 0].max(initial=0)) + 1)
     a = np.arange(n_tokens)[:, None]
@@ -41,13 +41,13 @@ def cut_cells(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The piece spans that begin or end inside a token, and the token spans that cover them.
 
-    cells (ndarray): What `map_band` gave.
+    cells (ndarray): The result of `map_band`.
     start, end (ndarray): The token that a piece stands for when it starts, or ends, a span; -1 for
         none: int64 (pieces,).
     size (int): The piece band's width.
     RETURNS (Tuple[ndarray, ndarray]): Places of the piece spans in the flattened piece band, and of
         the token spans in the flattened token band, int64 (cut spans,). The latter is -1 where the
-        token span is no candidate, because it has more pieces than the band is wide.
+        token span is not a candidate, because it has more pieces than the band is wide.
     """
     n_pieces = len(start)
     width = cells.shape[1]
@@ -59,7 +59,7 @@ def cut_cells(
     possible = (q < n_pieces) & (a >= 0) & (b >= a)
     pieces, length = np.flatnonzero(possible), (b - a)[possible]
     tokens = np.where(length < width, a[possible] * width + length, -1)
-    # A span that is no cut is where the token band has it from.
+    # The piece span that a cell of the token band maps to is not cut.
     exact = np.where(tokens >= 0, cells.reshape(-1)[tokens], -1)
     cut = exact != pieces
     return pieces[cut], np.where(exact >= 0, tokens, -1)[cut]

@@ -7,9 +7,9 @@ s_ij = cosine(q_i, k_j), or <q_i, k_j> / sqrt(rank); optionally through log_sigm
 v_t = w . h_t + b, the logit of the span j .. i is
 
     z_ij = theta_1 s_ij
-         + theta_2 min(0, s_ik for j < k <= i)     the worst match of its end with an inner start
-         + theta_3 max(0, s_ik for j < k <= i)     the best one
-         + theta_4 v_i + theta_5 v_{i+1}           v_{i+1} = 0 behind the text's last piece
+         + theta_2 min(0, s_ik for j < k <= i)     worst match of its end with an inner start
+         + theta_3 max(0, s_ik for j < k <= i)     best match of its end with an inner start
+         + theta_4 v_i + theta_5 v_{i+1}           v_{i+1} = 0 after the text's last piece
 
 Without `causal_mask`, minimum and maximum also run over the starts k > i within the window. All of
 it is computed in the band of spans of at most window + 1 pieces, never in a square of pieces: the
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
+from ..errors import Errors
 from ..heads.layers import MASKED, ahead, band_products, real_tokens, windows
 from .files import TommerDefinition, check_settings, read_tommer, write_tommer
 
@@ -37,7 +38,7 @@ _START_BIAS = -5.0
 
 
 class _Projected(NamedTuple):
-    """Of each piece: as a span's end and start (B, P, labels, rank), and v (B, P, labels)."""
+    """Each piece as a span's end and start (B, P, labels, rank), and v (B, P, labels)."""
 
     ends: Tensor
     starts: Tensor
@@ -50,12 +51,12 @@ class TokenMatching(nn.Module):
     width (int): Size of a piece's state.
     rank (int): Rank of the match.
     sliding_window (int): The most pieces between a span's start and its end; 0 = no limit.
-    causal_mask (bool): See above.
-    use_cosine (bool): Whether the match is a cosine, else a scalar product / sqrt(rank).
-    normalize_scores (str): What the match goes through: "" (nothing), "log_sigmoid" or "atan".
+    causal_mask (bool): Whether only inner starts count, see above.
+    use_cosine (bool): Whether the match is a cosine, else a dot product / sqrt(rank).
+    normalize_scores (str): The function of the match: "" (none), "log_sigmoid" or "atan".
     mask_bos (bool): Whether the first piece is a special one, where no span may start.
-    n_labels (int): Heads side by side, one for each label, that share nothing but the states.
-    RAISES: ValueError for a setting out of range.
+    n_labels (int): The number of independent heads, one per label, on the same states.
+    RAISES (ValueError): For a setting out of range.
     """
 
     scale: Tensor
@@ -85,20 +86,21 @@ class TokenMatching(nn.Module):
         self.theta = nn.Parameter(torch.tensor(_START_THETA).repeat(n_labels, 1))
         if not use_cosine:
             nn.init.zeros_(self.W_K)
-        # What each dimension of the states is multiplied by; part of the weights when published.
+        # Factor of each dimension of the states; multiplied into the weights when published.
         self.register_buffer("scale", torch.ones(width))
 
     # Files ------------------------------------------------------------------------------------
 
     @classmethod
     def from_tommer(cls, source: str | Path, revision: str | None = None) -> Self:
-        """A published head.
+        """Load a published head.
 
         source (Union[str, Path]): A folder with `parameters` and `definition.json`, or a hub id.
         revision (Optional[str]): Branch, tag or commit of a hub id.
-        RETURNS (TokenMatching): float32, for one label; what it was made for is in `definition`.
-        RAISES: FileNotFoundError, OSError or ValueError, naming the file, if it is none. Nothing
-            but tensors is read from the file: pickled code in it is an error.
+        RETURNS (TokenMatching): A float32 head for one label; its LLM and settings are in
+            `definition`.
+        RAISES (FileNotFoundError, OSError, ValueError): If the source is not a published head. Only
+            tensors are read from the file: pickled code in it is an error.
         """
         definition, tensors = read_tommer(source, revision)
         head = cls(
@@ -128,19 +130,19 @@ class TokenMatching(nn.Module):
         """Write one label's head in the published layout.
 
         folder (Union[str, Path]): The folder to write to.
-        llm_name (Optional[str]), layer (Optional[int]): The LLM, and its block counted from 0; None
-            for what the head was read with.
-        label (int): Which of the head's labels.
-        RAISES: ValueError if the LLM or the layer is not known, or if there is no such label.
+        llm_name (Optional[str]): The LLM's name; None for that of `definition`.
+        layer (Optional[int]): The LLM's block, counted from 0; None for that of `definition`.
+        label (int): The index of the label.
+        RAISES (ValueError): If the LLM or the layer is unknown, or for a label out of range.
         """
         known = self.definition
         llm_name = llm_name or (known.llm_name if known else None)
         layer = known.layer if layer is None and known else layer
         if llm_name is None or layer is None or not 0 <= label < self.n_labels:
             raise ValueError(
-                f"llm2ner: save_tommer needs the LLM's name, the layer and a label from 0 to "
-                f"{self.n_labels - 1}; given are llm_name = {llm_name}, layer = {layer}, "
-                f"label = {label}."
+                Errors.E490.format(
+                    last=self.n_labels - 1, llm_name=llm_name, layer=layer, label=label
+                )
             )
         definition = TommerDefinition(
             llm_name=llm_name,
@@ -164,10 +166,10 @@ class TokenMatching(nn.Module):
 
     @torch.no_grad()
     def fit_states(self, sample: Iterable[Tensor]) -> None:
-        """Take each dimension's root mean square from texts of (P, ..., width).
+        """Compute the scale of each dimension, 1 / root mean square, from texts of (P, ..., width).
 
-        Raw states have dimensions that are a thousand times larger than others; training is slow
-        unless they are brought to one size. The published layout holds the products.
+        Some dimensions of raw states are a thousand times larger than others, and training is slow
+        unless they are scaled. The published layout stores scaled weights.
         """
         total, count = torch.zeros(self.width, dtype=torch.float64), 0
         for states in sample:
@@ -178,15 +180,14 @@ class TokenMatching(nn.Module):
             self.scale.copy_((total / count).clamp_min(1e-12).rsqrt())
 
     def set_dropout(self, rate: float) -> None:
-        """Nothing to do: the head has no dropout, as published."""
+        """Do nothing: the published head has no dropout."""
 
     # Scores -----------------------------------------------------------------------------------
 
     def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
         """Score all spans.
 
-        states (FloatTensor): (batch, pieces, width), padded on the right; what the padding holds
-            does not matter.
+        states (FloatTensor): (batch, pieces, width), padded on the right with any values.
         lengths (LongTensor): (batch,) pieces of each text, with the special first one if
             `mask_bos`.
         RETURNS (FloatTensor): Logits (batch, pieces, window + 1); entry [b, j, o] is the span that
@@ -204,7 +205,7 @@ class TokenMatching(nn.Module):
         return logits[..., 0] if self.n_labels == 1 else logits
 
     def features(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """The five features, in the order of `FEATURES`: what the weights `theta` are applied to.
+        """The five features that the weights `theta` apply to, in the order of `FEATURES`.
 
         states, lengths: As in `forward`.
         RETURNS (FloatTensor): (batch, pieces, window + 1, labels, 5); meaningless where the logits
@@ -217,14 +218,14 @@ class TokenMatching(nn.Module):
         return torch.stack([match, low, high, windows(end, size), windows(following, size)], dim=-1)
 
     def _size(self, n_pieces: int) -> int:
-        """The band's width: pieces of the longest span."""
+        """The band's width: the most pieces of a span."""
         return self.sliding_window + 1 if self.sliding_window else n_pieces
 
     def _project(self, states: Tensor, lengths: Tensor) -> _Projected:
         batch, n_pieces, _ = states.shape
         labels, rank = self.n_labels, self.rank
         parts = [self.W_Q, self.W_K, self.probe[..., None]]
-        # All in one product: reading the states takes most of the time.
+        # One product for all: reading the states takes most of the time.
         weights = torch.cat([part.transpose(0, 1).flatten(1) for part in parts], dim=1)
         product = states @ (self.scale[:, None] * weights)
         inside = torch.arange(n_pieces, device=states.device) < lengths[:, None]
@@ -238,7 +239,7 @@ class TokenMatching(nn.Module):
         return _Projected(ends, starts, (probe + self.bias) * inside[..., None])
 
     def _matches(self, projected: _Projected, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Match, and its minimum and maximum over inner starts: each (B, P, window + 1, labels)."""
+        """The match, and its minimum and maximum over inner starts: (B, P, window + 1, labels)."""
         size = self._size(projected.ends.shape[1])
         match = self._squash(band_products(projected.starts, projected.ends, size))
         lows, highs = self._running(match)
@@ -262,7 +263,7 @@ class TokenMatching(nn.Module):
         by_length = match.unbind(2)
         lows, highs = [torch.zeros_like(by_length[0])], [torch.zeros_like(by_length[0])]
         for shorter in by_length[:-1]:
-            # The span one piece shorter on its left has its own start, and the starts within it.
+            # Inner starts: the start of the span one piece shorter on the left, and its inner ones.
             lows.append(ahead(torch.minimum(lows[-1], shorter), 1))
             highs.append(ahead(torch.maximum(highs[-1], shorter), 1))
         return torch.stack(lows, dim=2), torch.stack(highs, dim=2)
@@ -270,9 +271,9 @@ class TokenMatching(nn.Module):
     def _behind_the_end(
         self, projected: _Projected, lengths: Tensor, size: int
     ) -> tuple[Tensor, Tensor]:
-        """Minimum and maximum, with 0, of each end's matches with the starts behind it.
+        """Minimum and maximum, with 0, of each end's matches with the starts after it.
 
-        Every end sees as many pieces to its right as a span may have to its left.
+        The window to the right of an end is as wide as the longest span to its left.
 
         RETURNS: (B, P, labels), twice.
         """
@@ -297,8 +298,10 @@ class TokenMatching(nn.Module):
 
 
 class PaddedTokenMatching(TokenMatching):
-    """The same head on what all heads are given: padded states (B, P, 1, width), zeros behind each
-    text's end, and logits for all labels (B, P, window + 1, labels).
+    """The head with the interface of the other heads.
+
+    Padded states (B, P, 1, width), zeros after each text's end -> logits for all labels
+    (B, P, window + 1, labels).
     """
 
     def forward(self, states: Tensor) -> Tensor:  # type: ignore[override]

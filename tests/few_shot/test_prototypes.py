@@ -85,7 +85,7 @@ def test_cosine_equals_the_formula():
 
 @pytest.mark.parametrize("fit", [fit_logistic, lambda *a: fit_cosine(*a, np.zeros(5))])
 def test_a_class_without_examples_is_an_error(fit):
-    with pytest.raises(ValueError, match="Class 1 of 3 has no example"):
+    with pytest.raises(ValueError, match="class 1 of 3 has no example"):
         fit(np.ones((2, 5), dtype=np.float32), np.array([0, 2]), 3)
 
 

@@ -107,6 +107,7 @@ def test_gradients_are_those_of_the_states(tiny_llm: Path):
 
 def test_the_base_never_changes(tiny_llm: Path):
     llm = make(tiny_llm)
+    _ = llm.module
     optimizer = torch.optim.AdamW(llm.trained().values(), lr=0.1)
     before = llm.predict(llm.prepare(DOCS))
     for seed in range(3):

@@ -12,7 +12,7 @@ from spacy_llm2ner.prompted.asking import Asking
 from spacy_llm2ner.prompted.constrained import _choose_alone, choose_exact
 from spacy_llm2ner.prompted.generation import LoadedGenerator, load_generator
 from spacy_llm2ner.prompted.prompt import make_prompt
-from spacy_llm2ner.prompted.trees import Tree, glance, offer, trees_work
+from spacy_llm2ner.prompted.trees import Tree, fork, fork_from, trees_work
 from spacy_llm2ner.tags import TagSet
 from tests.llm.families import FAMILIES
 from tests.prompted.test_generation import spec
@@ -181,16 +181,16 @@ def test_trees_are_not_for_encoder_decoders(tiny_t5):
 def test_a_tree_shares_what_is_equal():
     tree = Tree()
     root = tree.node(-1, 1)
-    choice = offer(tree, root, [[5, 6, 7], [5, 6, 8], [5, 9], [4]])
+    choice = fork(tree, root, [[5, 6, 7], [5, 6, 8], [5, 9], [4]])
     assert tree.pieces == [1, 5, 6]  # last pieces predict nothing
     assert tree.depths == [0, 1, 2]
     assert [step for step in choice.steps if step[0] == 1] == [(1, 0, 5), (1, 1, 6), (1, 2, 8)]
     assert tree.path(2) == [0, 1, 2]
 
 
-def test_a_glance_asks_for_the_ways_out():
+def test_a_fork_from_one_way_has_its_exits():
     tree = Tree()
     root = tree.node(-1, 1)
-    choice = glance(tree, root, [[5, 6, 7], [5, 8, 7], [5, 8, 9, 7], [4, 7]], 0)
+    choice = fork_from(tree, root, [[5, 6, 7], [5, 8, 7], [5, 8, 9, 7], [4, 7]], 0)
     assert choice.ways == [[5, 6, 7], (5, 8), (4,)]
     assert tree.pieces == [1, 5, 6]

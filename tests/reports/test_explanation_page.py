@@ -1,0 +1,116 @@
+"""The page of span scores: what its cells and parts show, and that data stays text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spacy_llm2ner.reports.error_classes import Mark
+from spacy_llm2ner.reports.explanation_page import (
+    Cell,
+    ExplanationPage,
+    choose_spans,
+    render_explanation_page,
+)
+from tests.reports.test_prediction_page import Page
+
+NO_SPAN = -1e6
+EVIL = '<img src=x onerror="alert(1)">&\'{{ page }}'
+
+
+def page(logits, values=None, *, text="Ada met Bo.", tokens=("Ada", "met", "Bo", "."), **changed):
+    logits = np.asarray(logits, dtype="f")
+    if values is None:
+        values = logits[..., None]
+    content = {
+        "title": "Title",
+        "facts": [],
+        "text": text,
+        "tokens": tokens,
+        "token_starts": [text.index(token) for token in tokens],
+        "labels": ["PER"],
+        "marks": [Mark(0, len(tokens[0]), 0, 1, "PER", 0.9)],
+        "logits": logits,
+        "parts": ["part"],
+        "details": ["what it scores"],
+        "values": np.asarray(values, dtype="f"),
+        "chosen": choose_spans(logits, 2),
+    }
+    return ExplanationPage(**{**content, **changed})
+
+
+def band(*rows):
+    """Logits (tokens, width, 1)."""
+    return np.asarray(rows, dtype="f")[..., None]
+
+
+LOGITS = band(
+    [2.0, -1.0, NO_SPAN],
+    [-9.0, NO_SPAN, NO_SPAN],
+    [0.0, NO_SPAN, NO_SPAN],
+    [-9.0, NO_SPAN, NO_SPAN],
+)
+
+
+def test_cells_show_probabilities_and_link_to_the_parts():
+    parsed = Page(render_explanation_page(page(LOGITS)))
+    rows = [row for row in parsed.all("tr") if row["text"].strip().startswith("Ada")]
+    (ada,) = rows
+    cells = [e for e in parsed.all("td") if ada in e["inside"]]
+    assert [cell["text"] for cell in cells] == [".88", ".27", ""]
+    assert cells[2]["attrs"]["class"] == "none"
+    (found,) = parsed.all("a", "found")
+    assert found["attrs"]["href"] == "#s0-0-0"
+    assert found["attrs"]["title"] == "Ada: PER 0.8808"
+    cards = [card["attrs"]["id"] for card in parsed.all("article")]
+    assert cards == ["s0-0-0", "s2-0-0"]
+    assert "p = 0.8808, logit +2.00" in parsed.all("h3")[0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("probability", "figure"), [(0.004, ""), (0.005, ".01"), (0.5, ".50"), (0.9951, "1")]
+)
+def test_the_figure_of_a_cell(probability, figure):
+    assert Cell(0, 0, 0, "Ada", "PER", probability, False, False).figure == figure
+
+
+def test_long_spans_without_a_probability_are_left_out_and_mentioned():
+    logits = np.full((4, 9, 1), NO_SPAN)
+    logits[0, :4], logits[0, 3] = -20.0, 1.0
+    parsed = Page(render_explanation_page(page(logits)))
+    heads = [e["text"] for e in parsed.all("th") if e["attrs"].get("scope") == "col"]
+    assert heads == ["words", "1", "2", "3", "4"]
+    assert "No longer span reaches p = 0.005." in parsed.all("main")[0]["text"]
+
+
+def test_parts_that_do_not_sum_to_the_logit_are_completed():
+    values = np.concatenate([LOGITS[..., None] - 0.5], axis=-1)
+    parsed = Page(render_explanation_page(page(LOGITS, values)))
+    notes = [e["text"] for e in parsed.all("p", "note") if e["text"].startswith("The remaining")]
+    assert len(notes) == 2
+    assert notes[0].startswith("The remaining +0.50: ")
+    whole = Page(render_explanation_page(page(LOGITS)))
+    assert "The remaining" not in whole.all("main")[0]["text"]
+
+
+def test_names_and_texts_never_become_markup():
+    html = render_explanation_page(
+        page(
+            np.stack([LOGITS[..., 0], LOGITS[..., 0] - 1], axis=-1),
+            text=f"{EVIL} met Bo.",
+            tokens=(EVIL, "met", "Bo", "."),
+            labels=[EVIL, "<b>"],
+            marks=[Mark(0, len(EVIL), 0, 1, EVIL, 0.9)],
+            title=EVIL,
+            facts=[(EVIL, EVIL)],
+            parts=[EVIL],
+            details=[EVIL],
+            language=EVIL,
+        )
+    )
+    parsed = Page(html)
+    assert parsed.all("img") == parsed.all("b") == parsed.all("script") == []
+    assert all(not name.startswith("on") for e in parsed.elements for name in e["attrs"])
+    assert parsed.all("h1")[0]["text"] == EVIL
+    assert parsed.all("article")[0]["text"].count(EVIL) == 4
+    assert parsed.all("a", "found")[0]["attrs"]["title"] == f"{EVIL}: {EVIL} 0.8808"
