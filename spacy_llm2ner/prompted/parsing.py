@@ -70,7 +70,10 @@ class Parsed:
 
 
 def check_mode(mode: str) -> None:
-    """RAISES (ValueError): For a mode that is not one of `MODES`."""
+    """Require a known mode.
+
+    RAISES (ValueError): If it is not one of `MODES`.
+    """
     check_choice("parser", mode, MODES)
 
 
