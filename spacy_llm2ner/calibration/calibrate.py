@@ -69,7 +69,7 @@ class Calibration:
     """The calibration of one component; thresholds and temperatures are float (labels,).
 
     before, after (Counts): True and false positives and gold spans, (3, labels), on the dev data.
-    held_out (Dict[str, Counts]): The same on held-out texts, by way of searching.
+    held_out (Dict[str, Counts]): The same on held-out texts, for each way of searching.
     reliability_before, reliability_after (Reliability): Reliability of the candidates.
     nll_before, nll_after (float): Per gold span, over all candidates.
     curve (List[Tuple[float, float, float]]): (threshold, precision, recall) as decoded.
