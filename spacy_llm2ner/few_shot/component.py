@@ -357,7 +357,7 @@ class FewShotRecognizer(LLMPipe):
         labelled = p[:, : len(self.labels)]
         best = labelled.argmax(axis=1).astype(np.int32)
         scores = found.scores * labelled[np.arange(len(best)), best]
-        # A mention may be ambiguous between labels: the sum over all labels must reach the threshold.
+        # A mention may be ambiguous between labels: the sum over labels must reach the threshold.
         any_label = found.scores * labelled.sum(axis=1)
         kept = any_label >= np.float32(self.settings["threshold"])
         return Spans(found.starts, found.ends, best, scores).select(kept)

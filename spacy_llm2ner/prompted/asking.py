@@ -51,7 +51,7 @@ class Asking:
         self._tags: tuple[str, ...] = ()
 
     def _chat_frame(self) -> tuple[list[int], list[int]]:
-        """The pieces around a prompt; special pieces are recognised there, but not in the prompt."""
+        """The pieces around a prompt; special pieces are recognised in them, not in the prompt."""
         from tokenizers import Tokenizer
 
         # A copy: the shared tokenizer reads special pieces as plain text.
