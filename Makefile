@@ -2,7 +2,7 @@
 #   make run     environment, default LLM, then the whole workflow: scores, pages, package
 #   make test    environment, default LLM, then the test suite
 # `make docs` builds the documentation into site/.
-# Both can be repeated at any time, and need no network the second time.
+# Both can be repeated, and need no network the second time.
 
 PYTHON ?= python3
 VENV := .venv

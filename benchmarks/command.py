@@ -9,7 +9,7 @@ def command_line(topic: str, description: str | None) -> ArgumentParser:
     """A parser of `python -m benchmarks.TOPIC`.
 
     topic (str): The module's name within `benchmarks`.
-    description (Optional[str]): The docstring of the benchmark's module, shown as it is.
+    description (Optional[str]): The docstring of the benchmark's module, shown unchanged.
     RETURNS (ArgumentParser): The parser, without arguments.
     """
     return ArgumentParser(

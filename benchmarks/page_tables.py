@@ -1,4 +1,4 @@
-"""Tables of README.md and docs, made of benchmarks/results.
+"""Tables of README.md and docs, generated from benchmarks/results.
 
 python -m benchmarks.page_tables
 
@@ -47,7 +47,7 @@ def percent(values: Sequence[float], *, spread: bool = False) -> str:
 
 
 def system_name(runs: Runs, *, tuned: bool = False) -> str:
-    """The name of a system in a page: its preset as code, and how it was changed."""
+    """The name of a system in a page: its preset as code, and its changes."""
     base, *joined = runs[0]["system"].split(", ", 1)
     preset, *more = base.split("-from-mentions")
     parts = [f"`{preset}`", *(["from the mention head"] if more else []), *joined]

@@ -1,4 +1,4 @@
-"""What a benchmark needs of a trained pipeline: the states of its LLM, its size."""
+"""Properties of a trained pipeline: the states of its LLM, its size."""
 
 from __future__ import annotations
 

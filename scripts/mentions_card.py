@@ -21,12 +21,12 @@ DATA = "CoNLL-2003 test (sentence by sentence, types ignored, greedy; nothing of
 
 
 def main() -> None:
-    """Put the figures into meta.json, and the card beside it."""
+    """Write the figures to meta.json, and the card next to it."""
     folder = FOLDER / "mentions"
     results = json.loads((RESULTS / "mentions.json").read_text(encoding="utf8"))
     meta = json.loads((folder / META).read_text(encoding="utf8"))
     measured = json.loads(results["head"]["meta"])
-    for head in (meta, measured):  # what this script adds is no part of the head
+    for head in (meta, measured):  # the figures added by this script are not part of the head
         for key in ("performance", "performance_data"):
             head.pop(key, None)
     if measured != meta:

@@ -1,18 +1,18 @@
 """The training data of the mention detector: WNUT17, LitBank and the project's sample, as Docs.
 
-One label, MENTION: the name of a particular thing. What becomes of each corpus was decided before
-any figure was seen:
+One label, MENTION: the name of a particular thing. The use of each corpus was fixed before any
+measurement:
 
-- WNUT17 (CC-BY 4.0): every entity, whatever its type; one doc per tweet.
-- The sample: likewise; its sentences, and again every other one of its documents as a whole.
+- WNUT17 (CC-BY 4.0): every entity, regardless of type; one doc per tweet.
+- The sample: likewise; its sentences, and in addition every second document as a whole.
 - LitBank (CC-BY 4.0) marks persons, places, organisations and so on, named or not ("the old man").
-  A mention is made of those that are names: what stands before the first capitalised word goes
-  ("the Thames", "my cousin Mary"), and so do titles ("Mr.", "Captain"), because neither belongs to
-  a name in newswire; all that remains must be capitalised but for words like "of". Of names within
-  names the longest counts. Capitalised words within a sentence that are in no such name may well be
-  names of kinds that LitBank does not mark ("English", ships' crews, feasts): nothing is said about
-  them, neither yes nor no. Old novels are far from newswire, so that little is taken: the sentences
-  that hold a name, and every tenth of the others, of every eighth novel (dev: of every other one).
+  Names among them are mentions: words before the first capitalised word are removed ("the Thames",
+  "my cousin Mary"), and so are titles ("Mr.", "Captain"), because neither belongs to a name in
+  newswire; all remaining words must be capitalised, except words like "of". Of nested names the
+  longest counts. Capitalised words within a sentence that are in no such name may be names of kinds
+  that LitBank does not mark ("English", ships' crews, feasts): they are left unannotated. Old
+  novels are far from newswire, so only a small part is used: the sentences with a name, and every
+  tenth of the others, of every eighth novel (dev: of every second one).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _BEFORE_CAPITALS = {"“", "‘", '"', "``", "'", "`", "_", "--", "—", ":", ".
 def read_corpora(folder: Path, split: str, nlp: Language) -> dict[str, list[Example]]:
     """All training data of one split.
 
-    folder (Path): Holds wnut17/train.conll ... and litbank/train.jsonl ...
+    folder (Path): The folder with wnut17/train.conll ... and litbank/train.jsonl ...
     split (str): "train" or "dev".
     nlp (Language): The pipeline whose vocabulary is used.
     RETURNS (Dict[str, List[Example]]): By part: "wnut17", "litbank sentences", "sample sentences",
@@ -92,7 +92,7 @@ Sentence = tuple[list[str], list[tuple[int, int]], set[int]]
 
 
 def read_litbank(path: Path) -> list[list[Sentence]]:
-    """Sentences of each novel: words, names as (start, end), and words nothing is said about."""
+    """Sentences of each novel: words, names as (start, end), and unannotated words."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
     return [
         [_sentence(row["tokens"], row["spans"]) for row in novel]
@@ -120,7 +120,7 @@ def _may_be_name(word: str) -> bool:
 
 
 def name_within(words: Sequence[str], start: int, end: int) -> tuple[int, int] | None:
-    """The name that an annotated span consists of, without what introduces it, if it is one."""
+    """The name within an annotated span, without introducing words; None if there is no name."""
     while start < end and (
         not _is_capital(words[start])
         or words[start].lower() in _DETERMINERS

@@ -1,4 +1,4 @@
-"""Print what a run of the workflow made: the scores, and where the page and the package are.
+"""Print the results of the workflow: the scores, and the paths of the page and the package.
 
 Usage: python scripts/summary.py METRICS.json PAGE.html PACKAGES
 """

@@ -1,11 +1,11 @@
-"""Train the mention detector that comes with the package: one command, no choices left.
+"""Train the mention detector that comes with the package, with fixed settings.
 
 python scripts/train_mentions.py CORPORA [--llm FOLDER] [--cache FOLDER] [--out FOLDER]
 
-CORPORA holds wnut17/ and litbank/ (train and dev). What each corpus gives is said in
-mentions_corpora.py. Epoch and threshold are chosen on the dev parts of the same corpora;
-CoNLL-2003, on which the head is measured (benchmarks/mentions/), plays no part. The LLM reads
-each text once; what it read is kept in the cache.
+CORPORA contains wnut17/ and litbank/ (train and dev); mentions_corpora.py describes their use.
+Epoch and threshold are chosen on the dev parts of the same corpora; CoNLL-2003, the test corpus of
+the head (benchmarks/mentions/), is not used. The LLM reads each text once; its states are kept in
+the cache.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ TRAINING = {
     "epochs": 8, "batch_texts": 32, "dropout": 0.3, "learn_rate": 0.002, "warmup_steps": 200,
     "L2": 0.01, "seed": 0, "max_span_tokens": 12,
 }  # fmt: skip
-# Where each part's states are kept, and the parts whose dev F-scores are averaged.
+# The store of each part's states, and the parts whose dev F-scores are averaged.
 STORES = {"wnut17": "wnut17-states", "litbank": "litbank-states", "sample": "sample-states"}
 DEV_PARTS = ("wnut17", "litbank sentences", "sample sentences")
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
-# What the card says beside figures.
+# Texts of the card.
 ABOUT = {
     "license": "CC-BY-4.0",
     "about": (
@@ -104,14 +104,14 @@ class States:
         self.llm.store = StateStore(path=str(self.cache / STORES[part.split()[0]]), ram_mb=0)
         self.llm.remember()
         states = self.llm.states([example.predicted for example in examples])
-        # About 1.3 GB in all: held, instead of looked up in every epoch.
+        # About 1.3 GB in all: kept in memory, instead of a lookup in every epoch.
         return [np.array(rows) for rows in states]
 
 
 def train(
     nlp: Language, data: list[tuple[Example, np.ndarray]], dev: dict[str, list[Any]]
 ) -> list[dict[str, Any]]:
-    """Train the head; RETURNS what each epoch came to. The best epoch's weights are left in it."""
+    """Train the head and keep the best epoch's weights; RETURNS the result of each epoch."""
     pipe = nlp.get_pipe("llm2ner")
     head = pipe.model.get_ref("head")
     rng = random.Random(TRAINING["seed"])

@@ -1,4 +1,4 @@
-"""Put the commands and workflows of project.yml into docs/workflow.md.
+"""Write the commands and workflows of project.yml to docs/workflow.md.
 
 python scripts/workflow_page.py
 """
@@ -31,7 +31,7 @@ def tables(project: dict[str, Any]) -> str:
 
 
 def filled(page: str) -> str:
-    """The page with its tables made anew.
+    """The page with new tables.
 
     page (str): The page's text.
     RETURNS (str): The text with the tables of project.yml.

@@ -434,8 +434,8 @@ class Errors(metaclass=_WithCodes):
         "corpora under {metrics}."
     )
     E561 = (
-        "llm2ner: '{name}' cannot be the name of a label in a prompt: a name must not be empty, "
-        "and must not be O, which marks words outside entities."
+        "llm2ner: '{name}' cannot be the name of a label in a prompt: a name must be neither empty "
+        "nor O, which marks words outside entities."
     )
     E562 = (
         "llm2ner: the label names '{one}' and '{other}' cannot be told apart in a model's answer. "

@@ -3,8 +3,8 @@
 python -m benchmarks.ablation FOLDER [--train 1000] [--dev 1000] [--seeds 0 1] [--only NAME ...]
     [--finished]
 
-FOLDER holds train.txt and dev.txt of CoNLL-2003. Random sentences of both are used; test is not
-touched. Trainings are short and in memory: compare differences, not absolute scores. Finished
+FOLDER contains train.txt and dev.txt of CoNLL-2003. Random sentences of both are used; test data
+are not. Trainings are short and in memory: compare differences, not absolute scores. Finished
 trainings are kept in benchmarks/.cache/ablation.
 """
 
@@ -56,7 +56,7 @@ PLAIN = heads.Recipe()
 
 @dataclass(frozen=True)
 class Choice:
-    """A row of the table: the frame of texts, the states that are used, and the head's recipe."""
+    """A row of the table: the frame of texts, the states used, and the head's recipe."""
 
     group: str
     what: str
@@ -182,7 +182,7 @@ def measure(
 
 
 def row(name: str, runs: list[dict]) -> tuple[str, ...]:
-    """A row of the table, with the difference to the same seeds of the preset."""
+    """A row of the table, with the difference from the same seeds of the preset."""
     scores = {r["seed"]: r["dev_f"] for r in runs if r["name"] == name}
     usual = {r["seed"]: r["dev_f"] for r in runs if r["name"] == "accurate"}
     mean = statistics.mean(scores.values())

@@ -36,8 +36,8 @@ class BiLSTM(nn.Module):
 class LocalAttention(nn.Module):
     """Residual self-attention within `reach` tokens to both sides, and a feed-forward layer.
 
-    Memory grows with the text's length, not with its square: queries go in blocks of `reach`
-    tokens, each of which sees itself and its two neighbour blocks, masked to the exact reach.
+    Memory is linear in the text's length: queries form blocks of `reach` tokens, each of which
+    attends to itself and its two neighbour blocks, masked to the exact reach.
 
         keys     [ block i-1 ][ block i ][ block i+1 ]
         queries               [ block i ]
@@ -78,7 +78,7 @@ class LocalAttention(nn.Module):
         query = torch.arange(size, device=x.device)[:, None]
         distance = torch.arange(size + 2 * sides, device=x.device) - sides - query
         allowed = seen[:, :, :, None] & (distance.abs() <= self.reach)
-        # A query without any key (padding) would be 0/0: it sees all keys and is masked below.
+        # A query without any key (padding) would be 0/0: it attends to all and is masked below.
         allowed = allowed | ~allowed.any(dim=-1, keepdim=True)
         bias = self.distance[:, (distance + self.reach).clamp(0, 2 * self.reach)]
         scores = q @ k.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias

@@ -1,7 +1,7 @@
 """Heads of the ablation, trained on states in memory.
 
-They are built of the package's parts and of parts that are not in the package, or are there in
-another form: other encoders, character features, focal loss, boundary losses, averaged weights.
+They combine parts of the package with parts that the package lacks or has in another form: other
+encoders, character features, focal loss, boundary losses, averaged weights.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _CHAR_WIDTH = 64
 
 @dataclass(frozen=True)
 class Recipe:
-    """A head and how it is trained; the defaults are the preset "accurate", shorter.
+    """A head and its training; the defaults are those of the preset "accurate", with fewer epochs.
 
     head (Dict): Settings of `SpanScorer`.
     loss (SpanBCE): The loss.
     characters (bool): A convolution over each word's letters beside the states.
     focal (float): Cells count (1 - p of the truth) ** focal.
-    boundaries (float): Weight of three more tasks: begins here, ends here, lies inside.
-    samples (int): Dropout masks of the last layer per step, logits averaged.
-    average (float): Decay of averaged weights, which are scored instead.
+    boundaries (float): Weight of three more tasks: token begins, ends, or is inside an entity.
+    samples (int): Number of dropout masks of the last layer per step; their logits are averaged.
+    average (float): Decay of the averaged weights that are scored.
     """
 
     head: dict[str, Any] = field(default_factory=lambda: {"layers_as": "features"})

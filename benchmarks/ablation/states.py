@@ -1,7 +1,7 @@
-"""States for the ablation: a text read in several frames, six layers kept at once.
+"""States for the ablation: a text read in several frames, with six layers kept.
 
-In a causal model the first copy of a text does not see the second one, so that one pass over both
-copies has the states of both readings: once and twice.
+In a causal model the first copy of a text does not attend to the second one, so that one pass over
+both copies has the states of both readings: once and twice.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 python -m benchmarks.accuracy --data FOLDER --corpus conll2003 --systems fast balanced accurate
     [--seeds 0 1 2] [--ensemble] [--dtype bfloat16] [--sizes 100 500 2000]
 
-FOLDER holds conll2003/, wnut17/ and litbank/. Each run is `spacy train` with a config made by
+FOLDER contains conll2003/, wnut17/ and litbank/. Each run is `spacy train` with a config made by
 `llm2ner init-config --preset`. Settings are chosen on dev; test is scored once per seed. States and
-finished runs are kept in benchmarks/.cache, so that a stopped benchmark continues where it was.
+finished runs are kept in benchmarks/.cache, so that a stopped benchmark can continue.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from spacy_llm2ner.pipeline.ensemble import join_heads
 
 
 def best_disjoint(group: SpanGroup) -> list[Span]:
-    """The best spans of `spancat`, which writes no entities, as far as they do not overlap."""
+    """The best disjoint spans of `spancat`, which writes no entities."""
     kept: list[Span] = []
     for _, span in sorted(
         zip(group.attrs["scores"], group, strict=True), key=lambda pair: -pair[0]
@@ -76,7 +76,7 @@ def train_lengths(setting: Corpus, data: Path, size: int) -> list[int]:
 
 
 def read_ahead(config: Config, setting: Corpus, data: Path, size: int) -> None:
-    """Read the texts that are not in the store yet, so that training time is the head's alone."""
+    """Read the texts that are not in the store, so that the training time excludes the LLM."""
     nlp = load_model_from_config(config, auto_fill=True)
     use_store(nlp)
     docs = [
@@ -131,7 +131,7 @@ def run(system: str, seed: int, args: argparse.Namespace, size: int) -> dict | N
 
 
 def run_ensemble(members: list[dict], args: argparse.Namespace) -> dict:
-    """Score the heads of several runs of a system, joined as by `llm2ner ensemble`."""
+    """Score the joined heads of several runs of a system (`llm2ner ensemble`)."""
     folders = [Path(member["folder"]) for member in members]
     names = "-".join(folder.name.rsplit("-", 1)[1] for folder in folders)
     key = hashlib.sha256(names.encode("utf8")).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Corpora: files, readers and the settings that a config needs for each."""
+"""Corpora: files, readers and config settings."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ READERS = {"Conll": ConllCorpus, "Jsonl": JsonlCorpus}
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus and how to read it.
+    """A corpus and the settings for reading it.
 
     reader (str): "Conll" or "Jsonl".
     files (str): Its files, with {} for train, dev and test.
     states (str): Name of the store of states; corpora with the same texts share one.
-    sentences_per_doc (int): 1: sentence by sentence; 0: documents as a whole; n: up to n sentences.
+    sentences_per_doc (int): 1: single sentences; 0: whole documents; n: up to n sentences.
     nested (bool): Whether spans may nest.
     max_span_tokens (int): Longest span that spancat considers; covers (almost) all gold spans.
     values (Dict): Other settings of the config, section -> setting -> value.

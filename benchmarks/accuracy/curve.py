@@ -23,7 +23,7 @@ Curves = dict[str, dict[int, list[float]]]
 
 
 def read_curves(name: str) -> tuple[Curves, int]:
-    """RETURNS: The curves, and the number of trainings that they come from."""
+    """RETURNS: The curves, and the number of trainings behind them."""
     runs = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf8"))["runs"]
     curves: Curves = defaultdict(lambda: defaultdict(list))
     for run in runs:
@@ -68,7 +68,7 @@ class Axes:
 
 
 def curve(axes: Axes, points: dict[int, list[float]], colour: str, *, below: bool) -> list[str]:
-    """A line through the means, with a bar from the worst seed to the best one at each.
+    """A line through the means, with a bar from the worst to the best seed at each point.
 
     below (bool): Whether the values are printed below the line.
     """

@@ -1,8 +1,8 @@
 """A ToMMeR-type head with one output per label, on the states of the frozen LLM.
 
-The published head reads the raw piece states of one layer. This one gets the input of all systems
-of the benchmark: standardised token states, layers mixed by learned weights. As published, it has
-no encoder, no shared projection and no dropout. Its spans are as long as those of our own head.
+The published head reads the raw piece states of one layer. This one has the same input as all
+systems of the benchmark: standardised token states, layers mixed by learned weights. As published,
+it has no encoder, no shared projection and no dropout. Its maximum span length is that of our head.
 """
 
 from spacy.util import registry

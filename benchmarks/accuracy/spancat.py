@@ -1,8 +1,8 @@
 """spaCy's `spancat` on the states of the frozen LLM.
 
-It gets the token features of our own head: the same projection and encoder, trained along with it.
-Only the upper half differs: spaCy's default reducer (mean and max) and scorer. The variant
-"spancat-states" has no encoder, only the projection of the states.
+Its token features are those of our head: the same projection and encoder, trained with it. Only the
+upper half differs: spaCy's default reducer (mean and max) and scorer. The variant "spancat-states"
+has no encoder, only the projection of the states.
 """
 
 from collections.abc import Callable

@@ -60,7 +60,7 @@ def config_for(
     _fit_schedule(config, train_docs)
     if system == "spancat":
         _with_spancat(config, corpus)
-    elif system == "spancat-states":  # without our encoder below it
+    elif system == "spancat-states":  # without our encoder
         config["components"]["llm2ner"]["model"]["head"]["depth"] = 0
         _with_spancat(config, corpus)
     elif system == "probe":

@@ -2,8 +2,8 @@
 
 python -m benchmarks.calibration MODEL DEV TEST [--name calibration]
 
-MODEL is a trained pipeline that was not calibrated; DEV and TEST are .spacy or CoNLL files. Both
-are scored once.
+MODEL is a trained, uncalibrated pipeline; DEV and TEST are .spacy or CoNLL files. Both are scored
+once.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def main() -> None:
     )
     config = nlp.config.interpolate()
     component, corpus = config["components"][pipe.name], config["corpora"]["train"]
-    # Paths of this machine are no part of the result.
+    # Paths of this machine are not part of the result.
     component["model"]["llm"].update(store=None, name=Path(component["model"]["llm"]["name"]).name)
     payload = {
         "component": component,

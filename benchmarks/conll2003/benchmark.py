@@ -2,8 +2,8 @@
 
 python -m benchmarks.conll2003 FOLDER [--seeds 0 1 2] [--config configs/conll2003.cfg]
 
-FOLDER holds train.txt, dev.txt and test.txt. The LLM reads each text once: its states are kept in
-benchmarks/.cache, so that a stopped run continues where it was and a second run reads nothing.
+FOLDER contains train.txt, dev.txt and test.txt. The LLM reads each text once: its states are kept
+in benchmarks/.cache, so that a stopped run can continue and a second run does not run the LLM.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def evaluate(nlp: Language, path: Path) -> dict:
 
 
 def run(folder: Path, config: Path, seed: int) -> dict:
-    # A run is that of one config and one commit, so that no old model is scored as a new one.
+    # A run belongs to one config and one commit, so that no old model is scored as a new one.
     state = config.read_text(encoding="utf8") + str(environment())
     output = CACHE / f"conll2003-{seed}-{hashlib.sha256(state.encode('utf8')).hexdigest()[:12]}"
     overrides = {
@@ -60,7 +60,7 @@ def run(folder: Path, config: Path, seed: int) -> dict:
     fingerprint = use_store(nlp)
     return {
         "seed": seed,
-        # Includes the time to read what was not in the store; the log says how much that was.
+        # Includes the LLM's time for texts that were not in the store; the log has their number.
         "train_seconds": train_seconds,
         "checkpoint_bytes": bytes_of(output / "model-best"),
         "fingerprint": fingerprint,

@@ -3,9 +3,9 @@
 python -m benchmarks.few_shot --data FOLDER [--corpora conll2003 wnut17] [--draws 5] [--no-trained]
     [--split dev]
 
-FOLDER holds conll2003/ and wnut17/. Shots are drawn from the training data and scored once on test
-(settings were chosen on dev). Finished cells are kept in benchmarks/.cache/few_shot, so that a
-stopped benchmark continues where it was.
+FOLDER contains conll2003/ and wnut17/. Shots are drawn from the training data and scored once on
+test (settings were chosen on dev). Finished cells are kept in benchmarks/.cache/few_shot, so that a
+stopped benchmark can continue.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Bench:
         return {"texts": len(texts), "learn_seconds": seconds, "scores": score(examples)}
 
     def cell(self, system: str, shots: int, draw: int) -> dict:
-        """The result of a cell, which is run unless it is finished."""
+        """The result of a cell, from the cache or a new run."""
         what = {
             "corpus": self.corpus,
             "split": self.args.split,
@@ -219,7 +219,7 @@ class Bench:
         return done
 
     def ceiling(self) -> float:
-        """F1 of the mention head, types ignored: the score if every label were right."""
+        """F1 of the mention head, types ignored: the score if all labels were correct."""
         nlp, _ = self.pipe(labels={"any": ["Paris"]})
         predict(nlp, self.test)
         return score(self.test)["untyped_f"]

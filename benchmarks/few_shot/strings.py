@@ -1,4 +1,4 @@
-"""Hand-written words and names for each label; fixed on dev data, before test was scored."""
+"""Hand-written words and names for each label; fixed on dev data, before scoring test."""
 
 from __future__ import annotations
 

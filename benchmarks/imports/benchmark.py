@@ -2,8 +2,8 @@
 
 python -m benchmarks.imports [--repeats 7]
 
-`spacy.blank()` imports the factories of every installed plugin. Measured in fresh processes is the
-import of everything that we register, after the import of spaCy itself.
+`spacy.blank()` imports the factories of every installed plugin. The benchmark measures, in fresh
+processes, the import of all our entry points after the import of spaCy.
 """
 
 from __future__ import annotations

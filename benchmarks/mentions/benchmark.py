@@ -2,8 +2,8 @@
 
 python -m benchmarks.mentions FOLDER [--llm FOLDER] [--store FOLDER]
 
-FOLDER holds test.txt. Every sentence is a text of its own. The table also has the figures that
-ToMMeR publishes for its head on Llama-3.2-1B (all splits together, only texts with a mention).
+FOLDER contains test.txt. Every sentence is a separate text. The table also has the published
+figures of ToMMeR's head on Llama-3.2-1B (all splits together, only texts with a mention).
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 python -m benchmarks.prompted FOLDER [--sentences 200] [--steps 50] [--batch 2] [--report]
     [--tuned-free-sentences 200]
 
-FOLDER holds train.txt and dev.txt of CoNLL-2003. The component is asked about random sentences of
+FOLDER contains train.txt and dev.txt of CoNLL-2003. The component is tested on random sentences of
 dev and trained on random sentences of train. Answers are kept in benchmarks/.cache, 20 sentences at
-a time, so that a stopped benchmark continues where it was. Speeds are words per second of CPU time,
-which other programs disturb less. --report makes the table of the answers so far and asks nothing.
+a time, so that a stopped benchmark can continue. Speeds are words per second of CPU time, which
+other programs affect less. --report makes the table of the answers so far, without running the LLM.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def zero_shot(dtype: str, batch_pieces: int) -> Language:
 
 
 def tuned(args: argparse.Namespace, key: str) -> tuple[Language, dict[str, Any]]:
-    """Train by `spacy train`, unless that is finished.
+    """Train with `spacy train`, unless the run is finished.
 
     RETURNS: The pipeline, and the time and settings of its training.
     """
@@ -104,7 +104,7 @@ def tuned(args: argparse.Namespace, key: str) -> tuple[Language, dict[str, Any]]
 
 
 def ask(nlp: Language, examples: list[Example], decoding: str, path: Path) -> None:
-    """Ask the component about a group of sentences and keep its answers, unless they are there."""
+    """Run the component on a group of sentences and keep its answers, unless they exist."""
     if path.is_file():
         return
     pipe: Any = nlp.get_pipe("llm2ner_prompted")
@@ -249,7 +249,7 @@ def main() -> None:
         trained, results["training"] = tuned(args, keys["LoRA"])
     if not args.report:
         pipelines = {"zero-shot": zero_shot(args.dtype, args.batch_pieces), "LoRA": trained}
-        # Group by group in every way, so that the results so far are always comparable.
+        # Each group in all variants before the next, so that partial results are comparable.
         limits = {("LoRA", "free"): args.tuned_free_sentences}
         for start in tqdm(range(0, len(examples), GROUP), desc="prompted"):
             for (model, decoding), folder in folders.items():

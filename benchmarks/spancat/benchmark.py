@@ -2,11 +2,11 @@
 
 python -m benchmarks.spancat FOLDER [--sentences 1000] [--dev 500] [--epochs 5]
 
-FOLDER holds train.txt and dev.txt of CoNLL-2003. Both use the same frozen LLM (`reading` = "once",
-the only way in spacy-transformers) and train on the same sentences for as many epochs, each in a
-process of its own and with its usual learn rate (spaCy's default 0.001; ours 0.002, as in
-configs/). A third system is ours with `reading` = "twice". `spancat` reads the last block of the
-LLM, as spacy-transformers provides it; ours reads four layers and runs no block above them.
+FOLDER contains train.txt and dev.txt of CoNLL-2003. Both use the same frozen LLM (`reading` =
+"once", the only reading in spacy-transformers) and train on the same sentences for the same number
+of epochs, each in a separate process and with its usual learning rate (spaCy's default 0.001; ours
+0.002, as in configs/). A third system is ours with `reading` = "twice". `spancat` reads the last
+block of the LLM, as provided by spacy-transformers; ours reads four layers and runs no block above.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def main() -> None:
         print(json.dumps(result))
         return
     results = []
-    # Finished systems are kept. Other settings, packages or source are another run.
+    # Finished systems are kept. Changed settings, packages or source code need a new run.
     state = str(
         [sorted(vars(args).items()), environment()["packages"], Path(__file__).read_text("utf8")]
     )

@@ -2,9 +2,9 @@
 
 python -m benchmarks.taggers FOLDER [--store STORE] [--encoder FOLDER] [--only NAME ...]
 
-FOLDER holds train.txt, dev.txt and test.txt. Every run is `spacy train` with
+FOLDER contains train.txt, dev.txt and test.txt. Every run is `spacy train` with
 configs/conll2003_tagger.cfg and the changes listed in `RUNS`. Finished runs are kept in
-benchmarks/.cache, so that a stopped benchmark continues where it was.
+benchmarks/.cache, so that a stopped benchmark can continue.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ python -m benchmarks.tommer [--head FOLDER] [--threads 1] [--repeats 5]
 The same logits are computed in three ways: in the band (`spacy_llm2ner.heads.TokenMatching`), in
 squares whose running minimum and maximum are pooled with a window as wide as the text (as in the
 published code), and in squares with cumulative minima and maxima (the fastest way with squares).
-States and weights are random, float32. The largest difference of the logits is reported too.
+States and weights are random, float32. The largest difference between logits is also reported.
 """
 
 from __future__ import annotations
