@@ -1,4 +1,4 @@
-"""What the documentation site is made of beside docs/: mkdocs hooks, and a reader of docstrings.
+"""The documentation site: mkdocs hooks, and docstrings as Markdown.
 
 `make docs` builds the site; mkdocs.yml names this file. Three things are added to docs/:
 
@@ -145,11 +145,11 @@ def api_pages() -> dict[str, str]:
 
 
 def _errors_page() -> str:
-    """The catalogue of errors, as users see them; what stands in braces is filled in."""
+    """The catalogue of errors, as users see them."""
     errors = importlib.import_module("spacy_llm2ner.errors").Errors
     lines = [
         *("---", "hide: [toc]", "---", "# Error codes", ""),
-        "Texts of the package's errors. What stands in braces is filled in. Warnings have a page "
+        "Texts of the package's errors. The parts in braces are filled in. Warnings have a page "
         "of [their own](../warnings.md).",
     ]
     for code in sorted(name for name in vars(errors) if not name.startswith("_")):
