@@ -217,9 +217,6 @@ class LLMPipe(TrainablePipe):
             self._warned.add(code)
             warnings.warn(text, UserWarning, stacklevel=3)
 
-    def _warn(self, code: str, sentence: str) -> None:
-        self._warn_once(f"[{code}] {self.name}: {sentence}")
-
     # Writing spans ----------------------------------------------------------------------------
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Any]) -> None:
