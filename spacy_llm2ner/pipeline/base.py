@@ -241,6 +241,17 @@ class LLMPipe(TrainablePipe):
         if self.settings["annotate"] in ("ents", "both"):
             write_ents(doc, spans, self.settings["on_existing_ents"])
 
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score examples with the scorer, which gets the settings, as in spaCy those of `cfg`.
+
+        examples (Iterable[Example]): The examples.
+        kwargs: Settings for the scorer that override the component's.
+        RETURNS (Dict[str, Any]): The scores.
+
+        DOCS: https://spacy.io/api/spancategorizer#score
+        """
+        return super().score(examples, **{**self.settings, **kwargs})
+
     def _report_schedule(self, nlp: Language | None, n_docs: int) -> None:
         """Warn before the training if it is too short, or if its end is never evaluated."""
         faults = [] if nlp is None else schedule_faults(nlp, n_docs)
