@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import srsly
 from thinc.api import PyTorchShim
 
+from ..architectures.shims import IdentityShim, WeightsShim
 from ..errors import Errors
-from ..llm.checkpoint import Checkpoint, describe_difference
+from ..llm.checkpoint import Checkpoint
 from ..llm.loading import LoadSpec
 from ..llm.lora import Lora
-from ..llm.weights import averaged, fresh_id, restore, to_safetensors, trained
+from ..llm.weights import fresh_id, restore, to_safetensors, trained
 from ..settings import check_choice, check_number
 from .asking import Asking
 from .generation import LoadedGenerator, load_generator
 from .trainable_weights import METHODS, make_trainable
+
+if TYPE_CHECKING:
+    import torch
 
 # The most that one binary value of msgpack can hold, with some room.
 _MOST_BYTES = 2**32 - 2**20
@@ -44,7 +47,7 @@ class GeneratorSettings:
         check_number("batch_pieces", self.batch_pieces, least=1, of="the LLM")
 
 
-class GeneratorShim(PyTorchShim):
+class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     """An LLM that generates text: loaded on first use, and shared unless it is tuned.
 
     Stored are the trained weights (adapters, or all) as safetensors, and the identity of the LLM
@@ -57,7 +60,6 @@ class GeneratorShim(PyTorchShim):
         super().__init__(None)
         self.settings = settings
         self._checkpoint: Checkpoint | None = None
-        self.expected: dict[str, Any] = {}
         self._generator: LoadedGenerator | None = None
         self._asking: Asking | None = None
         self._stored: bytes = b""
@@ -80,6 +82,19 @@ class GeneratorShim(PyTorchShim):
                 trust_remote_code=chosen.trust_remote_code,
             )
         return self._checkpoint
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the answers depend on beside the prompt and the trained weights."""
+        return self.checkpoint.identity
+
+    def mismatch(self, differences: str) -> str:
+        """The text of the error about another LLM."""
+        return Errors.E553.format(name=self.settings.name, differences=differences)
+
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """The weights of the LLM if it is tuned, by name."""
+        return {} if self._model is None else dict(self._model.named_parameters())
 
     @property
     def is_tuned(self) -> bool:
@@ -119,11 +134,10 @@ class GeneratorShim(PyTorchShim):
         )
         tuned = chosen.tuning != "none" and (fresh or bool(self._stored))
         if tuned:
-            found = self.checkpoint.identity
-            if not fresh and found != self.expected:
-                differences = "; ".join(describe_difference(self.expected, found))
-                raise ValueError(Errors.E553.format(name=chosen.name, differences=differences))
-            self.expected = found
+            if fresh:
+                self.record()
+            else:
+                self.check()
         generator = load_generator(spec, own=tuned)
         self._generator, self._asking, self._model = generator, None, None
         if tuned:
@@ -138,13 +152,6 @@ class GeneratorShim(PyTorchShim):
 
     # Training ---------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
-        """Use averaged weights within the context; they come keyed by (shim id, name)."""
-        named = dict(self._model.named_parameters()) if self._model is not None else {}
-        with averaged(named, self.id, params):
-            yield
-
     def finish_update(self, optimizer: Any) -> None:
         """Update the trained weights, if there are any, with their accumulated gradients."""
         if self._model is not None:
@@ -155,9 +162,6 @@ class GeneratorShim(PyTorchShim):
     def copy(self) -> GeneratorShim:
         """An independent copy of the trained weights; an LLM that is not tuned is shared."""
         return GeneratorShim(self.settings).from_bytes(self.to_bytes())
-
-    def to_device(self, device_type: str, device_id: int) -> None:
-        """Nothing to do: the LLM has a device setting of its own."""
 
     def to_bytes(self) -> bytes:
         """The trained weights as safetensors, and the identity of their LLM.
@@ -182,7 +186,8 @@ class GeneratorShim(PyTorchShim):
         stored = message["safetensors"]
         if stored and self.settings.tuning == "none":
             raise ValueError(Errors.E555)
-        self._stored, self.expected = stored, message["identity"]
+        self.expect(message["identity"])
+        self._stored = stored
         self._generator = self._asking = self._model = None
         return self
 

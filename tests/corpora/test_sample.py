@@ -8,7 +8,7 @@ import pytest
 
 from spacy_llm2ner.corpora import read_conll
 
-SAMPLE = Path(__file__).parents[1] / "assets" / "sample"
+SAMPLE = Path(__file__).parents[2] / "assets" / "sample"
 SPLITS = ("train", "dev", "test")
 
 

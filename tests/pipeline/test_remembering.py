@@ -13,7 +13,7 @@ from spacy.cli.train import train
 from spacy_llm2ner.llm import frozen
 from spacy_llm2ner.llm.store import StateStore
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 READ = re.compile(r"of (\d+) texts the LLM read (\d+)\b.*; (\d+) were remembered")
 
 

@@ -1,18 +1,16 @@
-"""What the mention detector is trained on: which words of an annotated span are a name."""
+"""Training data of the mention head: the words of an annotated span that are a name."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import spacy
 
-ROOT = Path(__file__).parents[1]
-CORPORA = ROOT.parent / "shared" / "corpora"
-sys.path.insert(0, str(ROOT / "scripts"))
+from scripts.mentions_corpora import LABEL, name_within, read_corpora
 
-from mentions_corpora import LABEL, name_within, read_corpora  # noqa: E402
+ROOT = Path(__file__).parents[2]
+CORPORA = ROOT.parent / "shared" / "corpora"
 
 
 @pytest.mark.parametrize(
