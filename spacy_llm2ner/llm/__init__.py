@@ -1,1 +1,1 @@
-"""Text -> hidden states of a frozen LLM. Knows nothing of entities, heads or labels."""
+"""Text -> hidden states of a frozen LLM. Independent of entities, heads and labels."""

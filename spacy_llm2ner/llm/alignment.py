@@ -1,9 +1,9 @@
-"""LLM pieces <-> spaCy tokens, by character offsets; and which pieces make up a token's state.
+"""Alignment of LLM pieces with spaCy tokens by character offsets, and pooling of piece states.
 
 Byte-level BPE counts the blank before a word as part of the word's first piece. If that blank
-touched the token before it, that token's state would include a piece of the next word (and a causal
-model would leak what it has not read yet). So pieces are trimmed of white space first; a piece that
-is nothing but white space touches no token.
+touched the token before it, that token's state would include a piece of the next word (and leak a
+word that a causal model has not read yet). Pieces are therefore stripped of white space first; a
+piece that consists of white space touches no token.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from ..settings import check_choice
 
 Pooling = Literal["last", "first", "first+last", "mean"]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
-# No pooling: states have a row for each piece of the text, whatever its tokens are.
+# No pooling: states have one row per piece of the text, regardless of its tokens.
 PIECES = "pieces"
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Which pieces touch which token: a contiguous run for each.
+    """The contiguous run of pieces that touch each token.
 
     first (ndarray): First piece of each token, int64 (tokens,); undefined where `touched` is False.
     last (ndarray): Last piece of each token, inclusive, int64 (tokens,).
-    touched (ndarray): Whether any piece touches the token, bool (tokens,). White space, and
-        characters that the LLM's tokenizer drops, are touched by none.
+    touched (ndarray): Whether any piece touches the token, bool (tokens,). No piece touches white
+        space or characters that the LLM's tokenizer drops.
     """
 
     first: np.ndarray
@@ -41,7 +41,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class PoolingPlan:
-    """Token states as weighted sums of piece states: one row for each contribution.
+    """Token states as weighted sums of piece states: one row per contribution.
 
     token, slot, piece (ndarray): int64 (rows,): `piece` adds to part `slot` of `token`'s state.
     weight (ndarray): float32 (rows,).
@@ -62,15 +62,15 @@ def token_boundaries(doc: Doc) -> list[tuple[int, int]]:
 
 
 def trim_offsets(text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Offsets of pieces without the white space at their ends, int64 (pieces, 2).
+    """Offsets of pieces, stripped of white space at both ends, int64 (pieces, 2).
 
-    A piece of white space only gets an empty range.
+    A piece of pure white space gets an empty range.
     """
     trimmed = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).copy()
     space = np.fromiter((char.isspace() for char in text), dtype=bool, count=len(text))
     if space.any():
         position = np.arange(len(text) + 1)
-        # next_word[i] = first position >= i that is no space; last_word[i] likewise, going left.
+        # next_word[i] = first position >= i that is not a space; last_word[i]: same, leftwards.
         next_word = np.append(np.where(space, len(text), position[:-1]), len(text))
         next_word = np.minimum.accumulate(next_word[::-1])[::-1]
         last_word = np.maximum.accumulate(np.where(space, 0, position[1:]))
@@ -88,7 +88,7 @@ def align(
 
     text (str): The text.
     offsets (Sequence[Tuple[int, int]]): Character ranges of the pieces, in order (a fast
-        tokenizer's `offset_mapping`). Several pieces may lie within one character.
+        tokenizer's `offset_mapping`). Several pieces may share one character.
     boundaries (Sequence[Tuple[int, int]]): Character ranges of the tokens, in order.
     """
     tokens = np.asarray(boundaries, dtype=np.int64).reshape(-1, 2)
@@ -109,18 +109,18 @@ def align(
 
 
 def plan_pieces(n_pieces: int) -> PoolingPlan:
-    """The plan of the pooling "pieces": each piece's state as it is, in the place of a token's."""
+    """The plan for the pooling "pieces": one row per piece, with its state unchanged."""
     pieces = np.arange(n_pieces)
     ones = np.ones(n_pieces, dtype=np.float32)
     return PoolingPlan(pieces, np.zeros_like(pieces), pieces, ones, slots=1)
 
 
 def plan_pooling(alignment: Alignment, pooling: str) -> PoolingPlan:
-    """How a token's state is made of its pieces' states.
+    """Plan how to compute each token's state from the states of its pieces.
 
     pooling (str): "last" or "first" piece; "first+last", side by side (twice as wide); "mean" of
         all pieces.
-    RAISES: ValueError (E001) for another pooling.
+    RAISES: ValueError (E001) for an unknown pooling.
     """
     check_choice("pooling", pooling, POOLINGS, of="the LLM")
     tokens = np.flatnonzero(alignment.touched)

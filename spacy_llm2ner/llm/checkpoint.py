@@ -1,6 +1,6 @@
-"""A checkpoint: a local model folder, and what can be known of it without loading its weights.
+"""A checkpoint: a local model folder, and everything that is known without loading its weights.
 
-It comes from a folder, a hub id or a GGUF file. Nothing here loads a model into memory, except the
+The source is a folder, a hub id or a GGUF file. Nothing here loads a model into memory, except the
 one-time conversion of a GGUF file.
 """
 
@@ -57,12 +57,12 @@ _digests: dict[tuple[str, int, int], str] = {}
 class Checkpoint:
     """A model folder, found on first use, with its configuration, tokenizer, identity and limits.
 
-    A copied or unpickled checkpoint looks for its folder again, which may be elsewhere by then.
+    A copied or unpickled checkpoint looks for its folder again, because the folder may have moved.
 
     name (str): A folder with config.json, a .gguf file, or a hub id ("org/name").
     revision (Optional[str]): Branch, tag or commit; only for hub ids.
     trust_remote_code (bool): Whether code that comes with the model may run.
-    folder (Optional[Path]): The folder, where it is known; `name` is then for messages only.
+    folder (Optional[Path]): The folder, if known; `name` is then used in messages only.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ def find_folder(name: str, *, revision: str | None = None, trust_remote_code: bo
     revision (Optional[str]): Branch, tag or commit; only for hub ids.
     trust_remote_code (bool): Also download the repository's Python files.
     RETURNS (Path): A folder that `transformers` can load without any network access.
-    RAISES: FileNotFoundError (E104, E105, E106) if `name` looks like a path and nothing usable is
-        there; OSError (E107) if the hub has no such model or cannot be reached.
+    RAISES: FileNotFoundError (E104, E105, E106) if `name` looks like a path without a usable
+        model; OSError (E107) if the hub has no such model or cannot be reached.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -207,10 +207,10 @@ def read_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedC
 
 
 def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
-    """The configuration of the model; of one for text and images, of its language model.
+    """The configuration of the model, or of the language model within a vision-language model.
 
-    RAISES: ValueError (E101, E102) if `transformers` cannot read it; ValueError (E108) if it states
-        no blocks.
+    RAISES: ValueError (E101, E102) if `transformers` cannot read it; ValueError (E108) if it does
+        not give the number of blocks.
     """
     config = read_config(folder, trust_remote_code=trust_remote_code)
     if hasattr(config, "num_decoder_layers"):
@@ -228,13 +228,13 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedC
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The model's fast tokenizer, set to read any text as mere text, and all of it.
+    """The model's fast tokenizer, set to read any text as plain text, without truncation.
 
-    Special pieces are only put around a text, never found in it: where a text says "</s>" or
-    "[SEP]", these are characters like any others. (Except that a SentencePiece Unigram model, as
-    T5's, has "</s>" among its ordinary pieces, where transformers cannot take it out.)
+    Special pieces are only added around a text, never matched in it: "</s>" or "[SEP]" in a text
+    are ordinary characters. (Exception: the SentencePiece Unigram model of T5 has "</s>" among its
+    ordinary pieces, and transformers cannot remove it.)
 
-    RAISES: ValueError (E101, E109) if there is none, or only a slow one, which gives no character
+    RAISES: ValueError (E101, E109) if there is no tokenizer, or only a slow one without character
         offsets.
     """
     from transformers import AutoTokenizer
@@ -246,7 +246,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         )
     if not tokenizer.is_fast:
         raise ValueError(Errors.E109.format(folder=folder, tokenizer=type(tokenizer).__name__))
-    # Set once and never again: changing a fast tokenizer while another thread uses it is an error.
+    # Set once, here: changing a fast tokenizer while another thread uses it is an error.
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
@@ -283,11 +283,11 @@ def file_digest(path: Path) -> str:
 
 
 def identity(folder: Path) -> dict[str, str]:
-    """What a model *is*, wherever it lies and whatever it is called.
+    """The identity of a model by content, independent of its path and name.
 
     folder (Path): A model folder, as `find_folder` gives it.
     RETURNS (Dict[str, str]): sha256 digests {"model": weights and config, "tokenizer": ...}.
-        A cut model that was bundled with a pipeline states the digests of its original.
+        A cut model that was bundled with a pipeline has the digests of its original.
     RAISES: FileNotFoundError (E110, E111) if there are no weight files or no fast tokenizer.
     """
     bundled = folder / _IDENTITY_FILE
@@ -310,7 +310,7 @@ def _tokenizer_digest(folder: Path) -> str:
     found += sorted(folder.glob("*.model"))  # SentencePiece; its file has several names
     if not found:
         raise FileNotFoundError(Errors.E111.format(folder=folder))
-    # tokenizer.json says everything; the other files matter only where it is absent.
+    # tokenizer.json is complete; the other files matter only where it is absent.
     used = found[:1] if found[0].name == "tokenizer.json" else found
     parts = [file_digest(path) for path in used]
     settings_file = folder / "tokenizer_config.json"
@@ -323,7 +323,7 @@ def _tokenizer_digest(folder: Path) -> str:
 
 
 def write_identity(folder: Path, parts: dict[str, str]) -> None:
-    """State in `folder`, which holds a cut copy of a model, the digests of its original."""
+    """Write the digests of the original model into `folder`, which holds a cut copy of it."""
     (folder / _IDENTITY_FILE).write_text(json.dumps(parts, indent=2) + "\n", encoding="utf8")
 
 

@@ -1,4 +1,4 @@
-"""Cutting a model: which weights the states of lower blocks need, and where the blocks are."""
+"""Cutting a model: the weights that the states of lower blocks need, and the list of blocks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel
 
-# What a block computes in these models depends on how many blocks there are in all (shared keys and
-# values counted from the end, one matrix for all blocks, residuals scaled by the depth).
+# In these models a block's output depends on the total number of blocks (shared keys and values
+# counted from the end, one matrix for all blocks, residuals scaled by the depth).
 _DEPTH_SETTINGS = ("num_kv_shared_layers", "hidden_size_per_layer_input", "scale_depth")
 _DEPTH_MODELS = ("esmc", "gpt_neox_japanese")
 
@@ -31,22 +31,22 @@ def check_weights(folder: Path, config: PretrainedConfig, missing: Collection[st
 
 
 def abridged(names: Sequence[str]) -> str:
-    """The first three of many names, and their number, for a message."""
+    """The first three names and the total number, for a message."""
     return f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({len(names)} in all)"
 
 
 def needed_weights(config: PretrainedConfig, missing: Collection[str]) -> list[str]:
-    """Those of the missing weights that the states depend on."""
-    # What follows the blocks is never run: BERT's pooler, and the decoder after an encoder.
+    """The missing weights that the states depend on."""
+    # Layers after the blocks never run: BERT's pooler, and the decoder after an encoder.
     needless = ("pooler.", "decoder.") if config.is_encoder_decoder else ("pooler.",)
     return sorted(key for key in missing if not any(name in key for name in needless))
 
 
 def nested_prefix(files: Sequence[Path], missing: Sequence[str]) -> str | None:
-    """The prefix under which the weight files hold all missing weights; None if there is none.
+    """The prefix under which the weight files hold all missing weights, or None.
 
-    The weights of a language model may be part of those of a model for text and images, under
-    names such as "language_model.model.layers.0.mlp.up_proj.weight".
+    A vision-language model stores the weights of its language model under names such as
+    "language_model.model.layers.0.mlp.up_proj.weight".
     """
     from safetensors import safe_open
 
@@ -63,7 +63,7 @@ def nested_prefix(files: Sequence[Path], missing: Sequence[str]) -> str | None:
 
 
 def is_cuttable(config: PretrainedConfig) -> bool:
-    """Whether a model without its upper blocks computes the same in the lower ones."""
+    """Whether the lower blocks compute the same when the upper blocks are removed."""
     return config.model_type not in _DEPTH_MODELS and not any(
         getattr(config, setting, None) for setting in _DEPTH_SETTINGS
     )
@@ -78,7 +78,7 @@ def cut_config(config: PretrainedConfig, depth: int) -> PretrainedConfig:
             setattr(cut, key, value[:depth])
     cut.num_hidden_layers = depth
     if config.is_encoder_decoder and hasattr(cut, "encoder_layers"):
-        # BART and its kin: the decoder is part of the base model, but needs no blocks.
+        # BART and similar: the decoder is part of the base model, but needs no blocks.
         cut.encoder_layers, cut.decoder_layers = depth, 0
     cut.use_cache = False
     return cut
@@ -100,7 +100,7 @@ def find_blocks(model: PreTrainedModel, depth: int) -> torch.nn.ModuleList:
         ),
         key=lambda entry: (-entry[0], len(entry[1])),
     )
-    # Other lists of the same length are much smaller than the blocks, or lie within them.
+    # Other lists of the same length are much smaller than the blocks, or inside them.
     rivals = [
         name
         for size, name, _ in found[1:]

@@ -1,4 +1,4 @@
-"""Extraction of token states from an LLM: the settings, and what follows from them and the LLM."""
+"""Extraction of token states from an LLM: the settings and the quantities derived from them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _DEFAULT_LAYERS = (0.27, 0.4, 0.53, 0.67)
 
 @dataclass(frozen=True)
 class FrozenLLMSettings:
-    """The settings of `spacy_llm2ner.FrozenLLM.v1`; see there for their meaning.
+    """The settings of `spacy_llm2ner.FrozenLLM.v1`, which documents them.
 
-    One more pooling is "pieces": none at all, states have a row for each piece (`llm.pieces`).
+    `pooling` may also be "pieces": no pooling, one row of states per piece (`llm.pieces`).
     """
 
     name: str
@@ -60,9 +60,9 @@ class FrozenLLMSettings:
 
 
 class Extraction:
-    """What is read of an LLM, and how: layers, frame, windows, and the fingerprint of it all.
+    """How an LLM is read: layers, frame and windows, with a fingerprint of all of them.
 
-    Cheap to make: configuration and tokenizer are loaded when first needed, the model never.
+    Cheap to construct: loads the configuration and tokenizer on first use, and never the model.
 
     settings (FrozenLLMSettings): What to read and how.
     """
@@ -79,7 +79,7 @@ class Extraction:
         return {key: value for key, value in vars(self).items() if key not in _CACHED}
 
     def _use(self, checkpoint: Checkpoint) -> None:
-        """Read another checkpoint from now on."""
+        """Switch to another checkpoint."""
         self.checkpoint = checkpoint
         for key in _CACHED:
             vars(self).pop(key, None)
@@ -105,7 +105,7 @@ class Extraction:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers whose states are given, in order."""
+        """The layers whose states are returned, in order."""
         if self.settings.layers is not None:
             return self.settings.layers
         total = self.config.num_hidden_layers
@@ -126,7 +126,7 @@ class Extraction:
     def window(self) -> int:
         """The longest window, in pieces of the text (not counting copies and special pieces).
 
-        RAISES: ValueError (E118, E119) if it is larger than what the model has positions for.
+        RAISES: ValueError (E118, E119) if the model has too few positions for it.
         """
         limit = self.checkpoint.max_positions
         most = None if limit is None else (limit - self.reading.overhead) // self.reading.copies
@@ -158,16 +158,16 @@ class Extraction:
         return max(1, self.window // 2)
 
     def cut(self, *, is_causal: bool) -> Cut:
-        """How long texts are cut.
+        """The way long texts are cut.
 
-        is_causal (bool): Whether pieces see only what precedes them.
+        is_causal (bool): Whether pieces attend only to preceding pieces.
         """
         left_only = is_causal and self.reading.copies == 1
         return Cut(self.window, self.stride, "left" if left_only else "center")
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that the states depend on, beside the text."""
+        """Everything that the states depend on besides the text."""
         return {
             **self.checkpoint.identity,
             "layers": list(self.layers),
@@ -189,7 +189,7 @@ class Extraction:
 
     @property
     def spec(self) -> LoadSpec:
-        """What must be equal for two components to share one model in memory."""
+        """The key by which components share one model in memory."""
         chosen = self.settings
         return LoadSpec.of(
             self.checkpoint,

@@ -1,4 +1,4 @@
-"""FrozenLLM: docs -> hidden states. The entry point that the rest of the package uses."""
+"""FrozenLLM: docs -> hidden states. The entry point to a frozen LLM for the whole package."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _training = StateStore(ram_mb=2048)
 
 
 class FrozenLLM(Extraction):
-    """Reads texts with a pretrained LLM that is never changed.
+    """Reads texts with a pretrained LLM whose weights never change.
 
-    Cheap to make: the configuration, the tokenizer and the model are each loaded when first needed.
+    Cheap to construct: configuration, tokenizer and model are each loaded on first use.
     A text's states are a pure function of the text, its token boundaries and the fingerprint.
 
     settings (FrozenLLMSettings): What to read and how.
@@ -66,7 +66,7 @@ class FrozenLLM(Extraction):
     # States -----------------------------------------------------------------------------------
 
     def states(self, docs: Sequence[Doc]) -> list[np.ndarray]:
-        """The states of each doc's tokens, remembered or read.
+        """The states of each doc's tokens, from the store or from the LLM.
 
         docs (Sequence[Doc]): Any docs; the text is `doc.text`, character for character.
         RETURNS (List[ndarray]): For each doc, float16 (tokens, layers, width), read-only. Zeros for
@@ -91,7 +91,7 @@ class FrozenLLM(Extraction):
         return [found[key] for key in keys]
 
     def read(self, docs: Sequence[Doc]) -> list[np.ndarray]:
-        """The states of each doc's tokens, read anew: no store is asked, and none is filled.
+        """The states of each doc's tokens, computed by the LLM without using any store.
 
         docs (Sequence[Doc]): Any docs. Equal ones are read once.
         RETURNS (List[ndarray]): As `states`.
@@ -103,7 +103,7 @@ class FrozenLLM(Extraction):
         return [found[key] for key in keys]
 
     def _addressed(self, docs: Sequence[Doc]) -> tuple[list[bytes], dict[bytes, _TextAndTokens]]:
-        """The address of each doc's states, and what is to be read there: equal docs once."""
+        """The store key of each doc, and the text and tokens by key: equal docs once."""
         texts = [(doc.text, token_boundaries(doc)) for doc in docs]
         keys = [state_key(self.fingerprint, text, boundaries) for text, boundaries in texts]
         return keys, dict(zip(keys, texts, strict=True))
@@ -114,7 +114,7 @@ class FrozenLLM(Extraction):
         return {key: nothing for key, (_, boundaries) in texts.items() if not boundaries}
 
     def _read(self, texts: dict[bytes, _TextAndTokens]) -> Iterator[list[tuple[bytes, np.ndarray]]]:
-        """Run the LLM over texts; after each pass, the states of those that are complete."""
+        """Run the LLM over texts; yield, after each pass, the states of completed texts."""
         if not texts:
             return
         keys = list(texts)
@@ -142,9 +142,9 @@ class FrozenLLM(Extraction):
     # Memory -----------------------------------------------------------------------------------
 
     def remember(self, on: bool = True) -> None:
-        """From now on, keep states in the store: a training, an evaluation or a search runs.
+        """Start keeping states in the store, for training, evaluation or a search.
 
-        on (bool): False: no longer, unless the store serves loaded pipelines too.
+        on (bool): False stops it, unless the store also serves loaded pipelines.
         """
         self.remembering = on or (self.store is not None and self.store.serve)
 
@@ -154,12 +154,12 @@ class FrozenLLM(Extraction):
         return self.store if self.store is not None else _training
 
     def has_room(self) -> bool:
-        """Whether reading ahead pays: what is read now will still be remembered later."""
+        """Whether reading ahead pays: the store has room to keep the states until they are used."""
         store = self._store()
         return store.path is not None or store.bytes_in_ram < 0.9 * store.ram_mb * 2**20
 
     def tokens_at_once(self) -> int:
-        """Tokens whose states fill half of the memory of recent texts, which components share."""
+        """Tokens whose states fill half of the cache of recent texts, which components share."""
         return max(1, int(_recent.ram_mb * 2**19) // (2 * len(self.layers) * self.width))
 
     def summary(self) -> str:
@@ -176,7 +176,7 @@ class FrozenLLM(Extraction):
         write_identity(folder, self.checkpoint.identity)
 
     def use_bundle(self, folder: Path) -> None:
-        """Read the model from a folder that `save_bundle` wrote, whatever `name` says."""
+        """Read the model from a folder that `save_bundle` wrote, instead of from `name`."""
         chosen = self.settings
         self._use(
             Checkpoint(chosen.name, trust_remote_code=chosen.trust_remote_code, folder=folder)

@@ -1,9 +1,9 @@
 """A checkpoint -> a cut, frozen `transformers` model in memory, shared within the process.
 
-"Cut": a head that reads layers 8, 12 and 16 of a model of 30 blocks needs 16 blocks. The others are
-never read into memory, and neither is the LM head. The states are taken at the blocks themselves
-(by hooks), and the pass ends at the highest block that is asked for: the final norm, which belongs
-to the last layer only, is never in the way, and neither is the decoder after an encoder.
+"Cut": a head that reads layers 8, 12 and 16 of a model with 30 blocks needs 16 of them. The other
+blocks and the LM head are never loaded. Hooks take the states at the blocks' outputs, and the pass
+stops at the highest requested block. The final norm, which applies to the last layer only, and the
+decoder after an encoder therefore never run.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LoadSpec:
-    """What two components must agree on to share one model in memory.
+    """The key by which components share one model in memory.
 
     folder (Path): The model folder.
     dtype (str): "float32", "float16" or "bfloat16": the precision of weights and computation.
@@ -90,11 +90,11 @@ _loading = threading.Lock()
 
 
 def shared(kind: type[T], spec: LoadSpec, make: Callable[[], T]) -> T:
-    """The one model of a kind in this process; it is dropped with its last user.
+    """The model of this kind that the process shares; released with its last user.
 
     kind (type): The class of `make`'s result.
-    spec (LoadSpec): What is loaded.
-    make (Callable): Loads it if nobody has it yet.
+    spec (LoadSpec): The model to load.
+    make (Callable): Loads the model; called if it is not in memory yet.
     """
     with _loading:
         known = _shared.get((kind, spec))
@@ -115,10 +115,10 @@ def read_model(
 
     auto_class (type): E.g. `transformers.AutoModel`.
     config (PretrainedConfig): The configuration, cut or not.
-    what (str): What is loaded, for messages.
+    what (str): Name of the loaded object in messages.
     options: Other arguments of `from_pretrained`.
-    RETURNS (Tuple[PreTrainedModel, List[str]]): The model, and the names of those of its weights
-        that are not in the folder and were initialised at random.
+    RETURNS (Tuple[PreTrainedModel, List[str]]): The model, and the names of its weights that are
+        not in the folder and were initialised at random.
     RAISES: ValueError (E101) if `transformers` cannot load it; ValueError (E114) if the device does
         not exist.
     """
@@ -159,14 +159,14 @@ def is_causal(
     *,
     tolerance: float = 0.0,
 ) -> bool:
-    """Whether the output at a piece depends on that piece and earlier ones only, by experiment.
+    """Test whether the output at a piece depends only on that piece and earlier ones.
 
-    The output for pieces a b a must not change with the piece that follows.
+    The output for pieces a b a must not change with the piece that follows them.
 
     run (Callable): Piece ids (1, pieces) -> outputs (1, pieces, ...).
     vocab_size (int): The number of pieces.
-    device (str): Where the ids must be.
-    tolerance (float): Difference that still counts as none, beside the noise between equal runs.
+    device (str): Device of the ids.
+    tolerance (float): Accepted difference, on top of the noise between equal runs.
     """
     import torch
 
@@ -185,7 +185,7 @@ def is_causal(
 
 
 class _Enough(Exception):
-    """Ends a pass when the highest layer that is asked for has been computed; no error."""
+    """Ends a pass when the highest requested layer has been computed; not an error."""
 
 
 class LoadedLLM:
@@ -214,14 +214,14 @@ class LoadedLLM:
         self.model, self.depth, self.blocks = model, depth, find_blocks(model, depth)
 
     def deepen(self, depth: int) -> None:
-        """Have at least `depth` blocks in memory: the model is read again if it has fewer."""
+        """Ensure at least `depth` blocks in memory; reload the model if it has fewer."""
         with self._lock:
             if depth > self.depth:
                 self._read(depth)
 
     @property
     def is_causal(self) -> bool:
-        """Whether a piece's states depend on that piece and earlier ones only: see `is_causal`."""
+        """Whether a piece's states depend only on that piece and earlier ones; see `is_causal`."""
         if self._causal is None:
             import torch
 
@@ -235,12 +235,12 @@ class LoadedLLM:
     def hidden_states(
         self, ids: torch.Tensor, mask: torch.Tensor, layers: Sequence[int]
     ) -> torch.Tensor:
-        """Run the model once, up to the highest layer asked for.
+        """Run the model once, up to the highest requested layer.
 
         ids (LongTensor): Piece ids, (batch, pieces), padded on the right.
         mask (LongTensor): 1 for pieces, 0 for padding, (batch, pieces).
         layers (Sequence[int]): Layers to return, in this order. Layer k = output of block k - 1,
-            layer 0 = what enters the first block.
+            layer 0 = input of the first block.
         RETURNS (FloatTensor): (batch, pieces, layers, width), in the model's dtype, on its device.
         RAISES: ValueError (E115) if the blocks' outputs are not states of the pieces.
         """
@@ -252,7 +252,7 @@ class LoadedLLM:
     def pass_states(
         self, ids: torch.Tensor, mask: torch.Tensor, layers: Sequence[int]
     ) -> torch.Tensor:
-        """As `hidden_states`, with gradients and without lock: for the only user of this model."""
+        """Like `hidden_states`, with gradients and without the lock: for models with one owner."""
         import torch
 
         with self._recording(layers) as record, suppress(_Enough):
@@ -341,7 +341,7 @@ def _read_cut(spec: LoadSpec, depth: int) -> PreTrainedModel:
 
 
 def _auto_class(config: PretrainedConfig) -> Any:
-    """Of T5 and its relatives the encoder only; all others as their base model."""
+    """The auto class: the encoder alone for T5 and similar models, else the base model."""
     from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoModel, AutoModelForTextEncoding
 
     encoder_only = config.is_encoder_decoder and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING

@@ -21,7 +21,7 @@ class Lora:
     rank (int): Rank of the matrices.
     alpha (float): Their product is scaled by alpha / rank.
     dropout (float): Dropout on their input, while training.
-    targets (Optional[Tuple[str, ...]]): Names of the linear layers that get them, e.g. "q_proj";
+    targets (Optional[Tuple[str, ...]]): Names of the adapted linear layers, e.g. "q_proj";
         None: all within the blocks, but not the output layer (an LM head).
     """
 
@@ -32,7 +32,7 @@ class Lora:
 
     @classmethod
     def of(cls, rank: int, alpha: float, dropout: float, targets: Sequence[str] | None) -> Lora:
-        """From the settings of a config."""
+        """Build from the settings of a config."""
         return cls(rank, alpha, dropout, None if targets is None else tuple(targets))
 
     def __post_init__(self) -> None:

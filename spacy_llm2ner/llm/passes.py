@@ -26,7 +26,7 @@ _LARGEST_FLOAT16 = 65504.0
 
 @dataclass
 class Text:
-    """A text that is being read: its pieces, how they become token states, the states so far."""
+    """A text during reading: its pieces, the pooling plan, and the token states so far."""
 
     tokens: int  # or pieces, if there is no pooling
     pieces: list[int]
@@ -55,14 +55,15 @@ def prepare(
     cut: Cut,
     pooling: str,
 ) -> list[Text]:
-    """Split texts into pieces and these into windows, and plan how pieces become token states.
+    """Split texts into pieces, cut these into windows, and plan the pooling to token states.
 
     tokenizer (PreTrainedTokenizerBase): As `load_tokenizer` gives it.
     texts (Sequence): (text, token boundaries) for each text.
-    cut (Cut): How long texts are cut.
+    cut (Cut): The way long texts are cut.
     pooling (str): See `alignment.plan_pooling`.
     """
-    # The library's own tokenizer, as `load_tokenizer` has set it: no thread changes it here.
+    # The tokenizer of the tokenizers library, as `load_tokenizer` set it up. Calling the
+    # transformers tokenizer could change its state, which is not safe across threads.
     encoded = tokenizer.backend_tokenizer.encode_batch(
         [text for text, _ in texts], add_special_tokens=False
     )
@@ -79,7 +80,7 @@ def prepare(
 
 
 def planned(tokens: int, pieces: list[int], plan: PoolingPlan, cut: Cut) -> Text:
-    """A text cut into windows, with a plan of how its pieces make the states of its tokens."""
+    """A text cut into windows, with its pooling plan."""
     windows = cut_windows(len(pieces), cut.window, cut.stride, cut.prefer)
     return Text(tokens, pieces, windows, plan, len(windows.starts))
 
@@ -113,7 +114,7 @@ def pad_rows(
     import torch
 
     longest = max(row.length for row in batch)
-    # Padding is masked and never read; 0 is a piece of every vocabulary.
+    # Padding is masked and its states are not used; 0 is a piece of every vocabulary.
     ids = np.zeros((len(batch), longest), dtype=np.int64)
     mask = np.zeros((len(batch), longest), dtype=np.int64)
     for i, row in enumerate(batch):
@@ -125,9 +126,9 @@ def pad_rows(
 
 
 def owned(reading: Reading, text: Text, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pieces that a window owns and that count for its text's token states.
+    """The pieces that a window owns and that contribute to its text's token states.
 
-    RETURNS (Tuple[ndarray, ndarray]): Rows of the text's plan; the places of their pieces in the
+    RETURNS (Tuple[ndarray, ndarray]): Rows of the text's plan; positions of their pieces in the
         window's framed row.
     """
     start, end = text.windows.starts[window], text.windows.ends[window]
@@ -158,14 +159,14 @@ def read_texts(
     """Run a frozen LLM over texts, with a progress bar if it takes more than a few seconds.
 
     model (LoadedLLM): The LLM.
-    prepared (Sequence[Text]): What `prepare` gave for the texts; their states are consumed.
+    prepared (Sequence[Text]): Output of `prepare` for the texts; consumed by this function.
     reading (Reading): The frame around each window.
     layers (Sequence[int]): The layers to read.
     normalize (bool): Divide each state by its root mean square.
     batch_pieces (int): Padded pieces in one forward pass.
-    name (str): What the LLM is called, for the bar and messages.
-    YIELDS (List[Tuple[int, ndarray]]): After each forward pass, the texts that are complete:
-        (index in `prepared`, float16 (tokens, layers, width)). Every text comes exactly once.
+    name (str): Name of the LLM in the progress bar and messages.
+    YIELDS (List[Tuple[int, ndarray]]): After each forward pass, the completed texts:
+        (index in `prepared`, float16 (tokens, layers, width)). Each text is yielded exactly once.
     """
     passes = _Passes(model, prepared, reading, layers, normalize, name)
     rows = rows_of(reading, prepared)
@@ -201,7 +202,7 @@ class _Passes:
     name: str
 
     def read(self, batch: Sequence[Row]) -> Iterator[Sequence[Row]]:
-        """Add the states of a batch to their texts; in halves if the GPU's memory is too small.
+        """Add the states of a batch to their texts; halve the batch if the GPU runs out of memory.
 
         YIELDS (Sequence[Row]): The rows of each forward pass.
         """
@@ -227,7 +228,7 @@ class _Passes:
         yield batch
 
     def _add(self, text: Text, window: int, row_states: torch.Tensor) -> None:
-        """Add what a window owns to its text's token states.
+        """Add the states of the pieces that a window owns to its text's token states.
 
         row_states (FloatTensor): (padded pieces, layers, width).
         """
@@ -245,7 +246,7 @@ class _Passes:
             text.states = torch.zeros(
                 text.tokens * plan.slots, *picked.shape[1:], dtype=torch.float16
             )
-        # Summed in float32; only what a token gets from another window is added in float16.
+        # Sums within a window are float32; only sums across windows are float16.
         places, which = np.unique(
             plan.token[own] * plan.slots + plan.slot[own], return_inverse=True
         )
@@ -256,7 +257,7 @@ class _Passes:
         text.left -= 1
 
     def finish(self, index: int) -> np.ndarray:
-        """The states of a text whose windows are all read: float16 (tokens, layers, width)."""
+        """The states of a completely read text: float16 (tokens, layers, width)."""
         text = self.prepared[index]
         n_layers = len(self.layers)
         if text.states is None:

@@ -1,7 +1,7 @@
-"""Heads that score pieces instead of tokens: states by piece, and which pieces make up a token.
+"""States per piece instead of per token, for heads that score pieces; piece-token alignment.
 
-A `FrozenLLM` with the pooling "pieces" gives a row of states for each piece of the text (without
-special pieces and first copies), under addresses of its own in the store: the pooling is part of
+A `FrozenLLM` with the pooling "pieces" returns one row of states per piece of the text (without
+special pieces and first copies). The store keeps them under separate keys: the pooling is part of
 the fingerprint.
 """
 
@@ -19,7 +19,7 @@ from .frozen import FrozenLLM
 
 
 def as_pieces(llm: FrozenLLM, **settings: Any) -> FrozenLLM:
-    """The same LLM and store, with states of pieces instead of tokens.
+    """A FrozenLLM with the same LLM and store that returns states of pieces instead of tokens.
 
     settings: Other settings to change, e.g. `layers`.
     """
@@ -28,7 +28,7 @@ def as_pieces(llm: FrozenLLM, **settings: Any) -> FrozenLLM:
 
 
 def alignments(llm: FrozenLLM, docs: Sequence[Doc]) -> list[Alignment]:
-    """Which pieces of the LLM make up each token of docs. The LLM itself is not needed."""
+    """The alignment of the LLM's pieces with the tokens of docs, without running the LLM."""
     encoded = llm.tokenizer.backend_tokenizer.encode_batch(
         [doc.text for doc in docs], add_special_tokens=False
     )
@@ -41,11 +41,11 @@ def alignments(llm: FrozenLLM, docs: Sequence[Doc]) -> list[Alignment]:
 def by_token(
     llm: FrozenLLM, docs: Sequence[Doc], states: Sequence[np.ndarray]
 ) -> Sequence[np.ndarray]:
-    """One row of states for each token, from states by token or by piece.
+    """One row of states per token, from states by token or by piece.
 
-    states (Sequence[ndarray]): What `llm.states(docs)` gave; empty if nothing was read.
-    RETURNS (Sequence[ndarray]): For each doc (tokens, layers, width): the states themselves; of
-        pieces, those of each token's last one, and zeros for tokens that no piece touches.
+    states (Sequence[ndarray]): Output of `llm.states(docs)`; empty if nothing was read.
+    RETURNS (Sequence[ndarray]): For each doc (tokens, layers, width): states by token unchanged;
+        from states by piece, each token's last piece, and zeros for tokens that no piece touches.
     """
     if llm.settings.pooling != PIECES or not len(states):
         return states
@@ -59,15 +59,15 @@ def by_token(
 
 @dataclass(frozen=True)
 class PieceTokens:
-    """How spans of pieces become spans of tokens.
+    """The map from spans of pieces to spans of tokens.
 
-    The pieces p .. q become the tokens `start[p] .. end[q]`. A piece within a token stands for the
+    The pieces p .. q become the tokens `start[p] .. end[q]`. A piece within a token maps to the
     whole token. A piece that touches several tokens ("-Ob" of "pro-Obama") starts and ends spans
-    at those of them that have a letter or a digit, if any do. A span of white space pieces at
-    either end becomes none.
+    at the tokens with a letter or a digit, if there are any. A span that starts or ends with a
+    white space piece has no counterpart.
 
     start, end (ndarray): Token of each piece when it starts, or ends, a span; int64 (pieces,), -1
-        if it does neither.
+        if it cannot.
     first, last (ndarray): First and last piece of each token, int64 (tokens,).
     starts, ends (ndarray): Whether a span of pieces may become one that starts, or ends, at this
         token; bool (tokens,).
@@ -82,7 +82,7 @@ class PieceTokens:
 
 
 def piece_tokens(doc: Doc, alignment: Alignment, n_pieces: int) -> PieceTokens:
-    """Relate the pieces of a doc to its tokens.
+    """Map the pieces of a doc to its tokens.
 
     doc (Doc): The doc.
     alignment (Alignment): See `alignments`.
@@ -91,7 +91,7 @@ def piece_tokens(doc: Doc, alignment: Alignment, n_pieces: int) -> PieceTokens:
     start = np.full(n_pieces, -1, dtype=np.int64)
     end = np.full(n_pieces, -1, dtype=np.int64)
     tokens = np.flatnonzero(alignment.touched)
-    # Words come last, so that they overwrite marks; the earliest start and the latest end stay.
+    # Words overwrite punctuation marks; the earliest start and the latest end remain.
     is_word = np.array([any(c.isalnum() for c in doc[int(t)].text) for t in tokens], dtype=bool)
     for some in (tokens[~is_word], tokens[is_word]):
         for token in some[::-1].tolist():

@@ -1,15 +1,16 @@
-"""Reading of a text: the exact row of pieces that the LLM is given, and which states are used.
+"""Reading of a text: the exact row of pieces fed to the LLM, and the positions of the states used.
 
     once     [prefix] t1 t2 t3 [suffix]
                       ^^^^^^^^
     twice    [prefix] t1 t2 t3 [separator] t1 t2 t3 [suffix]
                                            ^^^^^^^^
 
-`twice` lets a causal model see, at the second copy, what follows each word: no weight changes
-(repeated input: arXiv 2601.17585 for fine-tuned models). The prefix is what the model's own
-tokenizer puts first, or its BOS, or its EOS: decoders put huge "sink" activations on the very first
-position, and no piece of the text may stand there. Encoders do not: the encoder of an
-encoder-decoder model gets exactly the frame that it was trained with (T5: only "</s>", at the end).
+`twice` lets a causal model attend, in the second copy, to the words after each word; no weight
+changes (repeated input: arXiv 2601.17585 for fine-tuned models). The prefix is the special piece
+that the model's tokenizer puts first, else its BOS, else its EOS: decoders have huge "sink"
+activations at the first position, which must not be a piece of the text. Encoders have no such
+sink: the encoder of an encoder-decoder model gets the frame it was trained with (T5: only "</s>",
+at the end).
 """
 
 from __future__ import annotations
@@ -46,23 +47,23 @@ class Reading:
 
     @property
     def copies(self) -> int:
-        """How often each piece of the text is fed."""
+        """Number of times each piece of the text is fed."""
         return 2 if self.mode == "twice" else 1
 
     @property
     def overhead(self) -> int:
-        """The number of pieces that are fed beside the text's own."""
+        """Number of fed pieces that are not part of the text."""
         between = len(self.separator) if self.copies == 2 else 0
         return len(self.prefix) + between + len(self.suffix)
 
     def frame(self, pieces: list[int]) -> list[int]:
-        """The piece ids to feed for a text (or a window of it)."""
+        """The piece ids to feed for a text (or one window of it)."""
         if self.copies == 2:
             pieces = [*pieces, *self.separator, *pieces]
         return [*self.prefix, *pieces, *self.suffix]
 
     def first(self, n_pieces: int) -> int:
-        """Where, in a framed row, the copy starts whose states are used."""
+        """Start, in a framed row, of the copy whose states are used."""
         skipped = n_pieces + len(self.separator) if self.copies == 2 else 0
         return len(self.prefix) + skipped
 
@@ -74,10 +75,9 @@ def make_reading(
 
     mode (str): "once" or "twice".
     tokenizer (PreTrainedTokenizerBase): A fast tokenizer, as `load_tokenizer` gives it.
-    needs_prefix (bool): Whether a special piece must come first even if the tokenizer itself puts
-        none there.
+    needs_prefix (bool): Whether a special piece must come first even if the tokenizer adds none.
     RAISES: ValueError for an unknown mode (E001), a tokenizer with no special piece to put first
-        (E121), or one that knows no letter (E122).
+        (E121), or a vocabulary without letters (E122).
     """
     check_choice("reading", mode, READINGS, of="the LLM")
     prefix, suffix = _native_frame(tokenizer)
@@ -91,10 +91,10 @@ def make_reading(
 
 
 def _native_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """What the tokenizer itself puts before and after a text."""
+    """The special pieces that the tokenizer adds before and after a text."""
     for text in _PROBES:
         encoded = tokenizer.backend_tokenizer.encode(text)
-        # Pieces that come from no text are special; a vocabulary may lack a probe entirely.
+        # Pieces without text are special; a vocabulary may lack a probe entirely.
         of_text = [i for i, source in enumerate(encoded.sequence_ids) if source is not None]
         if of_text:
             return encoded.ids[: of_text[0]], encoded.ids[of_text[-1] + 1 :]

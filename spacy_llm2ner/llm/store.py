@@ -22,12 +22,12 @@ if TYPE_CHECKING:  # spaCy builds configs many times; lmdb is imported when a st
 
 T = TypeVar("T")
 
-# The address space a store asks for at first, doubled when it is full. Unused, it takes no disk.
+# Initial address space of a store, doubled when full. Unused address space takes no disk.
 INITIAL_MAP_BYTES = 2**30
 KEY_BYTES = hashlib.sha256().digest_size
 MARKER, MARKER_VALUE = b"spacy_llm2ner.StateStore", b"1"  # whose LMDB store this is; no key of ours
 
-# Before the states of an entry: magic, format version, padding, shape; then a checksum of it all.
+# Header of an entry: magic, format version, padding, shape; then a checksum of header and states.
 _FIELDS, _CHECKSUM = struct.Struct("<4sHHIII"), struct.Struct("<I")
 _MAGIC, _VERSION = b"L2NS", 1
 HEADER_BYTES = _FIELDS.size + _CHECKSUM.size
@@ -36,9 +36,9 @@ _LOCK = threading.RLock()  # one for all stores of the process, because they sha
 
 
 def state_key(fingerprint: str, text: str, boundaries: Sequence[tuple[int, int]]) -> bytes:
-    """The address of the states of one text.
+    """The store key of the states of one text.
 
-    fingerprint (str): What reads the text: the LLM and all settings that change its states.
+    fingerprint (str): Fingerprint of the LLM and of all settings that change its states.
     text (str): The text, character for character.
     boundaries (Sequence[Tuple[int, int]]): Start and end character of each token.
     RETURNS (bytes): A sha256 digest, 32 bytes.
@@ -72,7 +72,7 @@ def _encode(states: np.ndarray) -> bytes:
 
 
 def _decode(value: bytes) -> np.ndarray:
-    """The array of a whole entry: no copy, and read-only, as bytes are."""
+    """The array of a complete entry: a read-only view of the bytes, without a copy."""
     shape = _FIELDS.unpack_from(value)[3:]
     return np.ndarray(shape, dtype="<f2", buffer=value, offset=HEADER_BYTES)
 
@@ -97,11 +97,11 @@ def _disk_errors() -> tuple[type[Exception], ...]:
 class _Disk:
     """The LMDB environment of one folder, shared by all stores of this process that name it.
 
-    (LMDB forbids opening one environment twice in a process.) To be used under `_LOCK`.
+    (LMDB forbids opening one environment twice in a process.) Callers must hold `_LOCK`.
 
     path (Path): The folder.
-    RAISES: `_disk_errors` when the disk fails, ValueError (E132) when the path holds something
-        else.
+    RAISES: `_disk_errors` if the disk fails; ValueError (E132) if the path is not a store of this
+        package.
     """
 
     def __init__(self, path: Path) -> None:
@@ -144,7 +144,7 @@ class _Disk:
             self._environment = None
 
     def _transact(self, work: Callable[..., T], *, write: bool) -> T:
-        """Do work in a transaction; again in a larger map as often as the map was too small."""
+        """Do work in a transaction; retry with a larger map whenever the map is full."""
         import lmdb
 
         environment = self._current_environment()
@@ -180,14 +180,14 @@ class _Disk:
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             # LMDB's defaults, on purpose. sync and metasync: a commit is on disk when put_many
-            # returns; there is one per LLM batch, every few seconds, so safety costs next to
-            # nothing. No writemap: a full disk is an error that can be caught, not a SIGBUS.
-            # lock: processes may share the store. readahead: an entry is many pages in a row.
+            # returns; with one commit per LLM batch, every few seconds, the cost is negligible.
+            # No writemap: a full disk raises an error instead of SIGBUS. lock: processes may
+            # share the store. readahead: an entry is many consecutive pages.
             environment = lmdb.open(str(self.path), map_size=INITIAL_MAP_BYTES)
         except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise self._not_a_store(f"holds no readable LMDB store ({error})") from error
-        environment.reader_check()  # frees what killed readers held, so that pages can be reused
-        # Reading pages that are not there would kill the process. LMDB may leave a few unwritten.
+        environment.reader_check()  # clears slots of killed readers, so that pages can be reused
+        # Reading missing pages would kill the process. LMDB may leave a few pages unwritten.
         expected = environment.stat()["psize"] * (environment.info()["last_pgno"] - 15)
         if (self.path / "data.mdb").stat().st_size < expected:
             environment.close()
@@ -204,13 +204,13 @@ class _Disk:
         return ValueError(Errors.E132.format(path=str(self.path), what=what))
 
 
-# Weak: an environment closes with the last store that uses it, also when nobody calls `close`.
+# Weak: an environment closes with the last store that uses it, even without a call of `close`.
 _DISKS: weakref.WeakValueDictionary[Path, _Disk] = weakref.WeakValueDictionary()
 
 
 def _before_fork() -> None:
-    # An LMDB environment must not cross a fork: parent and child open their own on next use. The
-    # lock is held meanwhile, so that no child inherits a store that a thread has half changed.
+    # An LMDB environment must not cross a fork: parent and child each open one on next use. The
+    # lock is held during the fork, so that no child inherits a store in an inconsistent state.
     _LOCK.acquire()
     for disk in list(_DISKS.values()):
         disk.close()
@@ -223,28 +223,29 @@ if hasattr(os, "register_at_fork"):
 
 
 class StateStore:
-    """Remembers the hidden states of texts: in RAM up to a budget and, given a path, on disk.
+    """Store of hidden states: in RAM up to a budget and, given a path, on disk.
 
-    In RAM, the least recently used entries are dropped first. The disk store survives crashes (a
-    killed process loses at most the `put_many` that was running; no reader ever sees half an
-    entry), and processes may share it. Threads and forks are safe. A copied or unpickled store
-    shares the folder and starts with empty RAM.
+    RAM evicts the least recently used entries first. The disk store survives crashes (a killed
+    process loses at most the running `put_many`; readers never see a partial entry), and processes
+    may share it. Threads and forks are safe. A copied or unpickled store shares the folder and
+    starts with empty RAM.
 
-    Nothing is opened before the first use. Any trouble with the disk then (full, not writable, no
-    locks) is one UserWarning, and the store continues without writing, or in RAM alone, until
-    `close` is called; only a path that holds something else raises an error.
+    The folder is opened on first use. A disk failure (full, not writable, no locks) gives one
+    UserWarning, and the store continues without writing, or in RAM alone, until `close` is called;
+    only a path that is not a store of this package raises an error.
 
-    path (Optional[str]): Folder of the disk store, made when missing. None: RAM only.
+    path (Optional[str]): Folder of the disk store, created if missing. None: RAM only.
     ram_mb (int): Budget for states in RAM, in MB (2**20 bytes). 0 keeps none.
-    disk_gb (Optional[float]): GB (2**30 bytes) that the folder may reach. None: no limit.
-    serve (bool): Whether loaded pipelines use the store too, not only training. For the caller.
+    disk_gb (Optional[float]): Maximum size of the folder in GB (2**30 bytes). None: no limit.
+    serve (bool): Whether loaded pipelines use the store too, not only training. The store does not
+        read this setting; its caller does.
     RAISES: ValueError (E133, E134, E135) for a setting out of range.
     """
 
     hits: int  # calls of `get` that found states
-    misses: int  # calls of `get` that found none, so that the LLM has to read the text
-    written: int  # entries that reached the disk, or without a path the RAM
-    damaged: int  # misses for which the disk had an entry, but not a whole one
+    misses: int  # calls of `get` that found none: the LLM must read the text
+    written: int  # entries written to disk, or to RAM without a path
+    damaged: int  # misses because the entry on disk was incomplete
     bytes_in_ram: int  # size of the entries in RAM, each with a header of `HEADER_BYTES`
 
     def __init__(
@@ -274,7 +275,7 @@ class StateStore:
     def get(self, key: bytes) -> np.ndarray | None:
         """Look up the states of a text.
 
-        key (bytes): What `state_key` returns.
+        key (bytes): A key from `state_key`.
         RETURNS (Optional[np.ndarray]): Shape (tokens, layers, width), float16, read-only; or None.
         """
         with _LOCK:
@@ -290,13 +291,14 @@ class StateStore:
             return _decode(value)
 
     def put_many(self, entries: Sequence[tuple[bytes, np.ndarray]]) -> None:
-        """Remember the states of some texts. One call is one commit: on return all are on disk.
+        """Store the states of some texts. One call is one commit: on return all are on disk.
 
-        A known key is replaced; of a key given twice the last counts. Arrays are copied.
+        Existing keys are replaced; if a key is given twice, the last entry counts. Arrays are
+        copied.
 
-        entries (Sequence[Tuple[bytes, np.ndarray]]): Keys, as `state_key` returns them, and states
-            of shape (tokens, layers, width): float16, C-contiguous; 0 tokens are fine.
-        RAISES: ValueError (E130, E131) for any other key or array; then nothing is remembered.
+        entries (Sequence[Tuple[bytes, np.ndarray]]): Keys from `state_key`, and states of shape
+            (tokens, layers, width): float16, C-contiguous; 0 tokens are allowed.
+        RAISES: ValueError (E130, E131) for any other key or array; then nothing is stored.
         """
         # Each key once: pages replaced within one commit stay unwritten, see _Disk._open.
         encoded = list({_checked(key): _encode(states) for key, states in entries}.items())
@@ -308,7 +310,7 @@ class StateStore:
                 self._write_disk(encoded)
 
     def summary(self) -> str:
-        """One line for the log: how many of the texts asked for were remembered, and the size."""
+        """One line for the log: texts found in the store, texts read by the LLM, and the size."""
         where, place, size = "in RAM", "in RAM", self.bytes_in_ram
         if self.path is not None:
             data = Path(self.path, "data.mdb")
@@ -336,10 +338,10 @@ class StateStore:
             return len(self._ram)
 
     def __bool__(self) -> bool:
-        return True  # an empty store is a store: `if store` asks whether there is one
+        return True  # `if store` tests for None; an empty store is still a store
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        # An open environment means nothing to another process, and the RAM may be large.
+        # Another process cannot use an open environment, and the RAM may be large.
         return type(self), (self.path, self.ram_mb, self.disk_gb, self.serve)
 
     def _keep_in_ram(self, key: bytes, value: bytes) -> bool:
@@ -379,7 +381,7 @@ class StateStore:
             written = self._open_disk().write(entries, budget)
         except _disk_errors() as error:
             self._give_up_disk(error)
-            self._readable = True  # what is there may still be of use
+            self._readable = True  # existing entries may still be readable
             return
         self.written += written
         if written < len(entries):

@@ -1,7 +1,7 @@
-"""Texts -> vectors of tokens by a model that is trained: with gradients, nothing remembered.
+"""Texts -> token vectors of a trainable model: with gradients, without a store.
 
-The counterpart of `passes` with torch's autograd: the same windows, alignment and pooling, so that
-a model that has not been trained yet gives what the frozen one gives.
+The counterpart of `passes` with torch's autograd: the windows, alignment and pooling are the same,
+so that an untrained model gives the same vectors as the frozen one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ PRECISIONS = (None, "bfloat16", "float16")
 
 
 class TrainableReader(ABC):
-    """A torch model that is read with gradients; each component has its own copy.
+    """Base of readers that run a torch model with gradients; each component has its own copy.
 
-    Loaded on first use. Subclasses define what is loaded, and which of its outputs are the vectors.
+    The model is loaded on first use. Subclasses define the model and which outputs are the vectors.
     """
 
     batch_pieces: int
@@ -46,7 +46,7 @@ class TrainableReader(ABC):
     @property
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Everything that the vectors depend on, beside the text and the trained weights."""
+        """Everything that the vectors depend on besides the text and the trained weights."""
 
     @property
     @abstractmethod
@@ -66,12 +66,12 @@ class TrainableReader(ABC):
     @property
     @abstractmethod
     def cut(self) -> Cut:
-        """How long texts are cut."""
+        """The way long texts are cut."""
 
     @property
     @abstractmethod
     def pooling(self) -> str:
-        """How pieces make a token's vector."""
+        """The pooling of piece vectors to a token's vector."""
 
     @property
     @abstractmethod
@@ -85,7 +85,7 @@ class TrainableReader(ABC):
 
     @abstractmethod
     def _load(self) -> torch.nn.Module:
-        """The model, with gradients on for what is trained and off for the rest."""
+        """The model, with `requires_grad` set for the trained weights only."""
 
     @abstractmethod
     def _vectors(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -96,7 +96,7 @@ class TrainableReader(ABC):
         return picked
 
     def prepare(self, docs: Sequence[Doc]) -> list[Text]:
-        """Split docs into pieces and windows, and plan which pieces make which rows."""
+        """Split docs into pieces and windows, and plan the pooling."""
         texts = [(doc.text, token_boundaries(doc)) for doc in docs]
         return prepare(self.tokenizer, texts, self.cut, self.pooling)
 
@@ -125,7 +125,7 @@ class TrainableReader(ABC):
         self._module, self._waiting = None, {}
 
     def extras(self) -> dict[str, Any]:
-        """What a pipeline must store beside the trained weights; by default nothing."""
+        """Data that a pipeline must store besides the trained weights; by default none."""
         return {}
 
     def take(self, extras: Mapping[str, Any]) -> None:
@@ -134,7 +134,7 @@ class TrainableReader(ABC):
             raise NotImplementedError(f"{type(self).__name__} has extras, but does not restore any")
 
     def trained(self) -> dict[str, torch.Tensor]:
-        """The trained weights by name: of the model, or those given if it is not loaded yet."""
+        """The trained weights by name; before the model is loaded, those passed to `give`."""
         if self._module is None:
             return dict(self._waiting)
         return trained(self._module)
@@ -152,9 +152,9 @@ class TrainableReader(ABC):
     # Reading ----------------------------------------------------------------------------------
 
     def predict(self, prepared: Sequence[Text]) -> list[np.ndarray]:
-        """Vectors of tokens, without dropout and without gradients.
+        """Compute token vectors without dropout and without gradients.
 
-        prepared (Sequence[Text]): What `prepare` gave for docs.
+        prepared (Sequence[Text]): Output of `prepare` for docs.
         RETURNS (List[ndarray]): For each doc float32 (tokens, layers, width); zeros for tokens that
             no piece touches.
         """
@@ -167,10 +167,10 @@ class TrainableReader(ABC):
     def begin_update(
         self, prepared: Sequence[Text]
     ) -> tuple[list[np.ndarray], Callable[[Sequence[Any]], None]]:
-        """Vectors of tokens, and the backward pass.
+        """Compute token vectors, and the backward pass.
 
-        RETURNS (Tuple[List[ndarray], Callable]): As `predict`; and a function that takes the
-            gradients of the vectors, torch tensors, and adds to those of the trained weights.
+        RETURNS (Tuple[List[ndarray], Callable]): The vectors, see `predict`; a function that takes
+            their gradients (torch tensors) and accumulates gradients of the trained weights.
         """
         import torch
 
@@ -228,9 +228,9 @@ class TrainableReader(ABC):
 
 
 def checkpointed(block: torch.nn.Module) -> None:
-    """Gradient checkpointing for a block: it keeps only its input, and runs again for gradients.
+    """Enable gradient checkpointing for a block: keep its input only, recompute the rest.
 
-    It wraps `forward`, within the hooks, so that these see the block's output once.
+    Wraps `forward` inside the hooks, so that hooks see the block's output once.
     """
     import torch
     from torch.utils.checkpoint import checkpoint

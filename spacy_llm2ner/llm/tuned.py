@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TunedLLMSettings:
-    """The settings of `spacy_llm2ner.TunedLLM.v1`; see there for their meaning.
+    """The settings of `spacy_llm2ner.TunedLLM.v1`, which documents them.
 
-    base (FrozenLLMSettings): What is read and how; `reading` is "once" if it is unmasked.
+    base (FrozenLLMSettings): The settings of reading; `reading` is "once" if `unmasked` is set.
     """
 
     base: FrozenLLMSettings
@@ -44,10 +44,10 @@ class TunedLLMSettings:
 class TunedLLM(TrainableReader):
     """Reads texts with an LLM whose weights, or LoRA matrices beside them, are trained.
 
-    Before training it gives the states that `FrozenLLM` gives, except for rounding to float16. Its
-    model is its own: no other component sees it.
+    Before training the states equal those of `FrozenLLM`, except for rounding to float16. The model
+    is not shared with other components.
 
-    settings (TunedLLMSettings): What to read and how to train.
+    settings (TunedLLMSettings): The settings of reading and training.
     """
 
     def __init__(self, settings: TunedLLMSettings) -> None:
@@ -66,7 +66,7 @@ class TunedLLM(TrainableReader):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that the states depend on, beside the text and the trained weights."""
+        """Everything that the states depend on besides the text and the trained weights."""
         tuned: dict[str, Any] = {"tuning": self.settings.tuning, "unmasked": self.settings.unmasked}
         if self.settings.tuning == "lora":
             tuned["lora"] = self.settings.lora.identity
@@ -89,13 +89,13 @@ class TunedLLM(TrainableReader):
 
     @property
     def cut(self) -> Cut:
-        """How long texts are cut: as `FrozenLLM` does."""
-        _ = self.module  # whether the LLM is causal is found out when it is loaded
+        """The way long texts are cut, as in `FrozenLLM`."""
+        _ = self.module  # loading tests whether the LLM is causal
         return self.extraction.cut(is_causal=self._is_causal)
 
     @property
     def pooling(self) -> str:
-        """How pieces make a token's state."""
+        """The pooling of piece states to a token's state."""
         return self.settings.base.pooling
 
     @property
@@ -125,7 +125,7 @@ class TunedLLM(TrainableReader):
         return llm.model.to(self.device)  # type: ignore[arg-type]
 
     def _check_unmasked(self, llm: LoadedLLM) -> None:
-        """Require that pieces see what follows them under the mask that `_vectors` gives.
+        """Require that pieces attend to later pieces under the mask of `_vectors`.
 
         RAISES: ValueError (E129).
         """
@@ -152,7 +152,7 @@ class TunedLLM(TrainableReader):
         assert self._llm is not None
         model = self._llm.model
         if self.settings.unmasked:
-            # transformers takes a mask of four dimensions as it is, and adds no causal one.
+            # transformers uses a four-dimensional mask unchanged and adds no causal mask.
             lowest = torch.finfo(model.dtype).min
             mask = (1 - mask)[:, None, None].expand(-1, 1, ids.shape[1], -1).to(model.dtype)
             mask = mask * lowest

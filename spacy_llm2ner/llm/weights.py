@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def fresh_id() -> int:
     """A new id for a shim whose weights were replaced.
 
-    The optimizer keeps momenta and averages by shim and name; they must not act on other weights.
+    The optimizer keys momenta and averages by shim id and name; those of the old weights must not
+    apply to the new ones.
     """
     with Shim.global_id_lock:
         Shim.global_id += 1
@@ -30,10 +31,10 @@ def averaged(
 ) -> Iterator[None]:
     """Replace a shim's weights by averaged ones within the context.
 
-    weights (Mapping[str, Tensor]): The shim's own, by name.
-    shim_id (int): Its id.
-    params (Mapping): What thinc's optimizer gives: (shim id, name) -> array. By name first: the ids
-        of thinc's own nodes are counted separately from those of shims.
+    weights (Mapping[str, Tensor]): The shim's weights by name.
+    shim_id (int): The shim's id.
+    params (Mapping): Averages of thinc's optimizer: (shim id, name) -> array. Ids alone are
+        ambiguous, because thinc counts the ids of nodes and shims separately.
     """
     current = {name: value for name, value in weights.items() if (shim_id, name) in params}
     backup = {name: value.detach().clone() for name, value in current.items()}
@@ -47,19 +48,19 @@ def averaged(
 
 
 def trained(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The weights of a module that are trained, by name."""
+    """The trainable weights of a module, by name."""
     return {name: value for name, value in module.named_parameters() if value.requires_grad}
 
 
 def to_safetensors(weights: Mapping[str, torch.Tensor]) -> bytes:
-    """Weights as safetensors, from whatever device they are on."""
+    """Serialise weights, on any device, as safetensors."""
     from safetensors.torch import save
 
     return save({name: value.detach().cpu().contiguous() for name, value in weights.items()})
 
 
 def restore(llm: torch.nn.Module, stored: Mapping[str, torch.Tensor]) -> None:
-    """Set the trained weights of an LLM that was made trainable by the same settings.
+    """Restore the trained weights of an LLM that was set up with the same settings.
 
     RAISES: ValueError (E127) if names or shapes differ.
     """
@@ -79,11 +80,11 @@ def check_fit(
     part: str,
     settings: str,
 ) -> None:
-    """Require that stored weights have the names and shapes of those that a config makes.
+    """Require that stored weights have the names and shapes that a config implies.
 
-    part (str): What they belong to, for the message.
+    part (str): The part of the pipeline with the weights, for the message.
     settings (str): The settings that the shapes depend on, for the message.
-    RAISES: ValueError (E127) naming the first that differs, with both shapes.
+    RAISES: ValueError (E127) naming the first difference, with both shapes.
     """
     found = {name: tuple(value.shape) for name, value in stored.items()}
     expected = {name: tuple(value.shape) for name, value in made.items()}

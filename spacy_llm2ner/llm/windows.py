@@ -1,4 +1,4 @@
-"""Long texts: overlapping windows; each piece is taken from the one window with its best context.
+"""Overlapping windows for long texts; each piece's state comes from the window with most context.
 
     pieces    0 1 2 3 4 5 6 7 8 9        window = 6, stride = 2
     window 0  0 1 2 3 4 5
@@ -7,7 +7,7 @@
     "left"    0 0 0 0 0 0 1 1 2 2        owner = most left context (causal model, read once)
     "center"  0 0 0 0 1 1 2 2 2 2        owner = farthest from both cuts (everything else)
 
-Every piece has exactly one owner, so that nothing is truncated and nothing is counted twice.
+Every piece has exactly one owner: no piece is truncated or counted twice.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ..settings import check_number
 
 @dataclass(frozen=True)
 class Cut:
-    """How long texts are cut: the arguments of `cut_windows`.
+    """The way long texts are cut: the arguments of `cut_windows`.
 
     window (int): Longest window, in pieces, >= 1.
     stride (int): Distance of window starts, in pieces, 1 .. window.
-    prefer (str): Which window a piece is taken from: "left" or "center".
+    prefer (str): The window that owns a piece: "left" or "center".
     """
 
     window: int
@@ -54,12 +54,12 @@ def cut_windows(
 ) -> Windows:
     """Cover `n_pieces` pieces by windows of at most `window` pieces, `stride` apart.
 
-    The last window is moved left so that it is full. A text that fits one window gets one.
+    The last window is moved left so that it is full. A text that fits into one window gets one.
 
     n_pieces (int): Length of the text in pieces; 0 gives no window.
     window (int): Longest window, in pieces, >= 1.
     stride (int): Distance of window starts, in pieces, 1 .. window.
-    prefer (str): Which window a piece is taken from (see above).
+    prefer (str): The window that owns a piece (see above).
     """
     check_window(window, stride)
     if n_pieces <= window:
@@ -85,7 +85,7 @@ def cut_windows(
 def _distance_to_cut(
     pieces: np.ndarray, owner: np.ndarray, starts: np.ndarray, ends: np.ndarray
 ) -> np.ndarray:
-    """How far pieces are from where their window was cut; the text's own ends are no cuts."""
+    """Distance of pieces from the nearest cut of their window; the text's ends are not cuts."""
     far = ends[-1] + 1
     left = np.where(owner == 0, far, pieces - starts[owner])
     right = np.where(owner == len(starts) - 1, far, ends[owner] - 1 - pieces)
@@ -93,7 +93,7 @@ def _distance_to_cut(
 
 
 def check_window(window: int, stride: int) -> None:
-    """Require that windows of this length and distance cover a text.
+    """Require that windows of this length and stride cover a text.
 
     RAISES: ValueError (E002, E120).
     """
