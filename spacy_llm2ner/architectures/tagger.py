@@ -109,7 +109,7 @@ def build_token_tagger(
 def _init(
     model: Model[list[Doc], TagScores], X: list[Doc] | None = None, Y: TagScores | None = None
 ) -> None:
-    """Initialize both; nO is set before. Without docs, sizes come from an empty one."""
+    """Initialize both; nO is already set. Without docs an empty doc determines the sizes."""
     llm, head = model.layers
     llm.initialize(X=X)
     if model.has_dim("nO"):

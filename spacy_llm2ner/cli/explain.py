@@ -65,7 +65,7 @@ def explain_text(
     limit: int = 30,
     title: str | None = None,
 ) -> str:
-    """Render the page of the scores of a text's spans.
+    """Render the page with the scores of a text's spans.
 
     nlp (Language): The pipeline.
     text (str): The text.

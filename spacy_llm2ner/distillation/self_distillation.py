@@ -76,7 +76,7 @@ class SelfDistillation:
     done: bool = False
 
     def __call__(self, nlp: Language, state: dict[str, Any]) -> None:
-        """Make the teacher when the epoch begins, once.
+        """Make the teacher, once, when the epoch begins.
 
         nlp (Language): The pipeline.
         state (Dict[str, Any]): {"step": ..., "epoch": ...}, as spaCy gives it.

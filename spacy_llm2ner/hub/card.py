@@ -27,7 +27,7 @@ class Scores(NamedTuple):
     """A table of scores.
 
     prefix (str): The prefix of its keys in the output of `spacy evaluate`: "ents", "spans_sc".
-    unit (str): What is counted.
+    unit (str): The counted units.
     rows (List[Tuple[str, List[Optional[float]]]]): A label, or "all", with precision, recall and
         F1 in [0, 1].
     """
@@ -51,7 +51,7 @@ def make_card(
     nlp (Language): The pipeline.
     metrics (Optional[Mapping]): Scores as `spacy evaluate --output` writes them. None: those that
         `spacy train` stored with the pipeline.
-    dataset (Optional[str]): The name of the data that they were measured on.
+    dataset (Optional[str]): The name of the data of the scores.
     title (Optional[str]): The model's name. None: the pipeline's.
     license (Optional[str]): As the hub abbreviates it. None: the pipeline's, else that of a
         pretrained head, else "unknown".

@@ -33,8 +33,8 @@ def from_pretrained(
     source (Union[str, Path]): A folder that `nlp.to_disk` wrote, the name of an installed pipeline
         package, or a hub id ("org/name"). A published ToMMeR head (folder or hub id) is added to a
         blank English pipeline.
-    llm (Optional[Union[str, Path]]): Where the LLM is, if not where the pipeline or the published
-        head says: a folder or a hub id. It must be the same LLM.
+    llm (Optional[Union[str, Path]]): Folder or hub id of the LLM, if not the one named by the
+        pipeline or the published head. It must be the same LLM.
     revision (Optional[str]): Branch, tag or commit of a hub id.
     config (Optional[Mapping]): Overrides, as for `spacy.load`, e.g.
         {"components.llm2ner.model.llm.name": FOLDER}.

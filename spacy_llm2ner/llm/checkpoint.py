@@ -214,10 +214,10 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedC
     """
     config = read_config(folder, trust_remote_code=trust_remote_code)
     if hasattr(config, "num_decoder_layers"):
-        # An encoder of the T5 kind, saved by itself, may say that it is none.
+        # The config of a T5 encoder saved on its own may have is_encoder_decoder = False.
         config.is_encoder_decoder = True
     if not config.is_encoder_decoder:
-        # Models for text and images keep the language model's settings one level down.
+        # Vision-language models keep the language model's settings one level down.
         config = config.get_text_config()
     for setting in ("num_hidden_layers", "hidden_size", "vocab_size"):
         if not isinstance(getattr(config, setting, None), int):

@@ -36,7 +36,7 @@ def load_tommer(
         head names.
     revision (Optional[str]): Branch, tag or commit of the head's hub id.
     label (str): The label of its mentions.
-    lang (str): The pipeline's language.
+    lang (str): The pipeline's language code.
     name (str): The component's name.
     llm_settings (Optional[Dict]): Settings of `spacy_llm2ner.FrozenLLM.v1`: device, dtype ...
     settings: Settings of the component: threshold (as published: 0.5), decoding, annotate ...
