@@ -51,7 +51,7 @@ def transformers_loader(
     what (str): The loaded object, for the message.
     where (Path): The folder or file.
     errors (Tuple[Type[Exception], ...]): Exceptions of the loader for unreadable files.
-    RAISES: ValueError (E101) for any of these errors.
+    RAISES (ValueError): For any of these errors (E101).
     """
     import transformers
 
@@ -84,7 +84,7 @@ def translate_rope(config: PretrainedConfig) -> None:
 
     transformers 4 silently ignores `rope_parameters` and uses its defaults: the states differ.
 
-    RAISES: ValueError (E102) if the older format cannot express them.
+    RAISES (ValueError): If the older format cannot express them (E102).
     """
     import transformers
 

@@ -157,7 +157,7 @@ class CompoundTagLoss:
     def terms(self, has_crf: bool) -> tuple[float, float, float]:
         """The weights of CE, NLL and LS for a head with or without a CRF.
 
-        RAISES: ValueError if the CRF has a weight and the head has no CRF.
+        RAISES (ValueError): If the CRF has a weight and the head has no CRF.
         """
         if self.crf and not has_crf:
             raise ValueError(Errors.E221.format(crf=self.crf))

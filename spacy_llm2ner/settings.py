@@ -23,7 +23,7 @@ def check_choice(
     accepted (Collection[Any]): The values that are accepted.
     component (str): The component's name.
     of (str): Owner of the setting, e.g. "the LLM", "the head", "the loss".
-    RAISES: ValueError (E001) for any other value.
+    RAISES (ValueError): For any other value (E001).
     """
     if value not in accepted:
         raise ValueError(
@@ -59,7 +59,7 @@ def check_number(
     unit (str): Unit of the number, e.g. "pieces".
     component (str): The component's name.
     of (str): Owner of the setting, e.g. "the LLM", "the head", "the loss".
-    RAISES: ValueError (E002) for a number out of bounds, or one that is not finite.
+    RAISES (ValueError): For a number out of bounds, or one that is not finite (E002).
     """
     if value is None:
         return

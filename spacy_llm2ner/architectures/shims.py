@@ -130,7 +130,7 @@ class IdentityShim(Shim):
     def check(self) -> None:
         """Compare the configured LLM, once, with the one that the weights belong to.
 
-        RAISES: ValueError naming each part that differs.
+        RAISES (ValueError): If they differ, naming each part.
         """
         if self._checked:
             return
@@ -186,7 +186,7 @@ class LLMShim(IdentityShim):
         docs (Sequence[Doc]): The docs.
         is_train (bool): Whether to keep the states in the store from now on.
         RETURNS (List[ndarray]): For each doc float16 (tokens, layers, width).
-        RAISES: ValueError naming each part in which the two LLMs differ.
+        RAISES (ValueError): If the LLM differs, naming each part.
         """
         if is_train:
             self.llm.remember()
@@ -301,7 +301,7 @@ class TunedShim(WeightsShim, IdentityShim):
 
     reader (TrainableReader): The LLM.
     learn_rate_scale (float): Its learning rate, as a multiple of that of [training].
-    RAISES: ValueError if the scale is not above 0.
+    RAISES (ValueError): If the scale is not above 0.
     """
 
     def __init__(self, reader: TrainableReader, learn_rate_scale: float) -> None:
@@ -327,7 +327,7 @@ class TunedShim(WeightsShim, IdentityShim):
     def prepare(self, docs: Sequence[Doc]) -> list[Text]:
         """Split docs into pieces, after checking that the weights belong to this LLM.
 
-        RAISES: ValueError naming each part in which the two LLMs differ.
+        RAISES (ValueError): If the LLM differs, naming each part.
         """
         self.check()
         return self.reader.prepare(docs)
@@ -439,7 +439,7 @@ class HeadShim(WeightsShim, PyTorchShim):
     def module(self) -> Any:
         """The torch module, as `build` made it.
 
-        RAISES: ValueError if it has not been built; spaCy then reports the missing `initialize`.
+        RAISES (ValueError): If it has not been built (E300).
         """
         if self._model is None:
             raise ValueError(Errors.E300)
@@ -466,7 +466,7 @@ class HeadShim(WeightsShim, PyTorchShim):
 
         sizes (Mapping[str, int]): Its sizes.
         weights (Mapping[str, Tensor]): Parameters and buffers, by name.
-        RAISES: ValueError if the weights do not fit the head that the config describes.
+        RAISES (ValueError): If the weights do not fit the head that the config describes.
         """
         import torch
 
@@ -492,7 +492,7 @@ class HeadShim(WeightsShim, PyTorchShim):
 
         name (str): The size's name.
         size (int): Its new value.
-        RAISES: ValueError if the size would shrink.
+        RAISES (ValueError): If the size would shrink.
         """
         module, before = self.module, self.sizes[name]
         if size < before:
@@ -544,7 +544,7 @@ class HeadShim(WeightsShim, PyTorchShim):
     def from_bytes(self, bytes_data: bytes) -> HeadShim:
         """Rebuild the module from sizes and weights.
 
-        RAISES: ValueError if the weights do not fit the head that the config describes.
+        RAISES (ValueError): If the weights do not fit the head that the config describes.
         """
         message = unpack(bytes_data)
         sizes, weights = message["sizes"], message["safetensors"]

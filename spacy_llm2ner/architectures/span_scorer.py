@@ -40,7 +40,7 @@ def build_span_scorer(
     members (int): Number of heads whose logits are averaged. They train in turns: multiply the
         epochs by their number (see `heads.span_ensemble.SpanEnsemble`).
     RETURNS (Model[List[Floats3d], List[Floats3d]]): states -> logits (tokens, width, labels).
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     from ..heads.layers import check_encoder
 

@@ -34,7 +34,7 @@ def build_linear_tagger(
     depth (int): Its layers.
     dropout (Optional[float]): The rate. null: that of [training].
     RETURNS (Model[List[Floats3d], TagScores]): states -> logits (words, tags).
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     return _tagger("linear_tagger", scheme, hidden_width, encoder, depth, dropout)
 
@@ -54,7 +54,7 @@ def build_crf_tagger(
     depth (int): Its layers.
     dropout (Optional[float]): The rate. null: that of [training].
     RETURNS (Model[List[Floats3d], TagScores]): states -> emissions (words, tags), transitions.
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     return _tagger("crf_tagger", scheme, hidden_width, encoder, depth, dropout)
 

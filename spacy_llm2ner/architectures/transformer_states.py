@@ -30,7 +30,7 @@ def build_transformer_states(
         (`get_spans`) overlap, a token has pieces in each of them.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each doc float32 (tokens, 1, width). Zeros for
         white space and for tokens that no piece touches.
-    RAISES: ImportError if spacy-transformers is missing.
+    RAISES (ImportError): If spacy-transformers is missing.
     """
     try:
         from spacy_transformers.layers import TransformerListener

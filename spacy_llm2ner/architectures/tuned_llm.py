@@ -56,7 +56,7 @@ def build_tuned_llm(
     lora_rank, lora_alpha, lora_dropout: As in `peft`.
     lora_targets (Optional[List[str]]): Names of the linear layers that get LoRA; null: all.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each doc float32 (tokens, layers, width).
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     base = FrozenLLMSettings(
         name=name,

@@ -52,7 +52,7 @@ class Objective:
     def parse(cls, text: str) -> Objective:
         """Read "f1", "recall@0.95" (or "recall@95") or "precision@0.8".
 
-        RAISES: ValueError if it is none of them.
+        RAISES (ValueError): For any other text.
         """
         kind, _, demand = text.strip().lower().partition("@")
         try:

@@ -45,7 +45,7 @@ def decode_tags(
     tag_set (TagSet): The tags.
     decoding (str): "viterbi" or "argmax".
     RETURNS (List[List[Entity]]): The disjoint entities of each text, in order.
-    RAISES: ValueError for NaN among the logits.
+    RAISES (ValueError): For NaN among the logits.
     """
     if any(np.isnan(text).any() for text in logits):
         raise ValueError(Errors.E211)

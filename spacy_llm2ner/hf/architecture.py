@@ -60,7 +60,7 @@ def build_hf_token_classifier(
     attention (Optional[str]): `attn_implementation` of transformers.
     trust_remote_code (bool): Let code that comes with the model run.
     RETURNS (Model[List[Doc], TagScores]): docs -> logits (words, tags).
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     settings = ClassifierSettings(
         name=name,

@@ -139,7 +139,7 @@ class HFTokenClassifier(TrainableReader):
     def window(self) -> int:
         """The longest window, in pieces; by default the model's maximum.
 
-        RAISES: ValueError (E451) if the setting exceeds the maximum.
+        RAISES (ValueError): If the setting exceeds the maximum (E451).
         """
         limit = self.checkpoint.max_positions
         most = _WINDOW_WITHOUT_LIMIT if limit is None else limit - self.reading.overhead
@@ -298,7 +298,7 @@ def _unpacked(owner: HFTokenClassifier, files: Mapping[str, bytes]) -> Path:
 def _last_layer(model: Any) -> torch.nn.Linear:
     """The linear layer that computes the scores: the last one with one output per tag.
 
-    RAISES: ValueError (E453) if there is none.
+    RAISES (ValueError): If there is none (E453).
     """
     import torch
 

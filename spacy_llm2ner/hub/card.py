@@ -57,7 +57,7 @@ def make_card(
         pretrained head, else "unknown".
     repo_id (Optional[str]): The pipeline's hub id, for the code under "Usage".
     RETURNS (str): Markdown with the metadata as YAML front matter.
-    RAISES: ValueError (E801) if no component of the pipeline has a head on an LLM.
+    RAISES (ValueError): If no component of the pipeline has a head on an LLM (E801).
     """
     from huggingface_hub import ModelCard, ModelCardData
 

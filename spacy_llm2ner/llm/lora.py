@@ -52,8 +52,8 @@ def add_lora(model: torch.nn.Module, lora: Lora, exclude: Sequence[str] = ()) ->
     The model's output does not change: one matrix of each pair starts at zero.
 
     exclude (Sequence[str]): Names of linear layers without LoRA.
-    RAISES: ImportError (E123) if `peft` is missing; ValueError (E124) if the model has no such
-        layers.
+    RAISES (ImportError): If `peft` is missing (E123).
+    RAISES (ValueError): If the model has no such layers (E124).
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model

@@ -115,7 +115,7 @@ class LLMPipe(TrainablePipe):
 
         label (str): The label.
         RETURNS (int): 1 if it was added, 0 if it already existed.
-        RAISES: ValueError if it is not a string.
+        RAISES (ValueError): If it is not a string.
 
         DOCS: https://spacy.io/api/spancategorizer#add_label
         """
@@ -505,7 +505,7 @@ def check_threshold(name: str, threshold: PerLabel) -> None:
 
     name (str): The component instance's name.
     threshold (Union[float, Dict[str, float]]): One for all labels, or one per label.
-    RAISES: ValueError (E312) if a threshold is not a probability.
+    RAISES (ValueError): If a threshold is not a probability (E312).
     """
     values = threshold.values() if isinstance(threshold, dict) else [threshold]
     if not all(0.0 <= value <= 1.0 for value in values):
@@ -517,7 +517,7 @@ def check_temperature(name: str, temperature: PerLabel) -> None:
 
     name (str): The component instance's name.
     temperature (Union[float, Dict[str, float]]): One for all labels, or one per label.
-    RAISES: ValueError (E313) if a temperature is not a finite number above 0.
+    RAISES (ValueError): If a temperature is not a finite number above 0 (E313).
     """
     values = temperature.values() if isinstance(temperature, dict) else [temperature]
     if not all(0.0 < value < float("inf") for value in values):

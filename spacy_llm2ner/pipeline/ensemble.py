@@ -28,7 +28,7 @@ def join_heads(pipelines: Sequence[Language], name: str) -> bool:
     name (str): The component, `llm2ner` with the head `spacy_llm2ner.SpanScorer.v1`.
     RETURNS (bool): Whether the pipelines have the same thresholds and temperatures, which are then
         kept. Otherwise they are reset to 0.5 and 1: calibrate again.
-    RAISES: ValueError if they cannot be joined.
+    RAISES (ValueError): If they cannot be joined.
     """
     pipes = [_pipe(nlp, name) for nlp in pipelines]
     first = pipes[0]

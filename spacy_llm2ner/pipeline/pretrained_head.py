@@ -45,7 +45,7 @@ def with_pretrained_head(
     pretrained (str): The name of a shipped head.
     RETURNS (Model[List[Doc], List[Floats3d]]): A model with the same LLM; its labels are in
         `attrs["labels"]`.
-    RAISES: ValueError if there is no such head, or the model is of another kind.
+    RAISES (ValueError): If there is no such head, or the model is of another kind.
     """
     folder = FOLDER / pretrained
     shipped = shipped_heads()

@@ -96,7 +96,7 @@ class SpanRecognizer(EntityPipe):
         model (Model[List[Doc], List[Floats3d]]): docs -> logits (tokens, width, labels).
         name (str): The component instance's name, also in the losses.
         loss (Optional[SpanLoss]): See `spacy_llm2ner.losses`; None = `SpanBCE()`.
-        RAISES: ValueError for a setting that is not accepted.
+        RAISES (ValueError): For a setting that is not accepted.
         """
         if pretrained is not None:
             model = with_pretrained_head(name, model, pretrained)
@@ -187,8 +187,8 @@ class SpanRecognizer(EntityPipe):
         nlp (Optional[Language]): The pipeline.
         labels (Optional[List[str]]): The labels; None: those of the data. `spacy init labels`
             writes them to a file.
-        RAISES: TypeError if `get_examples` does not return examples; ValueError if there are no
-            labels, or if gold labels are missing from `labels`.
+        RAISES (TypeError): If `get_examples` does not return examples.
+        RAISES (ValueError): If there are no labels, or if gold labels are missing from `labels`.
 
         DOCS: https://spacy.io/api/spancategorizer#initialize
         """
@@ -253,7 +253,7 @@ class SpanRecognizer(EntityPipe):
             labels).
         RETURNS (Tuple[float, List[Floats3d]]): Loss and gradient. Spans with unannotated tokens
             have no weight.
-        RAISES: ValueError for gold labels that the component does not have.
+        RAISES (ValueError): For gold labels that the component does not have.
 
         DOCS: https://spacy.io/api/spancategorizer#get_loss
         """

@@ -88,7 +88,7 @@ class TokenTagger(EntityPipe):
         model (Model[List[Doc], TagScores]): docs -> logits (words, tags).
         name (str): The component instance's name, also in the losses.
         loss (Optional[TagLoss]): See `spacy_llm2ner.losses`; None = `CompoundTagLoss()`.
-        RAISES: ValueError for a setting that is not accepted.
+        RAISES (ValueError): For a setting that is not accepted.
         """
         super().__init__(
             vocab,
@@ -223,8 +223,8 @@ class TokenTagger(EntityPipe):
         nlp (Optional[Language]): The pipeline.
         labels (Optional[List[str]]): The labels; None: those of the data and of the checkpoint.
             `spacy init labels` writes them to a file.
-        RAISES: TypeError if `get_examples` does not return examples; ValueError if there are no
-            labels, or if gold labels are missing from `labels`.
+        RAISES (TypeError): If `get_examples` does not return examples.
+        RAISES (ValueError): If there are no labels, or if gold labels are missing from `labels`.
 
         DOCS: https://spacy.io/api/entityrecognizer#initialize
         """
@@ -276,7 +276,7 @@ class TokenTagger(EntityPipe):
         scores (TagScores): The model's output for the predicted docs.
         RETURNS (Tuple[float, TagScores]): Loss and gradient. Unannotated words have no weight; a
             CRF sums over their possible tags.
-        RAISES: ValueError for gold labels that the component does not have.
+        RAISES (ValueError): For gold labels that the component does not have.
 
         DOCS: https://spacy.io/api/entityrecognizer#get_loss
         """

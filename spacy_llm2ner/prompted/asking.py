@@ -31,7 +31,7 @@ class Asking:
     generator (LoadedGenerator): The model.
     style (str): "auto", "plain", "inst" or "chat". "auto" is "plain" for encoder-decoders, "chat"
         if the tokenizer has a chat template, else "inst".
-    RAISES: ValueError (E557) for "chat" without a chat template.
+    RAISES (ValueError): For "chat" without a chat template (E557).
     """
 
     def __init__(self, generator: LoadedGenerator, style: str) -> None:

@@ -42,7 +42,7 @@ class LoadedGenerator:
     """A model with LM head and its tokenizer in memory, in evaluation mode.
 
     spec (LoadSpec): What to load.
-    RAISES: ValueError if it cannot be loaded or has only a slow tokenizer (E1xx), or is not a
+    RAISES (ValueError): If it cannot be loaded or has only a slow tokenizer (E1xx), or is not a
         generative language model (E550, E551, E552).
     """
 
@@ -106,7 +106,7 @@ class LoadedGenerator:
     def _require_causal(self) -> None:
         """Reject encoders, which load as causal models without an error but cannot generate.
 
-        RAISES: ValueError (E550).
+        RAISES (ValueError): For an encoder (E550).
         """
         import torch
 
@@ -218,7 +218,7 @@ class LoadedGenerator:
 def load_generator(spec: LoadSpec, *, own: bool = False) -> LoadedGenerator:
     """The model of `spec`, shared with all other users of it; a separate copy for tuning.
 
-    RAISES: ValueError, see `LoadedGenerator`.
+    RAISES (ValueError): See `LoadedGenerator`.
     """
     if own:
         return LoadedGenerator(spec)

@@ -70,7 +70,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     def checkpoint(self) -> Checkpoint:
         """The model folder.
 
-        RAISES: ValueError (E500) if the setting `name` is null.
+        RAISES (ValueError): If the setting `name` is null (E500).
         """
         chosen = self.settings
         if not chosen.name:
@@ -105,7 +105,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     def generator(self) -> LoadedGenerator:
         """The LLM, with its trained weights.
 
-        RAISES: ValueError (E553) if the weights were trained on another LLM.
+        RAISES (ValueError): If the weights were trained on another LLM (E553).
         """
         if self._generator is None:
             self._load(fresh=False)
@@ -166,7 +166,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     def to_bytes(self) -> bytes:
         """The trained weights as safetensors, and the identity of their LLM.
 
-        RAISES: ValueError (E554) if they are too large for one message of msgpack.
+        RAISES (ValueError): If they are too large for one message of msgpack (E554).
         """
         weights = self._stored
         if self._model is not None:
@@ -180,7 +180,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     def from_bytes(self, bytes_data: bytes) -> GeneratorShim:
         """Read trained weights; they are restored when the LLM is first needed.
 
-        RAISES: ValueError (E555) if there are any, but the setting `tuning` is "none".
+        RAISES (ValueError): If there are any, but the setting `tuning` is "none" (E555).
         """
         message = srsly.msgpack_loads(bytes_data)
         stored = message["safetensors"]

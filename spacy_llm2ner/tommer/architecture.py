@@ -68,7 +68,7 @@ def build_tommer(
     llm_name (Optional[str]): For a published head: the name of its LLM in this config, if it
         differs ("meta-llama/Llama-3.2-1B" in a folder "models/small").
     RETURNS (Model[List[Doc], List[Floats3d]]): For each doc logits (tokens, width, labels).
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     from .files import check_settings
 

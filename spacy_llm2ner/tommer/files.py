@@ -39,7 +39,7 @@ class TommerDefinition:
     sliding_window (int): The largest number of pieces from a span's start to its end; 0: no limit.
     use_cosine (bool): Whether the match is a cosine, else a scalar product / sqrt(rank).
     normalize_scores (str): The function applied to the match: "" (none), "log_sigmoid" or "atan".
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
 
     llm_name: str
@@ -58,7 +58,7 @@ class TommerDefinition:
 def check_settings(rank: int, sliding_window: int, normalize_scores: str) -> None:
     """Check the settings of a ToMMeR head.
 
-    RAISES: ValueError (E001, E002) naming the setting that is out of range.
+    RAISES (ValueError): For a setting out of range (E001, E002).
     """
     check_number("rank", rank, least=1, of="the ToMMeR head")
     check_number("sliding_window", sliding_window, least=0, of="the ToMMeR head")
@@ -70,7 +70,8 @@ def find_folder(source: str | Path, revision: str | None = None) -> Path:
 
     source (Union[str, Path]): A folder or a hub id ("org/name").
     revision (Optional[str]): Branch, tag or commit of a hub id.
-    RAISES: FileNotFoundError if there is no usable head; OSError if the hub cannot be reached.
+    RAISES (FileNotFoundError): If there is no usable head.
+    RAISES (OSError): If the hub cannot be reached.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -92,7 +93,7 @@ def read_definition(source: str | Path, revision: str | None = None) -> TommerDe
     """Read the settings of a published head, without its weights.
 
     source (Union[str, Path]): A folder or a hub id.
-    RAISES: FileNotFoundError or ValueError, naming the file, if it is not a ToMMeR head.
+    RAISES (FileNotFoundError, ValueError): If it is not a ToMMeR head; names the file.
     """
     folder = find_folder(source, revision)
     return _definition(folder / _layout(folder)[0])
@@ -108,7 +109,7 @@ def read_tommer(
     RETURNS (Tuple[TommerDefinition, Dict[str, Tensor]]): Settings; tensors by the reference's
         names, on the CPU, float32: W_Q, W_K (width, rank), cl_w (1, 5, 1, 1), classifier.fc.weight
         (1, width), classifier.fc.bias (1,).
-    RAISES: FileNotFoundError or ValueError, naming the file, if it is not a ToMMeR head.
+    RAISES (FileNotFoundError, ValueError): If it is not a ToMMeR head; names the file.
     """
     folder = find_folder(source, revision)
     json_name, weights_name = _layout(folder)
@@ -133,7 +134,7 @@ def write_tommer(folder: Path, definition: TommerDefinition, tensors: Mapping[st
     folder (Path): The folder to write to, created if missing.
     definition (TommerDefinition): The settings.
     tensors (Mapping[str, Tensor]): The tensors, see `read_tommer`.
-    RAISES: ValueError for tensors of other names or shapes.
+    RAISES (ValueError): For tensors of other names or shapes.
     """
     plain = {key: value.detach().cpu().float().contiguous() for key, value in tensors.items()}
     plain = _checked(plain, definition.rank, folder / "parameters")

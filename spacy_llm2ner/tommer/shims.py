@@ -82,8 +82,9 @@ class TommerShim(HeadShim):
     def module(self) -> Any:
         """The torch module; a published head is read on first use.
 
-        RAISES: ValueError if there is none; FileNotFoundError, OSError or ValueError, naming the
-            file, if the published head cannot be read.
+        RAISES (ValueError): If there is none.
+        RAISES (FileNotFoundError, OSError, ValueError): If the published head cannot be read; names
+            the file.
         """
         if self.source is not None and not self.is_loaded:
             with self._reading:
@@ -120,7 +121,7 @@ class TommerShim(HeadShim):
     def from_bytes(self, bytes_data: bytes) -> HeadShim:
         """Rebuild the head from bytes.
 
-        RAISES: ValueError if the config describes another head that is not a published one.
+        RAISES (ValueError): If the config describes another head that is not a published one.
         """
         import srsly
 
@@ -182,7 +183,7 @@ class PiecesShim(LLMShim):
     def llm(self) -> FrozenLLM:
         """The LLM with the reading that the head requires.
 
-        RAISES: ValueError if the configured `layer` or `layers` differ from the head's.
+        RAISES (ValueError): If the configured `layer` or `layers` differ from the head's.
         """
         if self._pieces is None:
             settings = {"layers": (self.layer + 1,), "reading": self._reading, "normalize": False}
@@ -215,7 +216,7 @@ class PiecesShim(LLMShim):
     def check(self) -> None:
         """Check, once, that this is the LLM that the head was made for.
 
-        RAISES: ValueError, naming the LLMs, their widths and layers, if it is not.
+        RAISES (ValueError): If it is not; names the LLMs, their widths and layers.
         """
         if self._checked:
             return
