@@ -1,4 +1,4 @@
-"""Build of the documentation site: mkdocs hooks, and a converter of spaCy-style docstrings.
+"""The documentation site: mkdocs hooks, and docstrings as Markdown.
 
 `make docs` builds the site; mkdocs.yml names this file. Three things are added to docs/:
 
@@ -144,11 +144,11 @@ def api_pages() -> dict[str, str]:
 
 
 def _errors_page() -> str:
-    """The catalogue of errors as users see them, with placeholders in braces."""
+    """The catalogue of errors, as users see them."""
     errors = importlib.import_module("spacy_llm2ner.errors").Errors
     lines = [
         *("---", "hide: [toc]", "---", "# Error codes", ""),
-        "Texts of the package's errors, with placeholders in braces. Warnings have a page "
+        "Texts of the package's errors. The parts in braces are filled in. Warnings have a page "
         "of [their own](../warnings.md).",
     ]
     for code in sorted(name for name in vars(errors) if not name.startswith("_")):

@@ -31,7 +31,7 @@ def tables(project: dict[str, Any]) -> str:
 
 
 def filled(page: str) -> str:
-    """The page with new tables.
+    """Replace the tables of the page.
 
     page (str): The page's text.
     RETURNS (str): The text with the tables of project.yml.

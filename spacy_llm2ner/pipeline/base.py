@@ -217,9 +217,6 @@ class LLMPipe(TrainablePipe):
             self._warned.add(code)
             warnings.warn(text, UserWarning, stacklevel=3)
 
-    def _warn(self, code: str, sentence: str) -> None:
-        self._warn_once(f"[{code}] {self.name}: {sentence}")
-
     # Writing spans ----------------------------------------------------------------------------
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Any]) -> None:
@@ -243,6 +240,17 @@ class LLMPipe(TrainablePipe):
             write_spans(doc, spans, scores, self.key)
         if self.settings["annotate"] in ("ents", "both"):
             write_ents(doc, spans, self.settings["on_existing_ents"])
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score examples with the scorer, which gets the settings, as in spaCy those of `cfg`.
+
+        examples (Iterable[Example]): The examples.
+        kwargs: Settings for the scorer that override the component's.
+        RETURNS (Dict[str, Any]): The scores.
+
+        DOCS: https://spacy.io/api/spancategorizer#score
+        """
+        return super().score(examples, **{**self.settings, **kwargs})
 
     def _report_schedule(self, nlp: Language | None, n_docs: int) -> None:
         """Warn before training if it is too short, or if its last step is never evaluated."""

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..numeric import sigmoid
 from .displacy_view import Canvas, View, label_colours, shown_label
 from .error_classes import Mark
 from .templating import render
@@ -183,7 +184,7 @@ class ExplanationPage:
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Return the sigmoid of logits, 0 where there is no span; the same shape."""
-    return np.where(logits > _NO_SPAN, 1 / (1 + np.exp(-np.clip(logits, -60, 60))), 0.0)
+    return np.where(logits > _NO_SPAN, sigmoid(logits), 0.0)
 
 
 def choose_spans(logits: np.ndarray, limit: int) -> list[tuple[int, int, int]]:

@@ -9,8 +9,6 @@ import pytest
 
 from scripts import docs_site
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.mark.parametrize(
     ("page", "link", "expected"),
