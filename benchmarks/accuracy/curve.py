@@ -23,7 +23,7 @@ Curves = dict[str, dict[int, list[float]]]
 
 
 def read_curves(name: str) -> tuple[Curves, int]:
-    """RETURNS: The curves, and the number of trainings behind them."""
+    """RETURNS: The curves, and the number of trainings."""
     runs = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf8"))["runs"]
     curves: Curves = defaultdict(lambda: defaultdict(list))
     for run in runs:

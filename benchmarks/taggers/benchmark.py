@@ -94,14 +94,14 @@ RUNS: dict[str, Run] = {
     "crf-twice": Run(f"{LLM} twice: linear + CRF, likelihood", BARE_CRF),
     "crf-recipe": Run(f"{LLM} twice: linear + CRF, CE .5 CRF .3 LS .2", {**BARE_CRF, **RECIPE}),
     "conv-crf": Run(f"{LLM} twice: convolutions + CRF, likelihood", {}),
-    # Once beside twice: fewer sentences, the same ones in each of these runs.
+    # Once against twice: fewer sentences, the same ones in each of these runs.
     "mini-probe-once": mini(f"{LLM} once: linear probe", PROBE, ONCE),
     "mini-probe-twice": mini(f"{LLM} twice: linear probe", PROBE),
     "mini-crf-once": mini(f"{LLM} once: linear + CRF", BARE_CRF, ONCE),
     "mini-crf-twice": mini(f"{LLM} twice: linear + CRF", BARE_CRF),
     "mini-conv-twice": mini(f"{LLM} twice: convolutions + CRF"),
     "mini-lora-twice": mini(f"{LLM} twice, LoRA, 4 epochs: linear + CRF", TUNED, BARE_CRF, HOUR),
-    # Tuned beside frozen: fewer still.
+    # Tuned against frozen: even fewer sentences.
     "tiny-crf-once": tiny(f"{LLM} once, frozen: linear + CRF", BARE_CRF, ONCE),
     "tiny-lora-once": tiny(f"{LLM} once, LoRA, 2 epochs: linear + CRF", TUNED, BARE_CRF, ONCE, TWO),
     "minilm-crf": tiny("MiniLM-L6, frozen: linear + CRF", ENCODER, BARE_CRF),

@@ -61,7 +61,7 @@ def _attributes(dropout: float | None) -> dict[str, Any]:
     # Loading a checkpoint overwrites the attributes of a model, so settings must not be attributes.
     attrs: dict[str, Any] = {"resize_output": resize_head}
     if dropout is None:
-        # thinc's set_dropout_rate looks for this attribute; torch's layers it cannot reach.
+        # thinc's set_dropout_rate looks for this attribute; it cannot reach torch's layers.
         attrs["dropout_rate"] = 0.0
     return attrs
 

@@ -48,7 +48,7 @@ def convert(
     labels: Annotated[
         Optional[Path],
         typer.Option(
-            "--labels", help="JSON file with the tags that the numbers in a dataset stand for"
+            "--labels", help="JSON file that maps the tags of a dataset to numbers, or lists them"
         ),
     ] = None,
 ) -> None:

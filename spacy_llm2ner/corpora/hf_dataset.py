@@ -91,7 +91,7 @@ class HFDatasetCorpus:
         {"tokens": ["in", "New", "York"], "tags": ["O", "B-LOC", "I-LOC"]}
 
     Integers are mapped to tags by the dataset's own ClassLabel, or by `labels`. Labels without
-    prefixes (all of "O", "PER", "LOC", ...) are read as IO tags, and the log says so. The dataset
+    prefixes (all of "O", "PER", "LOC", ...) are read as IO tags, which is logged. The dataset
     is read once, at the first call, which also logs its contents and warns if tags had to be
     repaired.
 

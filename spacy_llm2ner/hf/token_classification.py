@@ -86,7 +86,7 @@ class HFTokenClassifier(TrainableReader):
         super().forget()
         self._tags, self._files, self._checkpoint = [], {}, None
 
-    # What it is -------------------------------------------------------------------------------
+    # Identity and settings --------------------------------------------------------------------
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -103,7 +103,7 @@ class HFTokenClassifier(TrainableReader):
 
     @property
     def spec(self) -> LoadSpec:
-        """What is loaded."""
+        """The key of the loaded model."""
         return LoadSpec.of(
             self.checkpoint, device=self.settings.device, attention=self.settings.attention
         )

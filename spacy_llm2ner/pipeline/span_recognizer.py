@@ -155,7 +155,7 @@ class SpanRecognizer(EntityPipe):
         """Write predicted spans to docs.
 
         docs (Iterable[Doc]): The docs.
-        predictions (List[Spans]): What `predict` gave for them.
+        predictions (List[Spans]): The output of `predict` for them.
 
         DOCS: https://spacy.io/api/spancategorizer#set_annotations
         """

@@ -147,7 +147,7 @@ class TokenTagger(EntityPipe):
         if tag_set.odd:
             problem = (
                 f"the checkpoint's tags {', '.join(tag_set.odd)} have no prefix such as B- or I-. "
-                f"Each is read as I- of a label of its own name, as transformers does: "
+                f"Each is read as I- of a label with the tag's name, as transformers does: "
                 f"neighbouring words with one such tag are one entity."
             )
         elif tag_set.without_begin:

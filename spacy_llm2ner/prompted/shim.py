@@ -64,7 +64,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
         self._asking: Asking | None = None
         self._stored: bytes = b""
 
-    # What it is -------------------------------------------------------------------------------
+    # Identity ---------------------------------------------------------------------------------
 
     @property
     def checkpoint(self) -> Checkpoint:

@@ -85,7 +85,7 @@ class CalibrationPage:
         ]
 
     def reliability_picture(self) -> Picture:
-        """Draw accuracy by probability; a larger dot stands for more spans."""
+        """Draw accuracy by probability, with the size of a dot by its number of spans."""
         picture = Picture(
             "Reliability diagram: accuracy by predicted probability",
             "mean probability, %",

@@ -81,7 +81,7 @@ class PredictionPage:
     tally (Tally): Counts over all texts, including those not shown.
     n_texts (int): The number of all texts.
     n_gold_texts (int): The number of texts with gold annotation.
-    unit (str): What is compared: "entities" or "spans".
+    unit (str): The compared annotation: "entities" or "spans".
     span_tally (Optional[Tally]): Counts for the span group, where it differs from the entities.
     spans_key (str): The name of the span group.
     language (str): Language code of the texts.
@@ -142,7 +142,7 @@ class PredictionPage:
         return choices
 
     def filter_keys(self, text: JudgedText) -> str:
-        """Return what the filter compares: a kind and the indices of labels, "label.1.2"."""
+        """Return the filter's key: a kind and the indices of labels, "label.1.2"."""
         index = {label: str(number) for number, label in enumerate(self.labels)}
         found = {
             ".".join([f.kind, *dict.fromkeys(index[mark.label] for mark in f.marks)])

@@ -19,7 +19,7 @@ class ScoreParts:
     """The logits of a doc's spans and their parts.
 
     logits (ndarray): float32 (tokens, width, labels), as the model predicts them; -1e6 where there
-        is no span.
+        is not a span.
     parts (Tuple[str, ...]): The names of the parts.
     values (ndarray): float32 (tokens, width, labels, parts). The parts of a span sum to its logit,
         except where a ToMMeR head with `cut_spans` = "widen" takes the score of a better span of

@@ -203,7 +203,7 @@ def _to_pieces(row: _Row, ops: Any, d_tokens: Any) -> Any:
     """The gradient of `_to_tokens`.
 
     A positive gradient goes to the piece span that the score comes from, so that the head learns
-    low scores for cut spans; a negative one goes to the piece span of the token span itself.
+    low scores for cut spans; a negative one goes to the token span's exact piece span.
     """
     gradient = ops.to_numpy(d_tokens)
     place = np.where(gradient > 0, row.best, row.exact)

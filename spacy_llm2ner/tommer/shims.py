@@ -129,7 +129,7 @@ class TommerShim(HeadShim):
         for key, value in self.settings.items():
             if self.source is None and stored and stored[key] != value:
                 raise ValueError(Errors.E400.format(setting=key, value=value, stored=stored[key]))
-        self.sizes = {}  # the width of the former head must not stand in the stored one's way
+        self.sizes = {}  # the former head's width must not conflict with the stored one
         if "definition" in stored:
             from .files import TommerDefinition
 
