@@ -172,13 +172,19 @@ def entity_roles(length: int, roles: Container[str]) -> list[str]:
 
 
 def check_scheme(scheme: str) -> None:
-    """RAISES (ValueError): For a scheme that is not one of `SCHEMES`."""
+    """Require one of `SCHEMES`.
+
+    RAISES (ValueError): For any other scheme.
+    """
     if scheme not in SCHEMES:
         raise ValueError(Errors.E205.format(scheme=scheme, accepted=", ".join(SCHEMES)))
 
 
 def check_tagger_scheme(scheme: str) -> None:
-    """RAISES (ValueError): For a scheme that is not one of `TAGGER_SCHEMES`."""
+    """Require one of `TAGGER_SCHEMES`.
+
+    RAISES (ValueError): For any other scheme.
+    """
     check_choice("scheme", scheme, TAGGER_SCHEMES, of="the head")
 
 

@@ -236,7 +236,10 @@ def _label_curve(spans: DevSpans, label: int, n_gold: int) -> PRCurve:
 
 
 def check_config_can_hold(name: str, threshold: PerLabel) -> None:
-    """RAISES (ValueError): If a config file cannot hold a label as a key."""
+    """Require that a config file can hold the labels as keys.
+
+    RAISES (ValueError): If it cannot (E602).
+    """
     if not isinstance(threshold, dict):
         return
     try:

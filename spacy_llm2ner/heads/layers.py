@@ -24,9 +24,10 @@ _LEAST_VARIANCE = 1e-6
 
 
 def check_encoder(kind: str) -> None:
-    """RAISES (ValueError): For an encoder that is not one of `ENCODERS`.
+    """Require one of `ENCODERS`.
 
     kind (str): The encoder.
+    RAISES (ValueError): For any other.
     """
     check_choice("encoder", kind, ENCODERS, of="the head")
 

@@ -52,7 +52,7 @@ class TokenTagger(EntityPipe):
 
     The LLM may be frozen, trained, a `transformer` of the pipeline, or a whole checkpoint for token
     classification. Writes `doc.ents`, and `doc.spans[spans_key]` on request. Scores are in
-    `span._.score` and in `doc.spans[spans_key].attrs["scores"]`; `tag_decoding` defines them.
+    `span._.score` and in `doc.spans[spans_key].attrs["scores"]`; `decoding.tags` defines them.
 
     Attributes of the model say how it tags: "scheme", the tag scheme; and, for a checkpoint with
     tags of its own, "tags" and "load_tags".

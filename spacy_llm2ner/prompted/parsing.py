@@ -70,7 +70,10 @@ class Parsed:
 
 
 def check_mode(mode: str) -> None:
-    """RAISES (ValueError): For a mode that is not one of `MODES`."""
+    """Require one of `MODES`.
+
+    RAISES (ValueError): For any other mode.
+    """
     check_choice("parser", mode, MODES)
 
 
