@@ -1,6 +1,11 @@
 """Take a picture of a page with a headless Chromium, for the README and the docs.
 
-python scripts/page_picture.py visuals/index.html docs/images/result-page.png --height 900
+The picture of the README, after `make run`:
+
+    python -m spacy llm2ner visualize training/model-best corpus/test.spacy visuals \\
+        --title "Sample pipeline on its test texts"
+    python scripts/page_picture.py visuals/index.html docs/images/result-page.png \\
+        --width 1200 --height 1072
 
 `chromium` (or `chromium-browser`, `google-chrome`) must be in the PATH.
 """

@@ -13,7 +13,7 @@ __all__ = ["__version__", "from_pretrained", "push_to_hub"]
 
 
 def __getattr__(name: str) -> Any:
-    # Looked up when asked for: spaCy imports this package for every pipeline.
+    # Imported lazily: spaCy imports this package for every pipeline.
     if name in ("from_pretrained", "push_to_hub"):
         from .hub import transfer
 

@@ -17,18 +17,18 @@ def batches(
     most: int | None = None,
     lookahead: bool = True,
 ) -> Iterator[list[Item]]:
-    """Consecutive runs of items, each as long as the budget allows.
+    """Split a stream into consecutive batches, each as large as the budget allows.
 
-    An item that is larger than the budget comes alone.
+    An item that exceeds the budget is a batch by itself.
 
-    items (Iterable[Item]): The items. They are read one by one.
+    items (Iterable[Item]): The items, consumed one by one.
     budget (float): The largest cost of a batch.
     size (Callable[[Item], int]): The size of an item.
     padded (bool): Whether items are padded to the longest one, so that a batch costs its number of
         items times the largest size; else the sum of the sizes.
-    most (Optional[int]): The largest number of items in a batch.
+    most (Optional[int]): The maximum number of items in a batch.
     lookahead (bool): Whether a batch ends before the item that would exceed the budget. False: it
-        ends after the item that reaches the budget, and the next item is not read before.
+        ends after the item that reaches the budget, without reading the next item.
     YIELDS (List[Item]): The batches, none of them empty.
     """
     batch: list[Item] = []
@@ -51,7 +51,7 @@ def batches(
 
 
 def batches_by_length(lengths: Sequence[int], budget: float) -> Iterator[list[int]]:
-    """Batches of rows of similar length, so that little of them is padding.
+    """Batches of rows of similar length, with little padding.
 
     lengths (Sequence[int]): The length of each row.
     budget (float): The largest number of padded cells in a batch: rows times the longest length.

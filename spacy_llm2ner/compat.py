@@ -1,6 +1,7 @@
-"""Version and system quirks: what differs between releases of transformers, torch and glibc.
+"""Workarounds for differences between releases of transformers, torch and glibc.
 
-Each function says which version or system needs it, so that it can go when support for that ends.
+Each function names the version or system that needs it, so that it can be removed when support for
+that ends.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 # Exceptions that `from_pretrained` raises for a checkpoint that it cannot read.
 LOADING_ERRORS = (ValueError, KeyError, OSError, ImportError, RuntimeError)
-# Held while the level of transformers' logger is changed: of two threads, each would restore what
-# the other has set.
+# Held while the level of transformers' logger is changed: otherwise two threads would restore each
+# other's level.
 _quiet = threading.RLock()
 
 
@@ -43,14 +44,14 @@ def transformers_version() -> tuple[int, int]:
 def transformers_loader(
     what: str, where: Path, errors: tuple[type[Exception], ...] = LOADING_ERRORS
 ) -> Iterator[None]:
-    """Run a loader of transformers: notices hidden, its many kinds of errors turned into one.
+    """Context for a loader of transformers: hides log messages and unifies its exceptions.
 
-    All versions: they log, for example, that weights of a cut model are unused.
+    Needed in all versions: they log, for example, that weights of a cut model are unused.
 
-    what (str): What is loaded, for the message.
+    what (str): The loaded object, for the message.
     where (Path): The folder or file.
-    errors (Tuple[Type[Exception], ...]): What the loader raises if it cannot read the files.
-    RAISES: ValueError (E101) for any of these errors.
+    errors (Tuple[Type[Exception], ...]): Exceptions of the loader for unreadable files.
+    RAISES (ValueError): For any of these errors (E101).
     """
     import transformers
 
@@ -79,11 +80,11 @@ def dtype_options(dtype: torch.dtype) -> dict[str, Any]:
 
 
 def translate_rope(config: PretrainedConfig) -> None:
-    """Let transformers 4 understand rotary positions as transformers 5 writes them, in place.
+    """Translate the rotary settings of transformers 5 for transformers 4, in place.
 
-    transformers 4 ignores `rope_parameters` and takes its defaults: other states, and no error.
+    transformers 4 silently ignores `rope_parameters` and uses its defaults: the states differ.
 
-    RAISES: ValueError (E102) if the older format cannot express them.
+    RAISES (ValueError): If the older format cannot express them (E102).
     """
     import transformers
 
@@ -103,7 +104,7 @@ def translate_rope(config: PretrainedConfig) -> None:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a fast tokenizer such that transformers 4 and 5 can both read it.
+    """Write a fast tokenizer that both transformers 4 and 5 can read.
 
     transformers 5 names its class "TokenizersBackend", which transformers 4 does not know.
     """
@@ -116,7 +117,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 
 def gguf_options() -> dict[str, Any]:
-    """Arguments of `from_pretrained` that dequantise a GGUF file: transformers 5 may not else."""
+    """Arguments of `from_pretrained` with which transformers 5 always dequantises a GGUF file."""
     import transformers
 
     if not hasattr(transformers, "GgufConfig"):
@@ -125,7 +126,7 @@ def gguf_options() -> dict[str, Any]:
 
 
 def forget_quantization(model: Any) -> None:
-    """Remove the label "quantised" from a model that was dequantised (transformers 5)."""
+    """Remove the quantisation mark from a dequantised model (transformers 5)."""
     if getattr(model, "hf_quantizer", None) is not None:
         model.hf_quantizer = None
         vars(model.config).pop("quantization_config", None)
@@ -144,7 +145,7 @@ _fork_hook_set = False
 
 
 def one_thread_after_fork() -> None:
-    """Let forked workers use one torch thread; call it before torch works in their parent.
+    """Let forked workers use one torch thread; call it before torch runs in their parent.
 
     All versions of torch with OpenMP: a child would wait forever for the threads of its parent.
     """
@@ -158,17 +159,17 @@ def one_thread_after_fork() -> None:
 
 # The C library ----------------------------------------------------------------------------
 
-# Padded tokens between two trims: some seconds of work, beside which a trim takes no time.
+# Padded tokens between two trims: seconds of work, so that the time of a trim is negligible.
 TOKENS_BETWEEN = 100_000
 
 
 class Trimmer:
-    """Returns freed memory to the system now and then.
+    """Returns freed memory to the system at intervals.
 
-    glibc: states come in large arrays of many sizes, with small ones that are remembered between
-    them, so that the heap cannot shrink and a long training holds many times what it needs.
+    glibc: large arrays of states, of many sizes, alternate with small long-lived ones, so that the
+    heap is fragmented and a long training would hold many times the memory that it needs.
 
-    tokens (int): Tokens worked on since the last time.
+    tokens (int): Tokens processed since the last trim.
     """
 
     def __init__(self) -> None:
@@ -185,7 +186,7 @@ class Trimmer:
 
 
 def _malloc_trim() -> Callable[[int], int] | None:
-    """The function of glibc; None on other systems, whose heaps need no help."""
+    """The function of glibc; None on other systems, which do not need it."""
     if not sys.platform.startswith("linux"):
         return None
     return getattr(ctypes.CDLL(None), "malloc_trim", None)

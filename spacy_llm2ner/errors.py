@@ -1,13 +1,12 @@
-"""Catalogue of errors and warnings: each text that a user may read, under its code.
+"""Catalogue of errors and warnings: all user-facing texts, by code.
 
-As in `spacy.errors`, a text is a template that the place of the error fills in:
+As in `spacy.errors`, a text is a template that the code raising the error fills in:
 
     raise ValueError(Errors.E101.format(folder=folder))
     warnings.warn(Warnings.W05.format(name=self.name, lost=3, total=9))
 
-and what the user reads begins with the code: "[L2N-E101] ...". A text names the component, the
-setting, the value that was given and the values that are accepted. Codes are never reused; codes of
-errors go by folder:
+and the message begins with the code: "[L2N-E101] ...". A text names the component, the setting, the
+given value and the accepted values. Codes are never reused; error codes are grouped by folder:
 
     E0xx settings of any kind
     E1xx llm                 E4xx tommer, hf            E7xx corpora
@@ -25,7 +24,7 @@ _PREFIX = "L2N-"
 
 
 class _WithCodes(type):
-    """Metaclass that puts its code before each text."""
+    """Metaclass that prefixes each text with its code."""
 
     def __getattribute__(cls, name: str) -> str:
         text = super().__getattribute__(name)
@@ -68,17 +67,17 @@ class Errors(metaclass=_WithCodes):
         "config={{'components.llm2ner.model.llm.name': ...}})."
     )
     E107 = (
-        "llm2ner: the LLM '{name}'{revision} is no local folder or GGUF file, and it could not be "
-        "downloaded from the model hub either: {error}. Check the name, log in if the model is "
+        "llm2ner: the LLM '{name}'{revision} is not a local folder or GGUF file, and it could not "
+        "be downloaded from the model hub either: {error}. Check the name, log in if the model is "
         "gated, or download it elsewhere and give the folder as 'name'."
     )
     E108 = (
-        "llm2ner: the config.json of the LLM in {folder} (model type '{model_type}') states "
-        "no '{setting}'. Language models with one row of blocks, decoders or encoders, are "
-        "supported."
+        "llm2ner: the config.json of the LLM in {folder} (model type '{model_type}') has no "
+        "'{setting}'. Supported are language models with one sequence of blocks, decoders or "
+        "encoders."
     )
     E109 = (
-        "llm2ner: the tokenizer of the LLM in {folder} is {tokenizer}, a slow one, which gives no "
+        "llm2ner: the tokenizer of the LLM in {folder} is {tokenizer}, a slow tokenizer without "
         "character offsets. A fast tokenizer (tokenizer.json) is needed."
     )
     E110 = (
@@ -91,12 +90,12 @@ class Errors(metaclass=_WithCodes):
     )
     E112 = "llm2ner: the LLM's folder {folder} lacks weights that its config.json names: {weights}."
     E113 = (
-        "llm2ner: the architecture {model} has no list of {depth} blocks whose states could be "
-        "read. Models with one module per layer are supported."
+        "llm2ner: the architecture {model} has no list of {depth} blocks to read states from. "
+        "Supported are models with one module per layer."
     )
     E114 = (
         "llm2ner: the setting 'device' of the LLM is '{device}': {error}. Accepted are torch "
-        "devices that this machine has, such as 'cpu' or 'cuda:0', and null."
+        "devices of this machine, such as 'cpu' or 'cuda:0', and null."
     )
     E115 = (
         "llm2ner: the architecture {model} of the LLM in {folder} cannot be read: for pieces of "
@@ -111,7 +110,7 @@ class Errors(metaclass=_WithCodes):
         "(0 = embeddings, k = output of block k - 1), or null."
     )
     E118 = (
-        "llm2ner: the LLM {name} has {limit} positions: too few for even one piece of text with "
+        "llm2ner: the LLM {name} has {limit} positions, too few for a single piece of text with "
         "reading '{reading}'."
     )
     E119 = (
@@ -128,8 +127,8 @@ class Errors(metaclass=_WithCodes):
         "that no special piece can precede the text."
     )
     E122 = (
-        "llm2ner: the tokenizer of the LLM ({tokenizer}) turns none of the texts {texts} into "
-        "pieces, so that it cannot be used."
+        "llm2ner: the tokenizer of the LLM ({tokenizer}) cannot be used: it splits none of the "
+        "texts {texts} into pieces."
     )
     E123 = (
         "llm2ner: tuning = 'lora' needs the extra 'lora': pip install 'spacy-llm2ner[lora]' "
@@ -140,7 +139,7 @@ class Errors(metaclass=_WithCodes):
         "{model} for it: {error}"
     )
     E125 = (
-        "llm2ner: the GPU's memory is too small for even one window of {pieces:,} pieces. Set "
+        "llm2ner: the GPU's memory is too small for a single window of {pieces:,} pieces. Set "
         "'window' of the LLM lower, or 'dtype' to a smaller type, or 'device' to 'cpu'. ({error})"
     )
     E126 = (
@@ -157,14 +156,14 @@ class Errors(metaclass=_WithCodes):
         "are trained in 'float32'. For speed and memory set 'mixed_precision' instead."
     )
     E129 = (
-        "llm2ner: the setting 'reading' of the LLM is 'unmasked', but {model} of {name} looks "
-        "back only, whatever mask it is given. Set 'attention' to 'sdpa' or 'eager', or 'reading' "
+        "llm2ner: the setting 'reading' of the LLM is 'unmasked', but {model} of {name} attends "
+        "only to earlier pieces, with any mask. Set 'attention' to 'sdpa' or 'eager', or 'reading' "
         "to 'twice'."
     )
     E130 = "A key of the state store is {length} bytes (see state_key), not {key}."
     E131 = (
-        "States must be a C-contiguous float16 array of shape (tokens, layers, width), but came "
-        "as {dtype} of shape {shape} with strides {strides}."
+        "States must be a C-contiguous float16 array of shape (tokens, layers, width), but are "
+        "{dtype} of shape {shape} with strides {strides}."
     )
     E132 = (
         "StateStore.path = {path!r} {what}. Accepted: a folder that a StateStore has made, an "
@@ -206,7 +205,7 @@ class Errors(metaclass=_WithCodes):
     E214 = "The thresholds are {thresholds}; one number in [0, 1] per label is needed."
     E220 = (
         "llm2ner: the settings 'cross_entropy' and 'crf' of the loss are both 0, so that nothing "
-        "is learnt. Give at least one of them a weight."
+        "is learnt. Set at least one of them above 0."
     )
     E221 = (
         "llm2ner: the setting 'crf' of the loss is {crf}, but the head has no CRF. Set it to 0 or "
@@ -219,32 +218,32 @@ class Errors(metaclass=_WithCodes):
         "load a trained pipeline."
     )
     E301 = (
-        "llm2ner: the head has {name} = {before}, which cannot shrink to {size}: initialise it "
-        "anew."
+        "llm2ner: the head has {name} = {before}, which cannot be reduced to {size}: initialise "
+        "it again."
     )
     E302 = (
         "llm2ner: the setting 'max_span_tokens' of the head is {setting}, but the stored head was "
-        "trained with {width}. Give {width}, or null to take the head as it is; a head for other "
-        "spans must be trained anew."
+        "trained with {width}. Give {width}, or null to use the stored value; a head with another "
+        "width must be trained again."
     )
     E303 = (
         "llm2ner: the head was trained on the states of another LLM than the one configured as "
-        "model.llm.name = '{name}' ({differences}). Its scores would mean nothing. Give the LLM "
-        "that it was trained with, or train anew."
+        "model.llm.name = '{name}' ({differences}). Its scores would be meaningless. Give the LLM "
+        "that it was trained with, or train again."
     )
     E304 = (
-        "llm2ner: the stored weights were trained on another LLM than the one that is configured, "
-        "or on another way of reading it ({differences}). Give the LLM that they were trained "
-        "with, or train anew."
+        "llm2ner: the stored weights were trained on another LLM than the configured one, or on "
+        "another way of reading it ({differences}). Give the LLM that they were trained with, or "
+        "train again."
     )
     E310 = (
         "{name}: the training data has spans labelled {unknown}, but the component's labels are "
         "{labels}. Add labels with add_label, or give all of them in "
-        "[initialize.components.{name}.labels] (made by `spacy init labels`)."
+        "[initialize.components.{name}.labels] (written by `spacy init labels`)."
     )
     E311 = (
         "{name}: the stored component has no labels: its file 'cfg' is missing or damaged. Store "
-        "the pipeline again, or load it with exclude=['cfg'] to keep the labels as they are."
+        "the pipeline again, or load it with exclude=['cfg'] to keep the current labels."
     )
     E312 = (
         "{name}: the setting 'threshold' is {threshold}; probabilities from 0 to 1 are expected, "
@@ -259,7 +258,7 @@ class Errors(metaclass=_WithCodes):
         "are {shipped}."
     )
     E315 = (
-        "{name}: the setting 'pretrained' brings its own head, for which the model must be "
+        "{name}: the setting 'pretrained' replaces the head of the model, which must be "
         "spacy_llm2ner.SpanRecognizer.v1, not '{model}'."
     )
     E316 = (
@@ -297,18 +296,21 @@ class Errors(metaclass=_WithCodes):
     E402 = (
         "llm2ner: the ToMMeR head '{source}' was made for block {layer} of {llm} (width {width}), "
         "but model.llm.name is '{name}', with width {found} and blocks 0 to {last}. Its scores "
-        "would mean nothing. Give the LLM that it was made for; if this is that LLM under another "
-        "name, set llm_name of ToMMeR.v1 to '{alias}'."
+        "would be meaningless. Give the LLM that it was made for; if this is that LLM under "
+        "another name, set llm_name of ToMMeR.v1 to '{alias}'."
     )
     E410 = (
         "llm2ner: the source of the ToMMeR head is '{source}', which is neither a folder nor a "
         "hub id ('org/name')."
     )
     E411 = (
-        "llm2ner: the ToMMeR head '{source}' is no local folder and cannot be fetched from the "
-        "hub ({error}). Give a folder with {files}."
+        "llm2ner: the ToMMeR head '{source}' is not a local folder and cannot be downloaded from "
+        "the hub ({error}). Give a folder with {files}."
     )
-    E412 = "llm2ner: {path} holds more than tensors, or is damaged, and was not opened: {error}"
+    E412 = (
+        "llm2ner: {path} contains objects other than tensors, or is damaged, and was not opened: "
+        "{error}"
+    )
     E413 = "llm2ner: there is no ToMMeR head in the folder {folder}: {wanted} expected."
     E414 = (
         "llm2ner: {path} does not describe a ToMMeR head: an object of type 'ToMMeR' with fields "
@@ -316,7 +318,7 @@ class Errors(metaclass=_WithCodes):
     )
     E415 = (
         "llm2ner: the tensors of the ToMMeR head {path} are {found}, but its settings (rank "
-        "{rank}) make them {wanted}."
+        "{rank}) require {wanted}."
     )
     E420 = (
         "llm2ner: the component '{name}' has no ToMMeR head (spacy_llm2ner.ToMMeR.v1), so that it "
@@ -336,10 +338,10 @@ class Errors(metaclass=_WithCodes):
     )
     E451 = (
         "llm2ner: the setting 'window' is {window} pieces, but the model {name} has positions for "
-        "{most} beside its special pieces. Give at most that, or null."
+        "{most} besides its special pieces. Give at most that, or null."
     )
     E452 = (
-        "llm2ner: {name} is no finished model for token classification: its weights lack "
+        "llm2ner: {name} is not a trained model for token classification: its weights lack "
         "{weights}. For a plain language model, use spacy_llm2ner.TunedLLM.v1 or "
         "spacy_llm2ner.FrozenLLM.v1 with a head."
     )
@@ -351,8 +353,8 @@ class Errors(metaclass=_WithCodes):
 
     # E5xx few_shot, prompted
     E550 = (
-        "llm2ner: the LLM in {folder} ({model}) is an encoder: its pieces see what follows them, "
-        "so that it cannot generate an answer. Give a decoder (such as Llama) or an "
+        "llm2ner: the LLM in {folder} ({model}) is an encoder, whose pieces attend to later "
+        "pieces: it cannot generate an answer. Give a decoder (such as Llama) or an "
         "encoder-decoder (such as T5)."
     )
     E551 = (
@@ -366,7 +368,7 @@ class Errors(metaclass=_WithCodes):
     E553 = (
         "llm2ner: the stored weights were trained on another LLM than the one configured as "
         "model.name = '{name}' ({differences}). Give the LLM that they were trained on, or train "
-        "anew."
+        "again."
     )
     E554 = (
         "llm2ner: the trained weights of the LLM take {size:,} bytes, and a pipeline can hold "
@@ -377,8 +379,8 @@ class Errors(metaclass=_WithCodes):
         "'none'. Load it with the settings that it was trained with."
     )
     E556 = (
-        "llm2ner: with tuning = 'full' the weights themselves are trained, for which half "
-        "precision is too coarse. Give dtype = 'float32', or tuning = 'lora'."
+        "llm2ner: tuning = 'full' trains the weights themselves, for which half precision is "
+        "insufficient. Give dtype = 'float32', or tuning = 'lora'."
     )
     E557 = (
         "llm2ner: the setting 'prompt_style' is 'chat', but the tokenizer of the LLM in {folder} "
@@ -415,7 +417,7 @@ class Errors(metaclass=_WithCodes):
     E506 = "llm2ner_fewshot: class {index} of {n_classes} has no example."
     E510 = (
         "{name}: the setting 'label_names' gives several labels the name '{twice}'. Each label "
-        "needs a name of its own."
+        "needs a different name."
     )
     E511 = (
         "{name}: there are no labels to ask for. Give them by the setting 'labels', e.g. "
@@ -463,7 +465,7 @@ class Errors(metaclass=_WithCodes):
         "doc.spans['{key}'] and in doc.ents."
     )
     E650 = (
-        "llm2ner: SelfDistillation.v1 names the component '{name}', which is no 'llm2ner' "
+        "llm2ner: SelfDistillation.v1 names the component '{name}', which is not an 'llm2ner' "
         "component of the pipeline ({pipes})."
     )
 
@@ -482,10 +484,12 @@ class Errors(metaclass=_WithCodes):
         "{fault}: expected a CoNLL-style file."
     )
     E703 = "data path {path}: there is no such file or folder."
-    E704 = "data path {path}: the folder has no .spacy file, and is no dataset saved by `datasets`."
+    E704 = (
+        "data path {path}: the folder has no .spacy file and is not a dataset saved by `datasets`."
+    )
     E705 = (
-        "{reader}: the setting 'path' is '{path}', which is no file: expected a file with a JSON "
-        "object per line."
+        "{reader}: the setting 'path' is '{path}', which is not a file: expected a file with a "
+        "JSON object per line."
     )
     E706 = (
         "{path}:{line}: expected an object with 'tokens' and 'spans' or 'tags', or with "
@@ -532,7 +536,7 @@ class Errors(metaclass=_WithCodes):
         "{source}, row {row}: the tag {tag} is a number, and the dataset does not name its tags: "
         "expected the setting 'labels', the tags in order or a JSON file of tag -> number."
     )
-    E730 = "{source}, row {row}: the tag {tag} is none of the {labels} labels."
+    E730 = "{source}, row {row}: the tag {tag} is not one of the {labels} labels."
     E731 = (
         "{reader}: the setting 'labels' is '{path}', expected a JSON file of tags, or of tag -> "
         "number ({problem})."
@@ -613,7 +617,7 @@ class Warnings(metaclass=_WithCodes):
     # The state store
     STORE = "State store {path!r} {trouble}"
 
-    # W0x the span recogniser and what it shares with other components
+    # W0x the span recogniser, and warnings of all components
     W01 = (
         "{name}: {long} of {total} gold spans of the training data are longer than the {width} "
         "tokens of max_span_tokens and can be neither learnt nor found (the longest has "
@@ -625,11 +629,11 @@ class Warnings(metaclass=_WithCodes):
     )
     W03 = (
         "llm2ner: the LLM '{name}' is read with other settings than those that the head was "
-        "trained with, or is another copy of it ({differences}). Its scores may move a little."
+        "trained with, or is another copy of it ({differences}). Scores may differ slightly."
     )
     W04 = (
-        "{name}: no component gives a score that [training.score_weights] counts ({weights}), so "
-        "that every checkpoint looks as good as any other. With annotate = '{annotate}' and "
+        "{name}: no component returns a score that [training.score_weights] counts ({weights}), so "
+        "that all checkpoints get the same score. With annotate = '{annotate}' and "
         "spans_key = '{key}', add {own} = 1.0 there."
     )
     W05 = (
@@ -638,7 +642,7 @@ class Warnings(metaclass=_WithCodes):
     )
     W06 = (
         "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
-        "{labels}: that threshold acts on nothing."
+        "{labels}: that threshold has no effect."
     )
     W08 = "{name}: the schedule does not fit the data: {faults}"
     W11 = (
@@ -657,33 +661,33 @@ class Warnings(metaclass=_WithCodes):
         "tokens of the pipeline's tokenizer do, or do so with white space, and cannot be learnt."
     )
     W21 = (
-        "{name}: {lost} of {total} gold spans of the training data overlap another one, or are "
-        "expressed by none of the tags {tags} ..., and cannot be learnt: of overlapping spans the "
-        "first and longest one counts. For overlapping spans there is the component 'llm2ner'."
+        "{name}: {lost} of {total} gold spans of the training data overlap another one, or cannot "
+        "be expressed by the tags {tags} ..., and cannot be learnt: of overlapping spans the "
+        "first and longest one counts. For overlapping spans use the component 'llm2ner'."
     )
     W22 = (
         "{name}: {unseen} of {total} gold spans of the training data begin or end with a token "
         "that no piece of the LLM's tokenizer touches, and can only be learnt without it."
     )
     W23 = (
-        "{name}: no component gives a score that [training.score_weights] counts ({weights}), so "
-        "that every checkpoint looks as good as any other. With annotate = '{annotate}' and "
+        "{name}: no component returns a score that [training.score_weights] counts ({weights}), so "
+        "that all checkpoints get the same score. With annotate = '{annotate}' and "
         "spans_key = '{key}', add {own} = 1.0 there."
     )
     W24 = (
         "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
-        "{labels}: that threshold acts on nothing."
+        "{labels}: that threshold has no effect."
     )
     W25 = (
         "{name}: the head has a CRF, but the setting 'crf' of the loss is 0: its transitions are "
-        "never trained, and only forbid what the tag scheme forbids. Set 'crf' above 0, or take "
-        "the head spacy_llm2ner.LinearTagger.v1."
+        "never trained, and only exclude invalid tag sequences. Set 'crf' above 0, or use the "
+        "head spacy_llm2ner.LinearTagger.v1."
     )
     W26 = "{name}: {problem}"
     W27 = (
         "{name}: {dropped} entities were left out: they share a token with a more probable "
-        "entity, because the pipeline's tokens are longer than the model's words; or they stand "
-        "on white space only."
+        "entity, because the pipeline's tokens are longer than the model's words; or they cover "
+        "white space only."
     )
 
     # W3x prompted recognition
@@ -696,8 +700,8 @@ class Warnings(metaclass=_WithCodes):
         "and are left out: an answer has one tag for each word."
     )
     W32 = (
-        "{name}: no component gives a score that [training.score_weights] counts ({weights}), so "
-        "that every checkpoint looks as good as any other. Add ents_f, entity_position_f or "
+        "{name}: no component returns a score that [training.score_weights] counts ({weights}), so "
+        "that all checkpoints get the same score. Add ents_f, entity_position_f or "
         "gner_string_f = 1.0 there."
     )
     W33 = (
@@ -708,11 +712,11 @@ class Warnings(metaclass=_WithCodes):
     # W4x few-shot recognition
     W40 = (
         "{name}: these labels have neither annotated texts nor names in the setting 'labels', and "
-        "are not English words: {labels}. Give a few names, or their meaning in the setting "
-        "'words'."
+        "are not English words: {labels}. Give a few names, or nouns with their meaning in the "
+        "setting 'words'."
     )
     W41 = (
-        "{name}: there are {total} annotated spans. From so many, a trained head learns more, "
+        "{name}: there are {total} annotated spans. With so many, a trained head learns more, "
         "including boundaries: train 'llm2ner'."
     )
     W42 = (

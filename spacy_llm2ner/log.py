@@ -1,7 +1,7 @@
 """The package's logger: below spaCy's, in spaCy's format.
 
-`spacy train` shows warnings only unless it is called with --verbose. What the LLM had to read is
-news that a user waits for, so this logger shows INFO. To silence it:
+`spacy train` shows only warnings unless it is called with --verbose. This logger shows INFO,
+because users wait for the reports on the LLM's reading. To silence it:
 `logging.getLogger("spacy.llm2ner").setLevel(logging.WARNING)`.
 """
 

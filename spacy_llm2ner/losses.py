@@ -31,11 +31,11 @@ class SpanBCE:
         "balanced": the mean over the batch's cells, where each positive cell has the weight
         #negatives / #positives, so that positive and negative cells count the same in total.
     label_smoothing (float): Targets become 1 - s and s, with 0 <= s < 0.5.
-    positive_weight (float): A further factor on the loss of positive cells, with both reductions;
+    positive_weight (float): An extra factor on the loss of positive cells, with both reductions;
         values above 1 raise recall.
     dilation (Optional[int]): Only spans with an edge within this many tokens of a gold span (of any
         label) count: other spans are too easy, or their annotation is unreliable. Texts without
-        gold spans then do not count. null: all spans count.
+        gold spans are then ignored. null: all spans count.
     RAISES (ValueError): For settings out of range.
     """
 
@@ -84,7 +84,7 @@ class SpanBCE:
 
 
 def _near_gold(target: Floats3d, dilation: int) -> Floats3d:
-    """1 for spans that start or end within `dilation` tokens of a gold span: (tokens, width, 1)."""
+    """Mask of spans with an edge within `dilation` tokens of a gold span: (tokens, width, 1)."""
     xp = get_array_module(target)
     n_tokens, width, _ = target.shape
     starts, offsets, _ = xp.nonzero(target > 0)
@@ -99,7 +99,7 @@ def _near_gold(target: Floats3d, dilation: int) -> Floats3d:
 
 
 def _balance(targets: Sequence[Floats3d], weights: Sequence[Floats3d]) -> tuple[float, float]:
-    """1 / #cells, and #negatives / #positives (1 if one of both is 0)."""
+    """1 / #cells, and #negatives / #positives (1 if either is 0)."""
     pairs: list[Any] = list(zip(targets, weights, strict=True))
     total = sum(float(weight.sum()) for _, weight in pairs)
     positive = sum(float((target * weight).sum()) for target, weight in pairs)
@@ -157,7 +157,7 @@ class CompoundTagLoss:
     def terms(self, has_crf: bool) -> tuple[float, float, float]:
         """The weights of CE, NLL and LS for a head with or without a CRF.
 
-        RAISES: ValueError if the CRF has a weight and the head has no CRF.
+        RAISES (ValueError): If the CRF has a weight and the head has no CRF.
         """
         if self.crf and not has_crf:
             raise ValueError(Errors.E221.format(crf=self.crf))

@@ -1,7 +1,7 @@
-"""Logits and probabilities: sigmoid, log-odds and binary cross-entropy, safe for any logit.
+"""Logits and probabilities: sigmoid, log-odds and binary cross-entropy, stable for any logit.
 
-Arrays of numpy and cupy; the result is an array of the same module and, where not said otherwise,
-of the same precision.
+Arguments are arrays of numpy or cupy; results are arrays of the same module and, unless stated
+otherwise, of the same precision.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ def _sigmoid(xp: Any, logits: Any, decay: Any) -> Any:
 def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
     """The scores of spans: sigmoid in double precision, rounded once to float32.
 
-    Scores and thresholds are compared as float32. The textbook form of the sigmoid is kept here:
-    that of `sigmoid` differs in the last digit of a float64, and thereby in the last digit of the
-    float32 for about one logit in ten million, which would move stored scores.
+    Scores and thresholds are compared as float32. This function uses the textbook formula: the one
+    in `sigmoid` differs in the last digit of a float64, and thus in the last digit of the float32
+    for about one logit in ten million, which would change stored scores.
 
     logits (ndarray): Floats of any shape.
     RETURNS (ndarray): float32, of the same shape.
     """
     # exp overflows shortly after 700, where float32 has long reached 0 and 1.
     exact = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -700.0, 700.0)))
-    # Rounding to 0 is intended, even if the caller has made numpy raise on underflow.
+    # Rounding to 0 is intended, even if the caller configured numpy to raise on underflow.
     with np.errstate(under="ignore"):
         return exact.astype(np.float32)
 
@@ -49,7 +49,7 @@ def log_odds(p: Any, low: float, high: float) -> NDArray[np.float64]:
     """log(p / (1 - p)), elementwise: the inverse of the sigmoid, in double precision.
 
     p (ndarray): Probabilities, of any shape.
-    low, high (float): What p is clipped to, inside (0, 1), so that the result is finite.
+    low, high (float): Bounds inside (0, 1) that p is clipped to, so that the result is finite.
     RETURNS (ndarray): float64, of the same shape.
     """
     clipped = np.clip(np.asarray(p, dtype=np.float64), low, high)
@@ -57,7 +57,7 @@ def log_odds(p: Any, low: float, high: float) -> NDArray[np.float64]:
 
 
 def binary_cross_entropy(logits: Any, targets: Any) -> tuple[Any, Any]:
-    """-log of the probability of targets under sigmoid(logits), elementwise; and its derivative.
+    """Binary cross-entropy of targets under sigmoid(logits), elementwise, and its derivative.
 
         loss = max(z, 0) - z y + log(1 + exp(-|z|)),    d loss / d z = sigmoid(z) - y
 

@@ -1,4 +1,4 @@
-"""Checks of settings: a value that is not accepted is an error that names what is."""
+"""Checks of settings; the errors name the accepted values."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def check_choice(
     """Require one of a few values.
 
     setting (str): The setting's name.
-    value (Any): The value that was given.
+    value (Any): The given value.
     accepted (Collection[Any]): The values that are accepted.
     component (str): The component's name.
-    of (str): What the setting belongs to, e.g. "the LLM", "the head", "the loss".
-    RAISES: ValueError (E001) for any other value.
+    of (str): Owner of the setting, e.g. "the LLM", "the head", "the loss".
+    RAISES (ValueError): For any other value (E001).
     """
     if value not in accepted:
         raise ValueError(
@@ -51,15 +51,15 @@ def check_number(
     """Require a number within bounds; None passes, where a setting may be null.
 
     setting (str): The setting's name.
-    value (Optional[float]): The value that was given.
+    value (Optional[float]): The given value.
     least (Optional[float]): The lowest value that is accepted.
     above (Optional[float]): A bound that is not accepted itself, instead of `least`.
     most (Optional[float]): The highest value that is accepted.
     below (Optional[float]): A bound that is not accepted itself, instead of `most`.
-    unit (str): What is counted, e.g. "pieces".
+    unit (str): Unit of the number, e.g. "pieces".
     component (str): The component's name.
-    of (str): What the setting belongs to, e.g. "the LLM", "the head", "the loss".
-    RAISES: ValueError (E002) for a number out of bounds, or one that is not finite.
+    of (str): Owner of the setting, e.g. "the LLM", "the head", "the loss".
+    RAISES (ValueError): For a number out of bounds, or one that is not finite (E002).
     """
     if value is None:
         return

@@ -73,8 +73,8 @@ def split_tag(tag: str) -> tuple[str, str]:
 def role_and_label(tag: str) -> Part:
     """Role and label of any tag, as `transformers` reads it.
 
-    tag (str): A tag. One without a known prefix ("PER", "LABEL_1") has the role I of a label of its
-        own name.
+    tag (str): A tag. One without a known prefix ("PER", "LABEL_1") has the role I, and the whole
+        tag is its label.
     RETURNS (Tuple[str, str]): The role and the label ("" for "O").
     """
     try:
@@ -94,16 +94,16 @@ def continues(before: Part, after: Part) -> bool:
 
 
 def tags_to_spans(tags: Sequence[str], rule: str = "conll") -> list[TagSpan]:
-    """Read the spans of one sentence, whatever its scheme.
+    """Convert the tags of one sentence, in any scheme, to spans.
 
     tags (Sequence[str]): One tag per word.
-    rule (str): How to read an I- (E-, L-) that does not continue the entity before it:
+    rule (str): Treatment of an I- (E-, L-) that does not continue the entity before it:
         "conll": it begins an entity (conlleval, seqeval's default mode).
-        "gner": within an open entity it continues that one, which takes the label of its *last*
-            word; elsewhere it begins an entity (the evaluation of GNER).
+        "gner": within an open entity it continues that entity, whose label becomes that of its
+            *last* word; elsewhere it begins an entity (the evaluation of GNER).
         "strict": it belongs to no entity.
     RETURNS (List[Tuple[int, int, str]]): The spans in order.
-    RAISES (ValueError): For a malformed tag, or another rule.
+    RAISES (ValueError): For a malformed tag, or an unknown rule.
     """
     check_choice("bio", rule, READING_RULES)
     parts = [split_tag(tag) for tag in tags]
@@ -151,7 +151,7 @@ def spans_to_tags(spans: Iterable[TagSpan], length: int, scheme: Scheme) -> list
         touches = start == prev_end and label == prev_label
         if touches and scheme == "IO":
             raise ValueError(Errors.E204.format(label=label, start=start))
-        # BIO1 has a B- only where it is needed.
+        # BIO1 uses B- only between touching entities of one label.
         roles = entity_roles(end - start, "I" if scheme == "BIO1" and not touches else letters)
         tags[start:end] = [f"{letters[role]}-{label}" for role in roles]
         prev_end, prev_label = end, label
@@ -172,18 +172,18 @@ def entity_roles(length: int, roles: Container[str]) -> list[str]:
 
 
 def check_scheme(scheme: str) -> None:
-    """Require one of `SCHEMES`.
+    """Require a known scheme.
 
-    RAISES (ValueError): For any other scheme.
+    RAISES (ValueError): If it is not one of `SCHEMES`.
     """
     if scheme not in SCHEMES:
         raise ValueError(Errors.E205.format(scheme=scheme, accepted=", ".join(SCHEMES)))
 
 
 def check_tagger_scheme(scheme: str) -> None:
-    """Require one of `TAGGER_SCHEMES`.
+    """Require a scheme of taggers.
 
-    RAISES (ValueError): For any other scheme.
+    RAISES (ValueError): If it is not one of `TAGGER_SCHEMES`.
     """
     check_choice("scheme", scheme, TAGGER_SCHEMES, of="the head")
 
@@ -208,7 +208,7 @@ class TagSet:
 
         labels (Iterable[str]): The labels.
         scheme (str): "BIO" or "BILOU".
-        RAISES (ValueError): For another scheme.
+        RAISES (ValueError): For an unknown scheme.
         """
         check_tagger_scheme(scheme)
         prefixes = PREFIXES[TAGGER_SCHEMES[scheme]]
@@ -248,7 +248,7 @@ class TagSet:
 
     @cached_property
     def without_begin(self) -> tuple[str, ...]:
-        """The labels without B and S: entities of such a label that touch are read as one."""
+        """The labels without B and S: touching entities of such a label become one."""
         return tuple(x for x in self.labels if not {"B", "S"} & self.roles[x])
 
     def legal(self) -> np.ndarray:

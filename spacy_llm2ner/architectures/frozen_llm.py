@@ -31,20 +31,21 @@ def build_frozen_llm(
     trust_remote_code: bool = False,
     store: StateStore | None = None,
 ) -> Model[list[Doc], States]:
-    """Token states of a frozen LLM (`spacy_llm2ner.FrozenLLM.v1`). Has nothing to train.
+    """Token states of a frozen LLM (`spacy_llm2ner.FrozenLLM.v1`), without trainable weights.
 
     The LLM is loaded when states are first needed, cut above the highest layer, shared with every
-    other component that names it, and never part of a checkpoint.
+    other component that uses it, and never part of a checkpoint.
 
     name (str): Hub id, model folder or GGUF file.
     revision (Optional[str]): Branch, tag or commit of a hub id.
     layers (Optional[List[int]]): Layers to read; 0 = embeddings, k = output of block k - 1.
         null: four layers between a quarter and two thirds of the depth.
     reading (str): "once", or "twice": the text is fed twice and the second copy's states are used,
-        so that a causal model has seen what follows.
+        so that a causal model has seen the words after each word.
     pooling (str): A token's state: its "last" or "first" piece, "first+last" side by side, or the
         "mean".
-    window (Optional[int]): Longest window of a text, in pieces. null: 512, or what the LLM allows.
+    window (Optional[int]): Longest window of a text, in pieces. null: 512, or the LLM's maximum if
+        that is lower.
     stride (Optional[int]): Distance of window starts. null: half a window.
     dtype (str): Precision of the LLM's weights and computation.
     device (Optional[str]): A torch device such as "cuda:0". null: spaCy's choice.

@@ -1,6 +1,6 @@
-"""Thinc shims: a frozen LLM, which is never stored; an LLM that is trained; a torch head.
+"""Thinc shims for a frozen LLM (never stored), a trainable LLM, and a torch head.
 
-What a shim stores is one msgpack message (see `pack`). Weights are safetensors in it, never pickle.
+A shim serialises to one msgpack message (see `pack`), with weights as safetensors, never pickle.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from ..llm.passes import Text
     from ..llm.trainable import TrainableReader
 
-# Differences under which trained weights still mean the same; scores move within float tolerance.
+# Parts of the identity that may differ: trained weights stay valid, scores move within tolerance.
 TOLERATED = frozenset({"dtype", "window", "stride"})
-# What two copies of one LLM share: the same text becomes states of the same meaning.
+# Properties that all copies of one LLM share: their states of a text are interchangeable.
 _ARCHITECTURE = ("model_type", "hidden_size", "num_hidden_layers", "vocab_size")
 # Steps without overflow after which gradients are scaled up further.
 _GOOD_STEPS = 2000
@@ -52,9 +52,9 @@ _GOOD_STEPS = 2000
 
 
 def pack(message: Mapping[str, Any]) -> bytes:
-    """Write what a shim stores: metadata and, under "safetensors", tensors by name.
+    """Serialise a shim's message: metadata and, under "safetensors", tensors by name.
 
-    message (Mapping[str, Any]): Metadata that msgpack can hold, and the tensors.
+    message (Mapping[str, Any]): Metadata that msgpack supports, and the tensors.
     RETURNS (bytes): msgpack; the tensors are safetensors in it, or b"" if there are none.
     """
     weights = message["safetensors"]
@@ -63,7 +63,7 @@ def pack(message: Mapping[str, Any]) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, Any]:
-    """Read what `pack` wrote.
+    """Deserialise the output of `pack`.
 
     data (bytes): The message.
     RETURNS (Dict[str, Any]): The metadata and, under "safetensors", the tensors by name, on the
@@ -80,7 +80,7 @@ def unpack(data: bytes) -> dict[str, Any]:
 
 
 class WeightsShim(Shim):
-    """Base of shims with trained weights: `use_averages` of the optimizer acts on them."""
+    """Base of shims with trained weights, which supports the optimizer's `use_averages`."""
 
     def weights(self) -> Mapping[str, torch.Tensor]:
         """The trained weights that are in memory, by name."""
@@ -97,11 +97,11 @@ class WeightsShim(Shim):
 
 
 class IdentityShim(Shim):
-    """Base of shims whose trained weights belong to one LLM, read in one way.
+    """Base of shims whose trained weights belong to one LLM and one way of reading it.
 
-    The identity of that LLM is stored and compared when the LLM is first used, not on loading: a
-    pipeline can be opened where its LLM is missing. Subclasses give `identity` and the text of the
-    error.
+    The identity of that LLM is stored, and compared when the LLM is first used, not on loading: a
+    pipeline can be loaded where its LLM is missing. Subclasses define `identity` and the text of
+    the error.
 
     expected (Dict[str, Any]): The identity that the weights belong to; empty before training.
     """
@@ -113,7 +113,7 @@ class IdentityShim(Shim):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the states depend on beside the text, of the LLM that is configured."""
+        """Everything that the configured LLM's states depend on besides the text."""
         raise NotImplementedError
 
     def tolerated(self) -> frozenset[str]:
@@ -128,9 +128,9 @@ class IdentityShim(Shim):
         """Report differences that are tolerated; by default nothing."""
 
     def check(self) -> None:
-        """Compare the configured LLM with the one that the weights belong to; once.
+        """Compare the configured LLM, once, with the one that the weights belong to.
 
-        RAISES: ValueError naming each part that differs.
+        RAISES (ValueError): If they differ, naming each part.
         """
         if self._checked:
             return
@@ -177,7 +177,7 @@ class LLMShim(IdentityShim):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the states depend on beside the text."""
+        """Everything that the states depend on besides the text."""
         return self.llm.identity
 
     def states(self, docs: Sequence[Doc], is_train: bool) -> list[np.ndarray]:
@@ -186,7 +186,7 @@ class LLMShim(IdentityShim):
         docs (Sequence[Doc]): The docs.
         is_train (bool): Whether to keep the states in the store from now on.
         RETURNS (List[ndarray]): For each doc float16 (tokens, layers, width).
-        RAISES: ValueError naming each part in which the LLM differs from that one.
+        RAISES (ValueError): If the LLM differs, naming each part.
         """
         if is_train:
             self.llm.remember()
@@ -196,7 +196,7 @@ class LLMShim(IdentityShim):
         return self.llm.states(docs)
 
     def tolerated(self) -> frozenset[str]:
-        """Other settings that move scores a little and, for a published head, other copies.
+        """Settings that move scores a little and, for a published head, other copies of its LLM.
 
         A head that was published with its LLM's `architecture` accepts another copy of that LLM,
         e.g. the hub's weights instead of 4-bit ones.
@@ -242,7 +242,7 @@ class LLMShim(IdentityShim):
 
 
 def architecture_of(llm: FrozenLLM) -> dict[str, Any]:
-    """What an LLM shares with its copies in other precisions: kind, sizes, vocabulary."""
+    """Properties that an LLM shares with its copies in other precisions: type and sizes."""
     return {name: getattr(llm.config, name, None) for name in _ARCHITECTURE}
 
 
@@ -259,11 +259,11 @@ def _no_gradients(_: States) -> list[Doc]:
 
 
 class LossScaling:
-    """Scaling of gradients in float16, so that small ones do not become zero.
+    """Scaling of gradients in float16, so that small ones do not underflow.
 
-    Gradients are multiplied by a factor on their way in and divided by it before a step. The factor
-    is halved when gradients overflow and doubled after many steps without overflow. Unlike thinc's
-    own scaler it works on a CPU too, and gradients of several batches can add up.
+    Gradients are multiplied by a factor in the backward pass and divided by it before a step. The
+    factor is halved when gradients overflow and doubled after many steps without overflow. Unlike
+    thinc's scaler it also works on a CPU, and gradients of several batches may accumulate.
 
     enabled (bool): False: the factor is always 1.
     """
@@ -293,15 +293,15 @@ class LossScaling:
 
 
 class TunedShim(WeightsShim, IdentityShim):
-    """Shim of an LLM that is trained; only the trained weights are stored.
+    """Thinc shim for a trainable LLM; only the trained weights are stored.
 
-    Its optimizer is that of the pipeline, at the learning rate of [training] times
+    The pipeline's optimizer updates it at the learning rate of [training] times
     `learn_rate_scale`. With float16 as mixed precision, gradients are scaled (see `LossScaling`),
     and a step whose gradients overflow is skipped.
 
     reader (TrainableReader): The LLM.
-    learn_rate_scale (float): Its learning rate, in units of that of [training].
-    RAISES: ValueError if the scale is not above 0.
+    learn_rate_scale (float): Its learning rate, as a multiple of that of [training].
+    RAISES (ValueError): If the scale is not above 0.
     """
 
     def __init__(self, reader: TrainableReader, learn_rate_scale: float) -> None:
@@ -313,7 +313,7 @@ class TunedShim(WeightsShim, IdentityShim):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the states depend on beside the text and the trained weights."""
+        """Everything that the states depend on besides the text and the trained weights."""
         return self.reader.identity
 
     def mismatch(self, differences: str) -> str:
@@ -325,9 +325,9 @@ class TunedShim(WeightsShim, IdentityShim):
         return self.reader.trained() if self.reader.is_loaded else {}
 
     def prepare(self, docs: Sequence[Doc]) -> list[Text]:
-        """Cut docs into pieces, after checking that the weights belong to this LLM.
+        """Split docs into pieces, after checking that the weights belong to this LLM.
 
-        RAISES: ValueError naming each part in which the LLM differs from that one.
+        RAISES (ValueError): If the LLM differs, naming each part.
         """
         self.check()
         return self.reader.prepare(docs)
@@ -335,7 +335,7 @@ class TunedShim(WeightsShim, IdentityShim):
     def begin_update(
         self, prepared: Sequence[Text]
     ) -> tuple[list[np.ndarray], Callable[[Sequence[Any]], None]]:
-        """Compute the vectors of tokens, and the function that takes their gradients."""
+        """Compute token vectors, and the backward pass."""
         states, send = self.reader.begin_update(prepared)
 
         def backprop(gradients: Sequence[Any]) -> None:
@@ -344,7 +344,7 @@ class TunedShim(WeightsShim, IdentityShim):
         return states, backprop
 
     def finish_update(self, optimizer: Any) -> None:
-        """Update the trained weights with the gradients that were collected."""
+        """Update the trained weights with the accumulated gradients."""
         if not self.reader.is_loaded:
             return
         trained = {k: p for k, p in self.weights().items() if p.grad is not None}
@@ -361,7 +361,7 @@ class TunedShim(WeightsShim, IdentityShim):
             parameter.grad = None
 
     def copy(self) -> TunedShim:
-        """Make an independent copy of the trained weights, around another copy of the LLM."""
+        """Make an independent copy: trained weights and LLM."""
         twin = TunedShim(_unloaded(self.reader), self.learn_rate_scale)
         return twin.from_bytes(self.to_bytes())
 
@@ -376,7 +376,7 @@ class TunedShim(WeightsShim, IdentityShim):
         )
 
     def from_bytes(self, bytes_data: bytes) -> TunedShim:
-        """Read trained weights; they are put into the LLM when that is loaded."""
+        """Read trained weights; they are restored when the LLM is loaded."""
         message = unpack(bytes_data)
         self.expect(message["identity"])
         self.reader.take(message["extras"])
@@ -395,7 +395,7 @@ class TunedShim(WeightsShim, IdentityShim):
 
 
 def _unloaded(reader: TrainableReader) -> TrainableReader:
-    """The same settings without the model, which is loaded again when it is first needed."""
+    """A reader with the same settings, without the model, which is loaded again on first use."""
     twin = copy.copy(reader)
     twin.forget()
     return twin
@@ -405,18 +405,18 @@ def _unloaded(reader: TrainableReader) -> TrainableReader:
 
 
 class HeadShim(WeightsShim, PyTorchShim):
-    """Shim of a torch head, which is built when the sizes of states and labels are known.
+    """Thinc shim for a torch head, built when the sizes of states and labels are known.
 
-    Unlike thinc's own shim: weights are stored as safetensors; a module can be rebuilt from bytes
-    without `initialize`; averages of the optimizer act; labels can be added.
+    Differences from thinc's PyTorchShim: weights are stored as safetensors; a module can be rebuilt
+    from bytes without `initialize`; the optimizer's averages are supported; labels can be added.
 
     build (Callable[[Mapping[str, int]], Module]): Sizes ({"n_labels": 4, ...}) -> module. Sizes are
         stored with the weights; the function is pickled, so it cannot be a local one. For `grow`,
         rows that belong to labels go label by label, in the first dimension of a weight.
-    max_span_tokens (Optional[int]): The setting. It is not stored with the weights, but weights
-        that are loaded must have been trained with it; None accepts any.
-    gives_gradients (bool): Whether the head gives the gradients of its states: whoever puts it
-        behind an LLM that is trained says so.
+    max_span_tokens (Optional[int]): The setting. It is not stored with the weights, but loaded
+        weights must have been trained with it; None accepts any.
+    gives_gradients (bool): Whether the head returns the gradients of its states; set when the head
+        is combined with a trainable LLM.
     """
 
     def __init__(
@@ -433,14 +433,14 @@ class HeadShim(WeightsShim, PyTorchShim):
 
     @property
     def max_span_tokens(self) -> int | None:
-        """The setting; None if the width comes from the training data."""
+        """The setting; None if the training data determine the width."""
         return self._max_span_tokens
 
     @property
     def module(self) -> Any:
         """The torch module, as `build` made it.
 
-        RAISES: ValueError if it was not built yet (spaCy then says that `initialize` is missing).
+        RAISES (ValueError): If it has not been built (E300).
         """
         if self._model is None:
             raise ValueError(Errors.E300)
@@ -467,11 +467,11 @@ class HeadShim(WeightsShim, PyTorchShim):
 
         sizes (Mapping[str, int]): Its sizes.
         weights (Mapping[str, Tensor]): Parameters and buffers, by name.
-        RAISES: ValueError if the weights do not fit the head that the config describes.
+        RAISES (ValueError): If the weights do not fit the head that the config describes.
         """
         import torch
 
-        # Its random weights are overwritten at once: loading leaves the random state alone.
+        # The random initial weights are overwritten at once: loading must not advance the RNG.
         with torch.random.fork_rng(devices=[]):
             module = self.build(sizes)
         settings = "hidden_width, encoder, depth, rank, scheme"
@@ -480,7 +480,7 @@ class HeadShim(WeightsShim, PyTorchShim):
         self._adopt(module, sizes)
 
     def _adopt(self, module: nn.Module, sizes: Mapping[str, int]) -> None:
-        # A head may run in the parent of workers without any LLM: all states can be remembered.
+        # A head may run before a fork although no LLM was loaded: all states may be in the store.
         one_thread_after_fork()
         self.sizes = dict(sizes)
         self._model = module.to(get_torch_default_device())
@@ -489,11 +489,11 @@ class HeadShim(WeightsShim, PyTorchShim):
     def grow(self, name: str, size: int) -> None:
         """Enlarge one size (e.g. "n_labels"): old rows keep their weights, new ones are fresh.
 
-        The optimizer's momenta and averages start anew.
+        The optimizer's momenta and averages are reset.
 
         name (str): The size's name.
         size (int): Its new value.
-        RAISES: ValueError if the size would shrink.
+        RAISES (ValueError): If the size would shrink.
         """
         module, before = self.module, self.sizes[name]
         if size < before:
@@ -508,8 +508,8 @@ class HeadShim(WeightsShim, PyTorchShim):
     def predict(self, inputs: ArgsKwargs) -> Any:
         """Compute outputs without dropout.
 
-        Unlike thinc's own method it does not switch back to training, which another thread would
-        notice in the middle of its pass; `begin_update` switches.
+        Unlike thinc's method it does not switch back to training mode, which would affect the
+        running pass of another thread; `begin_update` switches.
         """
         import torch
 
@@ -518,11 +518,11 @@ class HeadShim(WeightsShim, PyTorchShim):
             return module(*inputs.args, **inputs.kwargs)
 
     def finish_update(self, optimizer: Any) -> None:
-        """Update the weights, if there are any yet, with the gradients that were collected."""
+        """Update the weights, if the module is built, with the accumulated gradients."""
         if self._model is not None:
             super().finish_update(optimizer)
-            # thinc leaves zeros, with which momenta and weight decay would move a part of the
-            # module that the next pass does not use.
+            # thinc leaves zero gradients, with which momenta and weight decay would move weights
+            # that the next pass does not use.
             self._model.zero_grad(set_to_none=True)
 
     def copy(self) -> HeadShim:
@@ -533,7 +533,7 @@ class HeadShim(WeightsShim, PyTorchShim):
         return twin
 
     def to_device(self, device_type: str, device_id: int) -> None:
-        """Move the weights, if there are any yet."""
+        """Move the weights, if the module is built."""
         if self._model is not None:
             super().to_device(device_type, device_id)
 
@@ -545,7 +545,7 @@ class HeadShim(WeightsShim, PyTorchShim):
     def from_bytes(self, bytes_data: bytes) -> HeadShim:
         """Rebuild the module from sizes and weights.
 
-        RAISES: ValueError if the weights do not fit the head that the config describes.
+        RAISES (ValueError): If the weights do not fit the head that the config describes.
         """
         message = unpack(bytes_data)
         sizes, weights = message["sizes"], message["safetensors"]
@@ -573,7 +573,7 @@ def to_padded(states: Sequence[np.ndarray | Floats3d], device: torch.device) -> 
 
     states (Sequence[Floats3d]): For each text (S, L, W).
     device (device): The torch device.
-    RETURNS (FloatTensor): float32 (B, longest S, L, W), zeros behind each text's end.
+    RETURNS (FloatTensor): float32 (B, longest S, L, W), zeros past each text's end.
     """
     import torch
 

@@ -27,7 +27,7 @@ def build_span_recognizer(
 def _init(
     model: Model[list[Doc], Bands], X: list[Doc] | None = None, Y: Bands | None = None
 ) -> None:
-    """Initialize both; without docs the head takes its sizes from an empty one."""
+    """Initialize both; without docs an empty doc determines the head's sizes."""
     llm, head = model.layers
     llm.initialize(X=X)
     head.initialize(X=sample_states(llm, X) if Y else None, Y=Y)

@@ -33,14 +33,14 @@ def build_span_scorer(
     encoder (str): The small bidirectional encoder: "conv" (gated convolutions) or "none".
     depth (int): Its layers.
     rank (int): Rank of the bilinear part, per label.
-    layers_as (str): How a token's layers are joined: "mean" (learned and weighted), or "features"
-        side by side, each with its own part of the projection, which is larger and more accurate.
+    layers_as (str): How a token's layers are combined: "mean", their learned weighted mean, or
+        "features", their concatenation, which makes a larger and more accurate head.
     max_span_tokens (Optional[int]): Longest span. null: that of the training data, at most 30.
     dropout (Optional[float]): The rate. null: that of [training].
-    members (int): Heads of this kind, whose mean counts. They train in turns: multiply the epochs
-        by their number (see `heads.span_ensemble.SpanEnsemble`).
+    members (int): Number of heads whose logits are averaged. They train in turns: multiply the
+        epochs by their number (see `heads.span_ensemble.SpanEnsemble`).
     RETURNS (Model[List[Floats3d], List[Floats3d]]): states -> logits (tokens, width, labels).
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     from ..heads.layers import check_encoder
 

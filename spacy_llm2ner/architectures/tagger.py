@@ -34,7 +34,7 @@ def build_linear_tagger(
     depth (int): Its layers.
     dropout (Optional[float]): The rate. null: that of [training].
     RETURNS (Model[List[Floats3d], TagScores]): states -> logits (words, tags).
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     return _tagger("linear_tagger", scheme, hidden_width, encoder, depth, dropout)
 
@@ -54,7 +54,7 @@ def build_crf_tagger(
     depth (int): Its layers.
     dropout (Optional[float]): The rate. null: that of [training].
     RETURNS (Model[List[Floats3d], TagScores]): states -> emissions (words, tags), transitions.
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     return _tagger("crf_tagger", scheme, hidden_width, encoder, depth, dropout)
 
@@ -109,7 +109,7 @@ def build_token_tagger(
 def _init(
     model: Model[list[Doc], TagScores], X: list[Doc] | None = None, Y: TagScores | None = None
 ) -> None:
-    """Initialize both; nO is set before. Without docs, sizes come from an empty one."""
+    """Initialize both; nO is already set. Without docs an empty doc determines the sizes."""
     llm, head = model.layers
     llm.initialize(X=X)
     if model.has_dim("nO"):

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 # Padded tokens that the head scores at once when it predicts: bounds the memory of a batch of docs.
-# A doc is always scored as a whole, so a longer one takes what it takes.
+# A doc is always scored as a whole, so a longer one exceeds it.
 _PREDICT_TOKENS = 8192
-# A logit at or below this marks a token that is no word.
+# A logit at or below this marks a token that is not a word.
 _NO_WORD = -1e5
 _trimmer = Trimmer()
 
@@ -43,8 +43,8 @@ def torch_head(
         and `set_dropout`. It is pickled with the model: see `HeadShim`.
     dropout (Optional[float]): A fixed rate; None to follow `dropout` of [training].
     max_span_tokens (Optional[int]): The configured width; None if it comes from the data.
-    shim (Optional[HeadShim]): What builds and keeps the module, instead of a `HeadShim` of `build`
-        and `max_span_tokens`.
+    shim (Optional[HeadShim]): The shim that builds and holds the module; None for a `HeadShim` of
+        `build` and `max_span_tokens`.
     RETURNS (Model[List[Floats3d], List[Floats3d]]): states -> logits (tokens, width, labels).
     """
     return Model(
@@ -58,7 +58,7 @@ def torch_head(
 
 
 def _attributes(dropout: float | None) -> dict[str, Any]:
-    # A checkpoint overwrites the attributes of a model with its own, so no setting may be one.
+    # Loading a checkpoint overwrites the attributes of a model, so settings must not be attributes.
     attrs: dict[str, Any] = {"resize_output": resize_head}
     if dropout is None:
         # thinc's set_dropout_rate looks for this attribute; torch's layers it cannot reach.
@@ -225,7 +225,7 @@ def _collect(scores: TagScores, logits: "Tensor", texts: Any, lengths: list[int]
         scores.words[text] = np.stack([tokens, tokens + 1], axis=1)  # type: ignore[call-overload]
 
 
-# What both kinds share -------------------------------------------------------------------------
+# Shared by both kinds --------------------------------------------------------------------------
 
 
 def _predict(shim: HeadShim, states: States) -> Iterator[tuple[list[int], "Tensor"]]:
@@ -245,7 +245,7 @@ def _begin_update(
     """Score texts with gradients.
 
     RETURNS (Tuple[Tensor, Callable]): The module's output, padded; and a function that takes
-        outputs and their gradients, and gives the gradients of the states if they are wanted.
+        outputs and their gradients, and returns the gradients of the states if requested.
     """
     padded = to_padded(states, shim.device).requires_grad_(shim.gives_gradients)
     _trimmer.worked_on(padded.shape[0] * padded.shape[1])
@@ -279,7 +279,7 @@ def resize_head(model: Model, n_labels: int) -> Model:
 
 
 def set_dropout(model: Model, fixed: float | None) -> None:
-    """Set the dropout of a head's module: a fixed rate, or that of [training]."""
+    """Set the dropout rate of a head's module: the fixed rate, or that of [training]."""
     rate = model.attrs["dropout_rate"] if fixed is None else fixed
     head_shim(model).module.set_dropout(rate)
 
@@ -294,9 +294,9 @@ def llm_and_head(
     init: Callable,
     **attrs: Any,
 ) -> Model[list[Doc], Scores]:
-    """Put an LLM and a head into one model, docs -> scores.
+    """Combine an LLM and a head into one model, docs -> scores.
 
-    Gradients flow from the head into the LLM if its attribute "trains" says so.
+    Gradients flow from the head into the LLM if the LLM's attribute "trains" is true.
 
     name (str): The Thinc node's name.
     llm (Model[List[Doc], List[Floats3d]]): docs -> states.
@@ -342,7 +342,7 @@ def _resize(model: Model[list[Doc], Scores], n_labels: int) -> Model[list[Doc], 
 
 
 def sample_states(llm: Model[list[Doc], States], docs: list[Doc] | None) -> States:
-    """States for a head to take its sizes and statistics from; without docs, of an empty one."""
+    """States from which a head takes its sizes and statistics; without docs, of an empty doc."""
     docs = docs or [Doc(Vocab())]
     sample = llm.attrs.get("sample_states")
     return llm.predict(docs) if sample is None else sample(llm, docs)

@@ -22,15 +22,15 @@ def build_transformer_states(
 ) -> Model[list[Doc], States]:
     """States of a `transformer` earlier in the pipeline (`spacy_llm2ner.TransformerStates.v1`).
 
-    A listener, as spacy-transformers has it for the tagger and parser: all of them share one pass,
-    and all of their gradients go into the transformer. Needs the extra 'spacy-transformers'.
+    A listener like those of spaCy's tagger and parser: all listeners share one pass, and the
+    transformer receives the gradients of all. Needs the extra 'spacy-transformers'.
 
-    upstream (str): The transformer's name in the pipeline; "*": whatever transformer comes before.
+    upstream (str): The transformer's name in the pipeline; "*": any transformer.
     pooling (str): A token's state: its "last" or "first" piece, or the "mean". Where windows
         (`get_spans`) overlap, a token has pieces in each of them.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each doc float32 (tokens, 1, width). Zeros for
         white space and for tokens that no piece touches.
-    RAISES: ImportError if spacy-transformers is missing.
+    RAISES (ImportError): If spacy-transformers is missing.
     """
     try:
         from spacy_transformers.layers import TransformerListener
@@ -45,7 +45,7 @@ def build_transformer_states(
 
 
 def _sample(model: Model[list[Doc], States], docs: list[Doc]) -> States:
-    """An empty array with the sizes of the states: there are no statistics before training."""
+    """An empty array with the sizes of the states: before training there are no statistics."""
     listener: Any = model.layers[0]
     if not listener.has_dim("nO"):
         raise ValueError(Errors.E321.format(upstream=listener.upstream_name))
@@ -98,20 +98,20 @@ def _plan(doc: Doc, data: Any, pooling: str) -> tuple[np.ndarray, np.ndarray, np
 def own_pieces(
     doc: Doc, pieces: np.ndarray, lengths: np.ndarray, strings: Sequence[str]
 ) -> list[np.ndarray]:
-    """Find the pieces that belong to each token, and to no other.
+    """Find the pieces that belong to each token and to no other.
 
-    spacy-transformers 1.4 counts the character behind a token as part of the token. Where that is
-    a blank, and the tokenizer (byte-level BPE without trimmed offsets, as of Llama 3, GPT-2 and
-    Qwen) counts a blank as part of the word after it, a token gets the first piece of the next word
-    too. (Open upstream: explosion/spaCy#13730, explosion/spacy-transformers#425.)
+    spacy-transformers 1.4 counts the character after a token as part of the token. If it is a
+    blank, and the tokenizer (byte-level BPE without trimmed offsets, as in Llama 3, GPT-2 and Qwen)
+    counts a blank as part of the next word, the token also gets the first piece of that word.
+    (Open upstream: explosion/spaCy#13730, explosion/spacy-transformers#425.)
 
     doc (Doc): The doc.
-    pieces (ndarray): Pieces of the first token, then those of the second, and so on.
-    lengths (ndarray): How many pieces each token has there, (tokens,).
-    strings (Sequence[str]): All pieces of the doc as strings, in the order that `pieces` counts.
-    RETURNS (List[ndarray]): For each token the numbers of its pieces; none for white space. A piece
-        that a token before white space shares with a later one belongs to the later one, and a
-        piece of nothing but white space to none; but no token is left without any.
+    pieces (ndarray): Indices of the first token's pieces, then of the second's, and so on.
+    lengths (ndarray): The number of pieces of each token in `pieces`, (tokens,).
+    strings (Sequence[str]): All pieces of the doc as strings, indexed by `pieces`.
+    RETURNS (List[ndarray]): For each token the indices of its pieces; none for white space. A piece
+        that a token before white space shares with a later token belongs to the later one, and a
+        piece of white space only belongs to none, unless a token would be left without pieces.
     """
     ends = np.cumsum(lengths)
     given = [pieces[end - n : end] for end, n in zip(ends, lengths, strict=True)]
@@ -140,7 +140,7 @@ def own_pieces(
 
 
 def _gradients(model: Model, data: Any, plans: Any, d_states: States) -> list[Any]:
-    """Gradients for the transformer, of each doc's pieces; texts without tokens have none."""
+    """Gradients of each doc's pieces, for the transformer; none for texts without tokens."""
     from spacy_transformers.data_classes import TransformerData
     from transformers.file_utils import ModelOutput
 

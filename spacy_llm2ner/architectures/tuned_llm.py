@@ -41,23 +41,22 @@ def build_tuned_llm(
 ) -> Model[list[Doc], States]:
     """Token states of an LLM that is trained with the head (`spacy_llm2ner.TunedLLM.v1`).
 
-    Only trained weights are stored: with LoRA a few megabytes. States are not remembered: the LLM
-    reads each text in each epoch. Settings that are not described here are those of
-    `spacy_llm2ner.FrozenLLM.v1`.
+    Only trained weights are stored: with LoRA a few megabytes. States are not stored: the LLM reads
+    each text in each epoch. `spacy_llm2ner.FrozenLLM.v1` describes the other settings.
 
     tuning (str): "lora": small matrices beside the frozen weights (extra 'lora'); "full": all
         weights of the blocks that are read, and the embeddings.
-    reading (str): "once", "twice", or "unmasked": a causal model's pieces also attend to what
-        follows, which it learns to use in training.
+    reading (str): "once", "twice", or "unmasked": a causal model's pieces also attend to later
+        pieces, which it learns to use in training.
     dtype (str): Precision of weights that are not trained.
     mixed_precision (Optional[str]): Compute in this precision (autocast), with float32 weights.
     gradient_checkpointing (bool): Recompute activations in the backward pass: less memory.
-    learn_rate_scale (float): The LLM's learning rate, in units of the one of [training], which the
-        head has.
+    learn_rate_scale (float): The LLM's learning rate, as a multiple of that of [training], which
+        applies to the head.
     lora_rank, lora_alpha, lora_dropout: As in `peft`.
     lora_targets (Optional[List[str]]): Names of the linear layers that get LoRA; null: all.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each doc float32 (tokens, layers, width).
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     base = FrozenLLMSettings(
         name=name,

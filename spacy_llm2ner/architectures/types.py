@@ -1,4 +1,4 @@
-"""Types of what flows between the Thinc models."""
+"""Types of the inputs and outputs of the Thinc models."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,17 +11,17 @@ States = list[Floats3d]
 Bands = list[Floats3d]
 
 
-# What a head gives: bands or tag scores.
+# Output of a head: bands or tag scores.
 Scores = TypeVar("Scores")
 
 
 @dataclass
 class TagScores:
-    """The scores of a tagger for docs; or, on the way back, their gradients.
+    """The scores of a tagger for docs; or, in the backward pass, their gradients.
 
     logits (List[Floats2d]): For each doc (words, tags); words are consecutive.
     words (List[Ints2d]): For each doc int (words, 2): start and end (exclusive) of each word, in
-        tokens. Tokens of no word (white space) cannot be an entity of their own.
+        tokens. Tokens outside words (white space) are never an entity by themselves.
     transitions (Optional[Floats2d]): (tags + 2, tags), see `heads.crf`; None without a CRF.
     """
 

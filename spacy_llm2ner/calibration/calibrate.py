@@ -47,10 +47,10 @@ class CalibrationSettings:
     """Settings of a calibration.
 
     objective (Objective): What thresholds are optimised for.
-    per_label (Optional[bool]): Thresholds per label, or one for all; None: what is best on
+    per_label (Optional[bool]): Thresholds per label, or one for all. None: the best choice on
         held-out folds of the dev data, which may be the current thresholds.
     temperature (bool): Whether to fit temperatures: one for all labels or, with `per_label` set to
-        True, one for each label with enough entities. A single one does not change what is found.
+        True, one for each label with enough entities. A single one does not change the predictions.
     min_entities (int): Labels with fewer dev entities share threshold and temperature.
     shrink (float): See `search_per_label`.
     folds (int): Folds of the cross-validation; 0 for none.
@@ -69,7 +69,7 @@ class Calibration:
     """The calibration of one component; thresholds and temperatures are float (labels,).
 
     before, after (Counts): True and false positives and gold spans, (3, labels), on the dev data.
-    held_out (Dict[str, Counts]): The same on held-out texts, by way of searching.
+    held_out (Dict[str, Counts]): The same on held-out texts, for each way of searching.
     reliability_before, reliability_after (Reliability): Reliability of the candidates.
     nll_before, nll_after (float): Per gold span, over all candidates.
     curve (List[Tuple[float, float, float]]): (threshold, precision, recall) as decoded.
@@ -130,7 +130,7 @@ def calibrate_pipe(
 def calibrate_scored(
     pipe: EntityPipe, dev: ScoredDev, settings: CalibrationSettings
 ) -> Calibration:
-    """`calibrate_pipe` on a corpus that was scored before, for trying several settings."""
+    """`calibrate_pipe` on a corpus that is already scored, for trying several settings."""
     _report_unknown(pipe, dev)
     decodings = decodings_of(pipe)
     old_t, old = pipe._temperatures(), pipe._thresholds()
@@ -185,7 +185,7 @@ def decodings_of(pipe: EntityPipe) -> tuple[str, ...]:
     """The decodings that `predict` and `set_annotations` apply to the spans, or to the ents."""
     decoding = pipe.settings["decoding"]
     if isinstance(pipe, TokenTagger):
-        return ()  # a tagger's entities are disjoint, whatever the threshold
+        return ()  # a tagger's entities are disjoint at any threshold
     if pipe.settings["annotate"] == "ents" and decoding in ("all", "nested"):
         return (decoding, "flat")
     return (decoding,)
@@ -236,9 +236,9 @@ def _label_curve(spans: DevSpans, label: int, n_gold: int) -> PRCurve:
 
 
 def check_config_can_hold(name: str, threshold: PerLabel) -> None:
-    """Require that a config file can hold the labels as keys.
+    """Require labels that are valid keys of a config.
 
-    RAISES (ValueError): If it cannot (E602).
+    RAISES (ValueError): If a config file cannot hold a label as a key.
     """
     if not isinstance(threshold, dict):
         return

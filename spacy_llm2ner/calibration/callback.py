@@ -32,8 +32,7 @@ def make_calibrate_callback(
 
     A callback for [training.before_to_disk]. Each checkpoint is stored with its own temperatures
     and thresholds; training and the choice of the best checkpoint use the thresholds of the config.
-    The store has the states of the dev texts from the evaluation, so that the LLM does not read
-    them again.
+    The store has the states of the dev texts from the evaluation: the LLM does not read them again.
 
     dev (Optional[Union[Callable, str]]): A corpus reader, such as ${corpora.dev}, or a path to a
         .spacy file, a folder of them, a .jsonl or a CoNLL-style file. null: the `dev_corpus` of
@@ -41,8 +40,8 @@ def make_calibrate_callback(
     component (Optional[str]): The component's name. null: all components llm2ner and llm2ner_tagger
         that are not frozen.
     objective (str): "f1", "recall@P" or "precision@R".
-    per_label (Optional[bool]): Thresholds per label (true) or one for all (false). null: what is
-        best on held-out texts, which may be the current thresholds.
+    per_label (Optional[bool]): Thresholds per label (true) or one for all (false). null: the best
+        choice on held-out texts, which may be the current thresholds.
     temperature (bool): Whether to fit temperatures too.
     folds (int): Folds of the cross-validation for `per_label = null`; with 0, null means true.
     RETURNS (Callable[[Language], Language]): nlp -> the pipeline to store, a shallow copy.

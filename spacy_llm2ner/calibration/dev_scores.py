@@ -55,7 +55,7 @@ class ScoredDev:
     unknown_labels: dict[str, int]
 
     def dev_spans(self, temperatures: np.ndarray, decodings: tuple[str, ...]) -> DevSpans:
-        """The candidates as the component would score them with these temperatures (labels,)."""
+        """The candidates with the scores that the component gives at these temperatures."""
         # In a band of one cell per span: the same arithmetic as in `predict`.
         by_label = temper(self.logits[:, None, None], temperatures[self.labels][:, None, None])
         scores = probabilities(by_label[:, 0, 0])

@@ -1,4 +1,4 @@
-"""Reliability of probabilities: are spans with probability p right in a share p of all cases?
+"""Reliability of probabilities: is the share of correct spans with probability p equal to p?
 
 A *temperature* T divides logits before they become probabilities; T > 1 lowers confidence. It is
 fitted by maximum likelihood (Guo et al. 2017, arXiv 1706.04599) and does not change the ranking.
@@ -19,7 +19,7 @@ from ..numeric import binary_cross_entropy, sigmoid
 
 Floats = NDArray[np.float64]
 
-# A temperature outside these bounds means that all cells are right, or all are wrong.
+# The maximum-likelihood temperature leaves these bounds if all cells are right, or all are wrong.
 TEMPERATURES = (0.1, 10.0)
 _NEWTON_STEPS = 50
 _TOLERANCE = 1e-9
@@ -28,9 +28,13 @@ _TOLERANCE = 1e-9
 def nll(
     logits: Floats, targets: Floats, *, temperature: float = 1.0, weights: Floats | None = None
 ) -> float:
-    """Return the negative log-likelihood of 0/1 targets under sigmoid(logits / temperature).
+    """Compute the negative log-likelihood of targets under sigmoid(logits / temperature).
 
-    logits, targets, weights: (cells,); no weights count 1 each. Summed over the cells, in nats.
+    logits (ndarray): (cells,).
+    targets (ndarray): 0 or 1, (cells,).
+    temperature (float): The temperature.
+    weights (Optional[ndarray]): Weights of the cells, (cells,). None: 1 each.
+    RETURNS (float): The sum over the cells, in nats.
     """
     z = np.asarray(logits, dtype=np.float64) / temperature
     losses, _ = binary_cross_entropy(z, targets)
@@ -38,13 +42,16 @@ def nll(
 
 
 def fit_temperature(logits: Floats, targets: Floats, weights: Floats | None = None) -> float:
-    """Return the temperature with the smallest `nll`, within TEMPERATURES.
+    """Find the temperature with the smallest `nll`, within TEMPERATURES.
 
-    logits, targets, weights: (cells,), targets 0 or 1 (or in between); no weights count 1 each.
-    The loss is convex in 1 / temperature, so that Newton's method with bisection as a safeguard
-    finds the only minimum. Without cells, or if all logits are 0, the temperature is 1.
+    The loss is convex in 1 / temperature, so that Newton's method, safeguarded by bisection, finds
+    the only minimum.
 
-    Raises ValueError when the shapes differ or for NaN.
+    logits (ndarray): (cells,).
+    targets (ndarray): In [0, 1], usually 0 or 1, (cells,).
+    weights (Optional[ndarray]): Weights of the cells, (cells,). None: 1 each.
+    RETURNS (float): The temperature; 1 without cells, or if all logits are 0.
+    RAISES (ValueError): If the shapes differ (E600), or for NaN (E211).
     """
     z, y = np.asarray(logits, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     w = np.ones_like(z) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -77,9 +84,11 @@ def fit_temperature(logits: Floats, targets: Floats, weights: Floats | None = No
 class Reliability:
     """A reliability diagram: bins of equal width over the probabilities, as columns (bins,).
 
-    counts: weight of the cells in each bin. confidence: their mean probability. accuracy: the share
-    of them that is right. Both are 0 in empty bins. Bin b of n is [b / n, (b + 1) / n); the last
-    bin includes 1.
+    Bin b of n is [b / n, (b + 1) / n); the last bin includes 1.
+
+    counts (ndarray): Total weight of the cells in each bin.
+    confidence (ndarray): Their mean probability; 0 in empty bins.
+    accuracy (ndarray): The share of correct cells; 0 in empty bins.
     """
 
     counts: Floats
@@ -97,7 +106,14 @@ class Reliability:
 def reliability(
     probabilities: Floats, targets: Floats, *, bins: int = 10, weights: Floats | None = None
 ) -> Reliability:
-    """Return the reliability diagram of probabilities in [0, 1] and their 0/1 targets: (cells,)."""
+    """Compute a reliability diagram.
+
+    probabilities (ndarray): In [0, 1], (cells,).
+    targets (ndarray): 0 or 1, (cells,).
+    bins (int): The number of bins.
+    weights (Optional[ndarray]): Weights of the cells, (cells,). None: 1 each.
+    RETURNS (Reliability): The diagram.
+    """
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     w = np.ones_like(p) if weights is None else np.asarray(weights, dtype=np.float64)
     index = np.minimum((p * bins).astype(np.int64), bins - 1)
@@ -113,7 +129,10 @@ def reliability(
 class PRCurve:
     """Precision and recall at every threshold that changes them, as columns (points,).
 
-    Thresholds decrease, so that recall increases; a span counts if its score >= the threshold.
+    A span counts if its score >= the threshold.
+
+    thresholds (ndarray): In decreasing order.
+    precision, recall (ndarray): In [0, 1]; recall increases.
     """
 
     thresholds: Floats
@@ -127,10 +146,12 @@ class PRCurve:
 
 
 def pr_curve(scores: Floats, targets: Floats, *, n_gold: int) -> PRCurve:
-    """Return the precision/recall curve of scored candidates.
+    """Compute the precision/recall curve of scored candidates; equal scores are one point.
 
-    scores: (candidates,). targets: (candidates,), 1 where the candidate is gold. n_gold: the number
-    of gold spans, candidates or not. Equal scores are one point.
+    scores (ndarray): (candidates,).
+    targets (ndarray): 1 for gold candidates, else 0, (candidates,).
+    n_gold (int): The number of gold spans, candidates or not.
+    RETURNS (PRCurve): The curve.
     """
     s, y = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     order = np.argsort(-s, kind="stable")

@@ -1,12 +1,13 @@
 """Search for thresholds on dev data, under the decoding that the component uses.
 
-Spans compete: with a lower threshold for one label, its spans displace those of others. So every
-trial decodes again, but only from candidates (the spans above a low floor), which are scored once.
-Candidates that overlap no other are only counted; and in the search for one label's threshold, only
-the parts of texts where that label competes are decoded. numpy only.
+Spans compete: with a lower threshold for one label, its spans displace those of others. Every trial
+therefore decodes again, but only from candidates (the spans above a low floor), which are scored
+once. Candidates that overlap no other candidate are only counted, and the search for one label's
+threshold decodes only the parts of texts where that label competes. numpy only.
 
 Against overfitting: a label with few dev entities keeps the threshold of all labels, the thresholds
-of other labels are shrunk towards it, and `search_thresholds` takes what is best on held-out texts.
+of other labels are shrunk towards it, and `search_thresholds` chooses the way of searching that is
+best on held-out texts.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Objective:
-    """What thresholds are optimised for.
+    """The objective that thresholds are optimised for.
 
     kind (str): "f1"; "recall": the highest recall with a precision of at least `at`; "precision":
         the highest precision with a recall of at least `at`.
@@ -51,7 +52,7 @@ class Objective:
     def parse(cls, text: str) -> Objective:
         """Read "f1", "recall@0.95" (or "recall@95") or "precision@0.8".
 
-        RAISES: ValueError if it is none of them.
+        RAISES (ValueError): For any other text.
         """
         kind, _, demand = text.strip().lower().partition("@")
         try:
@@ -69,7 +70,7 @@ class Objective:
         return "f1" if self.kind == "f1" else f"{self.kind}@{self.at:g}"
 
     def value(self, counts: Counts) -> tuple[bool, float]:
-        """The value of counts, summed over labels: whether the demand is met, and the figure."""
+        """Evaluate counts, summed over labels: whether the demand is met, and the figure."""
         p, r, f = prf(counts)
         if self.kind == "f1":
             return True, f
@@ -155,7 +156,7 @@ class DevSpans:
 
 
 class _Trials:
-    """Counts for many thresholds of some labels, all others staying as they are."""
+    """Counts for many thresholds of some labels, with all others fixed."""
 
     def __init__(self, dev: DevSpans, thresholds: Thresholds, varied: Sequence[int]) -> None:
         self.thresholds, self.varied = thresholds, list(varied)
@@ -266,7 +267,7 @@ def _middle(values: dict[float, tuple[bool, float]]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class FoundThresholds:
-    """Thresholds, and how each way of searching did on held-out texts.
+    """Thresholds, and the counts on held-out texts for each way of searching.
 
     way (str): "kept", "global" or "per label".
     thresholds (ndarray): float32 (labels,).

@@ -76,7 +76,7 @@ def write_card(
     license (Optional[str]): The weights' license.
     repo_id (Optional[str]): The pipeline's hub id. See `hub.card.make_card` for the defaults.
     RETURNS (Path): The card's path.
-    RAISES: ValueError (E801, E805, E806) or OSError if something is missing or unreadable.
+    RAISES (ValueError, OSError): If something is missing or unreadable (E801, E805, E806).
     """
     nlp = util.load_model(model)
     if out is None:

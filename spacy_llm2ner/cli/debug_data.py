@@ -1,6 +1,6 @@
 """`python -m spacy llm2ner debug-data`: check the training data of a config for a component.
 
-spaCy's own `debug data` supports the labels of its own factories only.
+spaCy's `debug data` supports the labels of spaCy's factories only.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ class DataReport:
     lost (int): Gold spans that do not align with the tokens of the pipeline's tokenizer.
     nested, crossing (int): Pairs of nested spans; pairs of spans that overlap without nesting.
     unread (int): Tokens other than whitespace that no piece of the LLM touches.
-    windows (int): Docs that are read in more than one window.
+    windows (int): Docs that need more than one window.
     pieces (int): Pieces of the LLM in one copy of the text.
     longest (int): Pieces of the longest doc.
-    unsayable (int): For a tagger: spans that overlap another one or that its tags cannot express.
+    unsayable (int): For a tagger: spans that overlap another one or have no representation in its
+        tags.
     """
 
     docs: int = 0
@@ -86,7 +87,7 @@ class ReadBy:
             return cls(shim.llm.tokenizer, shim.llm.window)
         for tuned in pipe._shims(TunedShim):
             reader = tuned.reader
-            # Where the LLM looks is only known when it is loaded; how far is known before.
+            # The window is known without loading the LLM, unlike the direction of its attention.
             return cls(reader.tokenizer, reader.window)
         return None
 

@@ -65,7 +65,7 @@ def explain_text(
     limit: int = 30,
     title: str | None = None,
 ) -> str:
-    """Render the page of the scores of a text's spans.
+    """Render the page with the scores of a text's spans.
 
     nlp (Language): The pipeline.
     text (str): The text.
@@ -73,8 +73,8 @@ def explain_text(
     limit (int): The number of spans, the most probable first, whose scores are split into parts.
     title (Optional[str]): The heading; None for one with the pipeline's name.
     RETURNS (str): A whole HTML document.
-    RAISES: ValueError (E906-E909) if the text is empty or too long, or if there is no such
-        component.
+    RAISES (ValueError): If the text is empty or too long, or if there is no such component
+        (E906-E909).
     """
     doc = nlp(text)
     if not 0 < len(doc) <= _MOST_TOKENS:

@@ -149,9 +149,9 @@ def make_config(
 
     preset (str): "fast", "balanced" or "accurate".
     lang (str): Language code.
-    llm (str): Hub id, model folder or GGUF file. The presets name layers of the default LLM. For a
-        folder whose config.json has the depth of another LLM, layers at the same relative depths
-        are chosen; else the setting is null, the four default layers.
+    llm (str): Hub id, model folder or GGUF file. The presets name layers of the default LLM. For
+        another LLM whose depth is known from a folder's config.json, layers at the same relative
+        depths are chosen; else the setting is null, which means the four default layers.
     train, dev (Optional[Path]): The data. Existing training data is counted for the schedule.
     gpu (bool): Whether a GPU will be used.
     calibrate (bool): Whether to calibrate checkpoints.
@@ -214,8 +214,8 @@ def layers_for(llm: str, layers: list[int] | None) -> list[int] | None:
 
     llm (str): See `make_config`.
     layers (Optional[List[int]]): Layers of the default LLM, or None.
-    RETURNS (Optional[List[int]]): Layers at the same relative depths; None, which stands for the
-        default layers, if the depth is unknown.
+    RETURNS (Optional[List[int]]): Layers at the same relative depths; None (the default layers) if
+        the depth is unknown.
     """
     if layers is None or llm == DEFAULT_LLM:
         return layers
@@ -295,7 +295,7 @@ def _schedule(size: CorpusSize, epochs: int) -> Values:
 
 
 def set_values(text: str, values: Values) -> str:
-    """Replace values in the text of a config, and nothing else.
+    """Replace values in the text of a config and keep the rest.
 
     text (str): A config with one line per value.
     values (Dict[str, Dict[str, Any]]): Section -> setting -> value.

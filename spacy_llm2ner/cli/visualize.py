@@ -94,8 +94,8 @@ def visualize_file(
     spans_key (str): The key of `doc.spans` to show.
     title (Optional[str]): The heading; None for the pipeline's name and version.
     RETURNS (Tuple[Path, PredictionPage, Language]): The page's path, its data, and the pipeline.
-    RAISES: InputError (E901-E905) for a path that is missing or unreadable; OSError or ValueError
-        if the pipeline cannot be loaded.
+    RAISES (InputError): For a path that is missing or unreadable (E901-E905).
+    RAISES (OSError, ValueError): If the pipeline cannot be loaded.
     """
     if out.exists() and not out.is_dir():
         raise InputError(Errors.E901.format(path=out))

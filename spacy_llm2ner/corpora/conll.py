@@ -150,7 +150,7 @@ def report_on(
 
     documents (List[ConllDocument]): The documents.
     source (str): The file or dataset that they come from.
-    borders (int): The number of document boundaries that the source states.
+    borders (int): The number of document boundaries in the source.
     comments (int): The number of lines read as comments.
     RETURNS (ConllReport): The report.
     """

@@ -19,7 +19,7 @@ from .conll import ConllDocument, ConllSentence
 from .docs import check_sizes, copy_words, make_docs
 
 _READER = "spacy_llm2ner.JsonlCorpus.v1"
-# Field of the words -> field of the spans, and what makes the end of a span exclusive.
+# Field of the words -> field of the spans, and the number that makes their ends exclusive.
 _FIELDS = {"tokens": ("spans", 0), "tokenized_text": ("ner", 1)}
 
 

@@ -63,8 +63,8 @@ def create_conll_corpus(
 class ConllCorpus:
     """Iterate Example objects from a CoNLL-style file.
 
-    The reference Docs have the words of the file, with natural spacing. The file is parsed once,
-    at the first call, which also logs what the file contains and warns if tags had to be repaired.
+    The reference Docs have the words of the file, with natural spacing. The file is parsed once, at
+    the first call, which also logs its contents and warns if tags had to be repaired.
 
     path (Union[str, Path, None]): The file.
     sentences_per_doc (int): 1 for a Doc per sentence, n for up to n consecutive sentences of a

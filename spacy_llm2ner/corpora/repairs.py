@@ -1,8 +1,8 @@
-"""The tag scheme of a corpus, and the places where the corpus breaks it.
+"""The tag scheme of a corpus, and its violations.
 
-Tags are read as conlleval reads them (see `tags.tags_to_spans`), so that every scheme reads the
-same spans from the same tags. The scheme decides what counts as a *repair*: a tag that the scheme
-forbids and that is read all the same.
+Tags are read as conlleval reads them (see `tags.tags_to_spans`), so that the spans do not depend on
+the scheme. The scheme determines the *repairs*: tags that it forbids and that are read
+nevertheless.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ REPAIRS: dict[str, str] = {
     "begin_opens": "a B- where BIO1 has I-, because no entity of its type ends there",
     "unclosed": "an entity without its closing E- (L-)",
 }
-"""What each kind of repair means, for messages."""
+"""Descriptions of the kinds of repair, for messages."""
 
 
 def _pair_repairs(prev: str, tag: str, scheme: Scheme) -> list[Repair]:
-    """The repairs of two neighbouring tags; each tag of a sequence is judged once, as `tag`."""
+    """The repairs of two neighbouring tags; each tag of a sequence is checked once, as `tag`."""
     (prev_prefix, prev_label), (prefix, label) = split_tag(prev), split_tag(tag)
     prev_role, role = ROLES[prev_prefix], ROLES[prefix]
     goes_on = continues((prev_role, prev_label), (role, label))

@@ -1,8 +1,8 @@
 """Restore natural spacing in corpora with one word per line.
 
-Such corpora have lost the spaces of their texts, and an LLM was trained on texts, not on lists of
-words. The rules of English typography restore the spaces. Where they are ambiguous, the words stay
-apart: a superfluous space costs an LLM less than two words run together. Words are never changed.
+Such corpora have lost the spaces of their texts, but LLMs were trained on texts, not on lists of
+words. The rules of English typography restore the spaces. Where they are ambiguous, a space is
+kept: it harms an LLM's reading less than two words run together. Words are never changed.
 """
 
 import re
@@ -17,7 +17,7 @@ _STOP = re.compile(r"(?:[.,;:!?]+|…+)[\"'”’]?")
 _CLITIC = re.compile(r"['’](?:s|m|d|re|ve|ll)|n['’]t", re.IGNORECASE)
 _CURRENCY = re.compile(r"[A-Z]{0,3}[$£€¥]")
 _NUMBER = re.compile(r"[+-]?[.,]?\d")
-# The same clitics where the apostrophe is a word of its own: he ' s, did n ' t.
+# The same clitics where the apostrophe is a separate word: he ' s, did n ' t.
 _CLITIC_TAIL = re.compile(r"s|t|m|d|re|ve|ll", re.IGNORECASE)
 _YEAR = re.compile(r"\d\ds?")
 # A speaker follows a closing quote (... , " he said) and rarely an opening one.
@@ -64,7 +64,7 @@ def _joins_previous(words: Sequence[str], i: int, side: _Side | None) -> bool:
         return True
     if word == "%":
         return previous[-1:].isdigit()
-    # A full stop after an abbreviation's ("U.S. .") would read as an ellipsis.
+    # A full stop after the period of an abbreviation ("U.S. .") would look like an ellipsis.
     after_abbreviation = previous.endswith(".") and not _STOP.fullmatch(previous)
     return bool(_STOP.fullmatch(word)) and not (word[0] == "." and after_abbreviation)
 

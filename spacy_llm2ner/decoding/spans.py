@@ -1,27 +1,27 @@
-"""Scores -> spans: which spans of a band become annotation.
+"""Decoding of span scores: which spans of a band become annotation.
 
 A *band* holds the logits of one text, float32 (tokens, width, labels): entry [i, o, l] is the logit
-of "the tokens i .. i+o inclusive are an entity with label l". Cells that are no span (past the end
-of the text, over a whitespace token) hold -1e6. Each cell is an independent yes/no question, so a
-band may ask for overlapping spans and for several labels on one span; a *decoding* says how much of
-that is kept:
+of "the tokens i .. i+o inclusive are an entity with label l". Illegal cells (past the end of the
+text, or with a whitespace token at an edge) hold -1e6. Cells are independent binary decisions, so
+several overlapping spans, and several labels of one span, may reach their thresholds. The
+*decoding* determines which of them are kept:
 
     all      every span at or above its threshold
     greedy   the best span first, then the next best that is disjoint from all kept
     flat     the disjoint set with the largest total gain
     nested   the set without crossing spans with the largest total gain
 
-The *gain* of a span is the log odds that it has in excess of its threshold (`gains`). With every
-threshold at 0.5 the flat set is the most probable disjoint set when spans are independent; another
-threshold for a label amounts to another prior for it.
+The *gain* of a span is the log odds of its score minus those of its threshold (`gains`). With all
+thresholds at 0.5, and if spans are independent, the flat set is the most probable disjoint set;
+another threshold for a label amounts to another prior for it.
 
-Ties. Greedy takes equal scores longest first, then leftmost, then by smaller label index. Flat and
-nested prefer, among sets of equal gain, fewer spans, then more tokens (the spans' lengths summed),
-then the set that is first when read from left to right: where two sets first differ, the span that
-starts earlier, else is longer, else has the smaller label index. No two different sets tie under
-these rules, so a result never depends on the order in which spans come.
+Ties. Greedy takes spans of equal score longest first, then leftmost, then by smaller label index.
+Flat and nested prefer, among sets of equal gain, fewer spans, then more tokens (summed over spans),
+then the first set in reading order: at the first difference, the span that starts earlier, else the
+longer one, else the one with the smaller label index. No two different sets tie under these rules,
+so that results do not depend on the order of the spans.
 
-numpy only: nothing here knows spaCy or torch.
+This module uses numpy only, neither spaCy nor torch.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from ..settings import check_choice
 
 SPAN_DECODINGS = ("all", "greedy", "flat", "nested")
 
-# Cells at or below this logit are no spans; illegal cells hold -1e6, real logits stay far above.
+# Cells at or below this logit are illegal: they hold -1e6, and real logits stay far above.
 ILLEGAL_LOGIT = -1e5
 
 # Gains are whole multiples of this. Float sums of such numbers are exact (up to totals of 2**23),
-# so that equal totals are equal whatever the order of addition, and the tie rules mean something.
+# so that equal totals compare equal for any order of addition, which the tie rules require.
 GAIN_STEP = 2.0**-30
 
 _THRESHOLD_CLIP = 1e-6
@@ -54,9 +54,12 @@ _SCORE_CLIP = 2.0**-25
 class Spans:
     """Labelled, scored spans of one text, as columns of equal length (spans,).
 
-    starts: int32, first token. ends: int32, the token after the last one. labels: int32, label
-    indices. scores: float32, probabilities in [0, 1]. Every function of this module returns them
-    sorted by (start, end, label).
+    Every function of this module returns them sorted by (start, end, label).
+
+    starts (ndarray): First token, int32.
+    ends (ndarray): The token after the last one, int32.
+    labels (ndarray): Label indices, int32.
+    scores (ndarray): Probabilities in [0, 1], float32.
     """
 
     starts: NDArray[np.int32]
@@ -65,22 +68,29 @@ class Spans:
     scores: NDArray[np.float32]
 
     def __len__(self) -> int:
-        """Return the number of spans."""
+        """The number of spans."""
         return len(self.starts)
 
     def select(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Spans:
-        """Return the spans at `index`: positions, in their order, or a mask (spans,)."""
+        """Select spans.
+
+        index (ndarray): Positions, whose order is kept, or a mask (spans,).
+        RETURNS (Spans): The selected spans.
+        """
         return Spans(self.starts[index], self.ends[index], self.labels[index], self.scores[index])
 
 
 def candidates(logits: NDArray[np.float32], thresholds: NDArray[np.float32]) -> Spans:
-    """Return all spans of a band whose probability reaches the threshold of their label.
+    """Find all spans of a band whose probability reaches the threshold of their label.
 
-    logits: (tokens, width, labels). thresholds: (labels,), probabilities in [0, 1]. Probability and
-    threshold are compared as float32, >= counts. At threshold 0 every legal cell is a candidate; at
-    threshold 1 those whose float32 probability is 1 (a logit above about 17.3).
+    Probability and threshold are compared as float32, with >=. At threshold 0 every legal cell is a
+    candidate; at threshold 1 those whose float32 probability is 1 (a logit above about 17.3).
 
-    Raises ValueError when the shapes do not fit, for thresholds outside [0, 1] and for NaN.
+    logits (ndarray): (tokens, width, labels).
+    thresholds (ndarray): Probabilities in [0, 1], (labels,).
+    RETURNS (Spans): The candidates.
+    RAISES (ValueError): If the shapes do not fit (E210), for NaN (E211), and for thresholds outside
+        [0, 1] (E214).
     """
     logits = np.asarray(logits, dtype=np.float32)
     thresholds = _checked_thresholds(thresholds)
@@ -90,7 +100,7 @@ def candidates(logits: NDArray[np.float32], thresholds: NDArray[np.float32]) -> 
         raise ValueError(Errors.E211)
     cells = np.flatnonzero(logits > ILLEGAL_LOGIT)
     scores = probabilities(logits.reshape(-1)[cells])
-    # Cells come in C order, that is sorted by (start, offset, label); masks keep it so.
+    # Cells are in C order, that is, sorted by (start, offset, label); masks preserve the order.
     starts, offsets, labels = np.unravel_index(cells, logits.shape)
     keep = (scores >= thresholds[labels]) & (starts + offsets < len(logits))
     return Spans(
@@ -102,13 +112,16 @@ def candidates(logits: NDArray[np.float32], thresholds: NDArray[np.float32]) -> 
 
 
 def gains(spans: Spans, thresholds: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return logit(score) - logit(threshold of the label), at least GAIN_STEP, per span: (spans,).
+    """Compute the gain of each span: logit(score) - logit(threshold of the label).
 
-    The result is finite and positive for all input: thresholds are clipped to [1e-6, 1 - 1e-6], and
-    scores to within 2**-25 of 0 and 1, beyond which float32 probabilities are 1 anyway. Rounded to
-    whole multiples of GAIN_STEP.
+    Gains are finite and positive for all input: thresholds are clipped to [1e-6, 1 - 1e-6], and
+    scores to within 2**-25 of 0 and 1, beyond which float32 probabilities are 1 anyway.
 
-    Raises ValueError for thresholds outside [0, 1] and for a label index without a threshold.
+    spans (Spans): The spans.
+    thresholds (ndarray): (labels,), see `candidates`.
+    RETURNS (ndarray): float64 (spans,), whole multiples of GAIN_STEP, at least GAIN_STEP.
+    RAISES (ValueError): For a label index without a threshold (E212), and for thresholds outside
+        [0, 1] (E214).
     """
     thresholds = _checked_thresholds(thresholds)
     if len(spans) and not 0 <= spans.labels.min() <= spans.labels.max() < len(thresholds):
@@ -124,23 +137,29 @@ def gains(spans: Spans, thresholds: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def decode(logits: NDArray[np.float32], thresholds: NDArray[np.float32], decoding: str) -> Spans:
-    """Return the spans that `decoding`, one of SPAN_DECODINGS, keeps of a band's candidates.
+    """Decode the spans of a band.
 
-    logits, thresholds: see `candidates`. What each decoding keeps, and how ties are settled: see
-    the top of this module. Raises ValueError as `candidates` does and for an unknown decoding.
+    logits (ndarray): (tokens, width, labels).
+    thresholds (ndarray): (labels,), see `candidates`.
+    decoding (str): One of SPAN_DECODINGS; the top of this module defines them and their tie rules.
+    RETURNS (Spans): The candidates that the decoding keeps.
+    RAISES (ValueError): For an unknown decoding (E001); see also `candidates`.
     """
     spans = candidates(logits, thresholds)
     return spans.select(keep_mask(spans, thresholds, decoding))
 
 
 def keep_mask(spans: Spans, thresholds: NDArray[np.float32], decoding: str) -> NDArray[np.bool_]:
-    """Return the mask (spans,) of what `decoding` keeps of spans that are at their thresholds.
+    """Decode candidates to a mask of the spans to keep.
 
-    spans: sorted by (start, end, label), each at or above the threshold of its label. thresholds:
-    (labels,). Spans that overlap, directly or through others, decide among themselves: a run of
-    texts set end to end gives what each text gives by itself.
+    Only spans that overlap, directly or through others, affect each other, so that concatenated
+    texts give the same result as separate texts.
 
-    Raises ValueError as `gains` does and for an unknown decoding.
+    spans (Spans): Sorted by (start, end, label), each at or above the threshold of its label.
+    thresholds (ndarray): (labels,).
+    decoding (str): One of SPAN_DECODINGS.
+    RETURNS (ndarray): bool (spans,).
+    RAISES (ValueError): For an unknown decoding (E001); see also `gains`.
     """
     check_choice("decoding", decoding, SPAN_DECODINGS)
     if decoding == "greedy":
@@ -153,10 +172,12 @@ def keep_mask(spans: Spans, thresholds: NDArray[np.float32], decoding: str) -> N
 
 
 def temper(logits: NDArray[np.float32], temperatures: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return a band whose logits are divided by the temperature of their label.
+    """Divide the logits of a band by the temperature of their label.
 
-    logits: (tokens, width, labels). temperatures: (labels,), above 0. Cells that are no span stay
-    so. Where every temperature is 1 the band itself comes back.
+    logits (ndarray): (tokens, width, labels).
+    temperatures (ndarray): (labels,), above 0.
+    RETURNS (ndarray): A new band, in which illegal cells stay illegal; `logits` itself if all
+        temperatures are 1.
     """
     temperatures = np.asarray(temperatures, dtype=np.float64)
     if (temperatures == 1).all():
@@ -166,13 +187,15 @@ def temper(logits: NDArray[np.float32], temperatures: NDArray[np.float64]) -> ND
 
 
 def flatten(spans: Spans, thresholds: NDArray[np.float32]) -> Spans:
-    """Return the disjoint subset of `spans` with the largest total gain.
+    """Find the disjoint subset of spans with the largest total gain.
 
-    Of all candidates of a band it is what `decode` keeps with "flat"; it makes non-overlapping
-    entities (doc.ents) of spans that were decoded with "all" or "nested". The spans may come in any
-    order. thresholds: (labels,).
+    Derives non-overlapping entities (doc.ents) from spans decoded with "all" or "nested". For all
+    candidates of a band the result is that of `decode` with "flat".
 
-    Raises ValueError as `gains` does, and for a span without tokens.
+    spans (Spans): The spans, in any order.
+    thresholds (ndarray): (labels,).
+    RETURNS (Spans): The subset.
+    RAISES (ValueError): For a span without tokens (E213); see also `gains`.
     """
     if (spans.starts >= spans.ends).any():
         raise ValueError(Errors.E213)
@@ -182,17 +205,17 @@ def flatten(spans: Spans, thresholds: NDArray[np.float32]) -> Spans:
 
 def _checked_thresholds(thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
     thresholds = np.asarray(thresholds, dtype=np.float32)
-    # Asked this way round, so that NaN fails too.
+    # Negated, so that NaN fails too.
     if thresholds.ndim != 1 or not ((thresholds >= 0) & (thresholds <= 1)).all():
         raise ValueError(Errors.E214.format(thresholds=thresholds.tolist()))
     return thresholds
 
 
 def _weights(spans: Spans, thresholds: NDArray[np.float32]) -> list[int]:
-    """Return what a set of spans is worth, per span: integers whose sums order sets.
+    """The weights of spans: integers whose sums order sets of spans.
 
-    Gain, then fewer spans, then more tokens, packed in one Python integer (of any size, exact):
-    gain steps above bit 64, the count (negative) above bit 32, tokens below. Every one is positive.
+    Gain, then fewer spans, then more tokens, packed into one Python integer (arbitrary precision):
+    gain steps above bit 64, the negative count above bit 32, tokens below. All are positive.
     """
     steps = np.rint(gains(spans, thresholds) / GAIN_STEP).astype(np.int64).tolist()
     lengths = (spans.ends - spans.starts).tolist()
@@ -200,7 +223,7 @@ def _weights(spans: Spans, thresholds: NDArray[np.float32]) -> list[int]:
 
 
 def _greedy(spans: Spans) -> NDArray[np.bool_]:
-    """Return the mask of the spans to keep, best score first. O(n log n + n * width)."""
+    """The mask of the spans to keep, best score first. O(n log n + n * width)."""
     order = np.lexsort((spans.labels, spans.starts, spans.starts - spans.ends, -spans.scores))
     starts, ends = spans.starts.tolist(), spans.ends.tolist()
     keep = np.zeros(len(spans), dtype=bool)
@@ -214,7 +237,7 @@ def _greedy(spans: Spans) -> NDArray[np.bool_]:
 
 
 def _flat(spans: Spans, weights: list[int]) -> NDArray[np.bool_]:
-    """Return the mask of the heaviest disjoint subset: weighted interval scheduling, O(n log n).
+    """The mask of the heaviest disjoint subset: weighted interval scheduling, O(n log n).
 
     With the spans in reading order (start, longest first, label), best[i] is the heaviest disjoint
     subset of the spans i, i+1, ...:
@@ -222,7 +245,7 @@ def _flat(spans: Spans, weights: list[int]) -> NDArray[np.bool_]:
         best[i] = max(weight[i] + best[first span that starts at or after the end of i],   take i
                       best[i+1])                                                           leave i
 
-    A tie takes i: of two sets, the one with the first difference in reading order.
+    On a tie i is taken: it comes first in reading order.
     """
     order = np.lexsort((spans.labels, -spans.ends, spans.starts))
     after = np.searchsorted(spans.starts[order], spans.ends[order]).tolist()
@@ -245,10 +268,10 @@ def _flat(spans: Spans, weights: list[int]) -> NDArray[np.bool_]:
 
 
 def _nested(spans: Spans, weights: list[int]) -> NDArray[np.bool_]:
-    """Return the mask of the heaviest subset without crossing spans; `spans` must be sorted.
+    """The mask of the heaviest subset without crossing spans; `spans` must be sorted.
 
-    Split into clusters (runs of spans that overlap, directly or through others): they cannot cross
-    each other, most hold a few spans, and those whose spans all start together keep everything.
+    The problem is split into clusters (runs of spans that overlap, directly or through others).
+    Most have a few spans, and a cluster whose spans all start at one token keeps all of them.
     """
     keep = np.ones(len(spans), dtype=bool)
     if not len(spans):
@@ -271,11 +294,11 @@ def _nested(spans: Spans, weights: list[int]) -> NDArray[np.bool_]:
 
 
 def _non_crossing(worth: dict[tuple[int, int], int]) -> set[tuple[int, int]]:
-    """Return the heaviest subset of the spans `worth` {(start, end): weight > 0} without crossings.
+    """The heaviest subset without crossings of the spans `worth`: {(start, end): weight > 0}.
 
-    In(s, e) is the heaviest set of spans that lie within the tokens [s, e). The span (s, e) itself
-    crosses none of them, so it is always in. Of the others, either none starts at s, or the longest
-    that does, (s, m), parts what is left in two that cannot cross:
+    In(s, e) is the heaviest set of spans within the tokens [s, e). The span (s, e) itself crosses
+    none of them, so it is always included. Of the others, either none starts at s, or the longest
+    one that does, (s, m), splits the rest into two parts whose spans cannot cross:
 
               s           m               e
               |===========================|    the span (s, e), if it is a candidate
@@ -285,12 +308,12 @@ def _non_crossing(worth: dict[tuple[int, int], int]) -> set[tuple[int, int]]:
         In(s, e) = worth(s, e)
                  + max(In(s+1, e), max over spans (s, m), m < e, of In(s, m) + In(m, e))
 
-    No span is longer than the band's width, so In is only needed for e - s <= width. Over longer
-    stretches a chain of maximal spans takes its place:
+    No span is longer than the band's width, so In is only needed for e - s <= width. Longer ranges
+    are covered by a chain of maximal spans:
 
         Chain(s) = max(Chain(s+1), max over spans (s, m) of In(s, m) + Chain(m))
 
-    Time O(spans * width), memory O(tokens * width). A tie prefers a span to none, then a longer m.
+    Time O(spans * width), memory O(tokens * width). Ties prefer a span to none, then the longer m.
     """
     lengths_at: dict[int, list[int]] = {}
     for start, end in sorted(worth):
@@ -307,7 +330,7 @@ def _non_crossing(worth: dict[tuple[int, int], int]) -> set[tuple[int, int]]:
         lengths = lengths_at.get(s, [])
         row, won = [0, *inside[s + 1][:-1]], [0] * (width + 1)
         if lengths:
-            # Up to the shortest span at s the row is In(s+1, e), as it stands.
+            # Up to the length of the shortest span at s, In(s, e) = In(s+1, e).
             for k in range(lengths[0], width + 1):
                 for n in lengths:
                     if n >= k:

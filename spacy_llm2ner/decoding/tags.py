@@ -2,8 +2,8 @@
 
 viterbi   the best tag sequence that the scheme allows: by the score of the CRF, or without a CRF by
           the product of the words' probabilities
-argmax    the most probable tag of each word (with a CRF: by its marginals), legal or not, read by
-          the rules of conlleval
+argmax    the most probable tag of each word (with a CRF: by its marginals), legal or not, converted
+          by the rules of conlleval
 
 An entity's score. With a CRF: the probability of an entity with this label and exactly these words,
 summed over all tag sequences that contain it (forward-backward algorithm). Without a CRF: the mean
@@ -25,7 +25,7 @@ from .spans import Spans
 TAG_DECODINGS = ("viterbi", "argmax")
 # Words that are decoded in one batch, padding included.
 _WORDS_AT_ONCE = 20_000
-# The log-odds of a score stay finite: float32 has nothing between the second one and 1.
+# Bounds that keep the log-odds of a score finite: the second is the largest float32 below 1.
 _SURE = (1e-9, 1 - 2.0**-24)
 
 # Start, end (exclusive), label and score, counted in words.
@@ -45,7 +45,7 @@ def decode_tags(
     tag_set (TagSet): The tags.
     decoding (str): "viterbi" or "argmax".
     RETURNS (List[List[Entity]]): The disjoint entities of each text, in order.
-    RAISES: ValueError for NaN among the logits.
+    RAISES (ValueError): For NaN among the logits.
     """
     if any(np.isnan(text).any() for text in logits):
         raise ValueError(Errors.E211)
@@ -155,7 +155,7 @@ def to_tokens(
 
     entities (Sequence[Entity]): Entities of one text.
     words (ndarray): int (words, 2): the tokens of each word. Words may share a token.
-    labels (Sequence[str]): The labels that the spans' label indices count; entities with other
+    labels (Sequence[str]): The labels, in the order of the label indices; entities with other
         labels are left out.
     RETURNS (Tuple[Spans, int]): The spans; and the number of entities that were dropped because one
         with a higher score shares a token, or because they cover only white space.
@@ -167,7 +167,7 @@ def to_tokens(
         entity = (int(words[start, 0]), int(words[end - 1, 1]), label, score)
         if label not in index:
             continue
-        if entity[0] == entity[1]:  # a word of nothing but white space
+        if entity[0] == entity[1]:  # a word of white space only
             dropped += 1
         elif kept and entity[0] < kept[-1][1]:
             dropped += 1

@@ -59,7 +59,7 @@ def make_self_distillation(
     epoch (int): The first epoch of the student, counted from 0.
     threshold (float): The probability above which a span of the teacher is positive.
     RETURNS (Callable): A callback for [training.before_update].
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     check_number("epoch", epoch, least=1, of="SelfDistillation.v1")
     check_number("threshold", threshold, above=0, below=1, of="SelfDistillation.v1")
@@ -76,11 +76,11 @@ class SelfDistillation:
     done: bool = False
 
     def __call__(self, nlp: Language, state: dict[str, Any]) -> None:
-        """Make the teacher when the epoch begins, once.
+        """Make the teacher, once, when the epoch begins.
 
         nlp (Language): The pipeline.
         state (Dict[str, Any]): {"step": ..., "epoch": ...}, as spaCy gives it.
-        RAISES: ValueError if there is no such component, or it cannot have a teacher.
+        RAISES (ValueError): If there is no such component, or it cannot have a teacher.
         """
         if self.done or state["epoch"] < self.epoch:
             return

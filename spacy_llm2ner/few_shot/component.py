@@ -359,7 +359,7 @@ class FewShotRecognizer(LLMPipe):
         labelled = p[:, : len(self.labels)]
         best = labelled.argmax(axis=1).astype(np.int32)
         scores = found.scores * labelled[np.arange(len(best)), best]
-        # A mention may be ambiguous between labels, but must have some label with this probability.
+        # A mention may be ambiguous between labels: the sum over labels must reach the threshold.
         any_label = found.scores * labelled.sum(axis=1)
         kept = any_label >= np.float32(self.settings["threshold"])
         return Spans(found.starts, found.ends, best, scores).select(kept)
@@ -400,7 +400,7 @@ class FewShotRecognizer(LLMPipe):
         last = states[ends - 1].astype(np.float32)
         return ((last - mean) * scale).reshape(len(ends), mean.size)
 
-    # Going to disk and back -------------------------------------------------------------------
+    # Serialisation ----------------------------------------------------------------------------
 
     def _state_loaded(self, before: dict[str, Any]) -> None:
         # Labels that were changed in the config since the pipeline was stored take effect.

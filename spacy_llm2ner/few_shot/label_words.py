@@ -16,8 +16,8 @@ NAME_CARRIERS = (
 )
 WORD_CARRIERS = ("They spoke about the {} again.", "This {} is well known.")
 
-# Common nouns such as "city" and names such as "Chicago" have distant states, whatever their
-# meaning. The difference between the means of these two lists estimates that offset.
+# The states of common nouns such as "city" and of names such as "Chicago" are far apart, regardless
+# of meaning. The difference between the means of these two lists estimates that offset.
 # fmt: off
 MANY_NAMES = (
     "Anna Kowalski", "David Brown", "Mrs Taylor", "Pedro", "Chicago", "Norway", "River Thames",

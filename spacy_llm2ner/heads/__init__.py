@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 __all__ = ["MASKED", "TokenMatching"]
-# TokenMatching lives in the ToMMeR wing; this import is documented, so it stays.
+# TokenMatching is defined in the tommer package; this import is documented, so it is kept.
 _HOMES = {
     "MASKED": "spacy_llm2ner.heads.layers",
     "TokenMatching": "spacy_llm2ner.tommer.token_matching",

@@ -23,7 +23,7 @@ ILLEGAL = -1e4
 
 
 class CRF(nn.Module):
-    """The parameters of a CRF: its transitions. Those that the tag scheme forbids stay forbidden.
+    """The parameters of a CRF: its transitions. Training never changes forbidden ones.
 
     legal (ndarray): bool (tags + 2, tags), see `TagSet.legal`.
     """
@@ -52,7 +52,7 @@ def legal_only(legal: np.ndarray) -> Tensor:
 def _alphas(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> list[Tensor]:
     """The forward variables: for each position (texts, tags), constant after a text's end.
 
-    The log-sum of the scores of all sequences up to that position that end in each tag.
+    An entry is the log-sum-exp of the scores of all sequences up to the position that end in a tag.
     """
     n_tags = emissions.shape[2]
     pairs, start = transitions[:n_tags], transitions[n_tags]
@@ -91,7 +91,7 @@ def log_likelihood(
 
 
 def viterbi(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> list[list[int]]:
-    """The most probable tag sequence of each text (Viterbi); arguments as of `log_partition`.
+    """The most probable tag sequence of each text (Viterbi); arguments as for `log_partition`.
 
     RETURNS (List[List[int]]): A column per word.
     """
@@ -117,10 +117,10 @@ def viterbi(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> list[lis
 def forward_backward(
     emissions: Tensor, lengths: Tensor, transitions: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Forward and backward variables; arguments as of `log_partition`.
+    """Forward and backward variables; arguments as for `log_partition`.
 
     RETURNS (Tuple[FloatTensor, FloatTensor, FloatTensor]): alpha and beta (texts, words, tags), and
-        log Z (texts,). alpha includes the emission of its own word, beta does not:
+        log Z (texts,). alpha includes the emission of the current word, beta does not:
         exp(alpha + beta - log Z) is the marginal probability of a word's tag.
     """
     n_tags = emissions.shape[2]
@@ -152,8 +152,8 @@ def span_probability(
     alpha, beta, emissions (ndarray): (words, tags); see `forward_backward`.
     log_z (float): See `forward_backward`.
     start (int): The entity's first word.
-    path (List[int]): The tags of its words; the first one can only begin an entity.
-    followers (List[int]): Tags that would continue the entity on the next word.
+    path (List[int]): The tags of its words; the first one must begin an entity.
+    followers (List[int]): Tags that continue the entity on the next word.
     RETURNS (float): In [0, 1].
     """
     end = start + len(path)

@@ -2,7 +2,7 @@
 
 Shapes are written as B texts x S tokens x L layers x W width, padded on the right with zeros. A
 token whose state is all zeros (padding, white space, or no piece of the LLM's tokenizer) is not
-*real*: all layers keep its features at zero, so that results do not depend on batch neighbours.
+*real*: all layers keep its features at zero, so that results do not depend on the batch.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from ..settings import check_choice
 # Logit of a cell that is not a span of the text.
 MASKED = -1e6
 ENCODERS = ("none", "conv")
-# Weight of a layer's typical variance against a sample's tokens, in tokens.
+# Weight of a layer's typical variance in the shrinkage estimate, in tokens.
 _PRIOR_TOKENS = 32
 _LEAST_VARIANCE = 1e-6
 
 
 def check_encoder(kind: str) -> None:
-    """Require one of `ENCODERS`.
+    """Require a known encoder.
 
     kind (str): The encoder.
-    RAISES (ValueError): For any other.
+    RAISES (ValueError): If it is not one of `ENCODERS`.
     """
     check_choice("encoder", kind, ENCODERS, of="the head")
 
 
 def real_tokens(states: Tensor) -> Tensor:
     """Which tokens have a state: (B, S, L, W) -> bool (B, S)."""
-    # abs and max are vectorised, `ne(0).any()` is not: a third of the time.
+    # abs and max are vectorised; `ne(0).any()` is not and takes three times as long.
     return states.flatten(2).abs().amax(dim=2).ne(0)
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` in a third of the time on a CPU, where torch draws Bernoulli numbers slowly."""
+    """`nn.Dropout`, three times as fast on a CPU, where torch draws Bernoulli numbers slowly."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape -> the same shape."""
@@ -50,12 +50,12 @@ class Dropout(nn.Dropout):
 
 
 class Standardize(nn.Module):
-    """Give every dimension of every layer zero mean and unit variance.
+    """Standardise every dimension of every layer to zero mean and unit variance.
 
-    The statistics come from a sample, once, and are stored with the weights; before that, states
-    pass unchanged. The variance over a few tokens is mostly noise, and dividing by it would inflate
-    some dimensions at random. So the variance of a dimension is shrunk to the layer's typical one
-    (the median over its dimensions of the mean square), which counts as another 32 tokens.
+    The statistics are computed once, from a sample, and stored with the weights; before that,
+    states pass unchanged. The variance over a few tokens is mostly noise, and dividing by it would
+    inflate random dimensions. The variance of a dimension is therefore shrunk towards the layer's
+    typical variance (the median over its dimensions of the mean square) with a weight of 32 tokens.
     """
 
     mean: Tensor
@@ -147,7 +147,7 @@ class Encoder(nn.Module):
 
 
 def ahead(x: Tensor, steps: int) -> Tensor:
-    """The features `steps` tokens to the right, zeros beyond the end: (B, S, ...) -> same."""
+    """Shift features: those `steps` tokens to the right, zeros past the end; same shape."""
     if steps == 0:
         return x
     moved = torch.zeros_like(x)
@@ -157,14 +157,14 @@ def ahead(x: Tensor, steps: int) -> Tensor:
 
 
 def behind(x: Tensor) -> Tensor:
-    """The features one token to the left, zeros before the start: (B, S, ...) -> same."""
+    """Shift features: those one token to the left, zeros before the start; same shape."""
     moved = torch.zeros_like(x)
     moved[:, 1:] = x[:, :-1]
     return moved
 
 
 def windows(x: Tensor, size: int) -> Tensor:
-    """The `size` tokens from each token to the right: (B, S, ...) -> (B, S, size, ...).
+    """Windows of `size` tokens that start at each token: (B, S, ...) -> (B, S, size, ...).
 
     Zeros (False) beyond the end.
     """
@@ -174,9 +174,10 @@ def windows(x: Tensor, size: int) -> Tensor:
 
 
 def band_products(starts: Tensor, ends: Tensor, size: int) -> Tensor:
-    """Dot products of each token's start with the ends of the `size` tokens from it to the right.
+    """Dot products of each token's start vector with the end vectors of the next `size` tokens.
 
-    Computed as matrix products of blocks of tokens; memory is linear in the text's length.
+    The token itself is the first of the `size`. Computed as matrix products of blocks of tokens;
+    memory is linear in the text's length.
 
     starts, ends (FloatTensor): (B, S, labels, rank).
     RETURNS (FloatTensor): (B, S, size, labels); zeros beyond the end.

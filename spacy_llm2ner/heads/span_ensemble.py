@@ -11,11 +11,11 @@ from .span_scorer import SpanScorer
 
 
 class SpanEnsemble(nn.Module):
-    """Heads trained from different random weights; the mean of their logits makes fewer errors.
+    """Heads with different random initial weights; the mean of their logits makes fewer errors.
 
-    The heads share the states, which take most of the time. In training they take turns, one batch
-    each, so that every head learns from its own errors and not from those of the mean. For the same
-    number of steps per head, n heads need n times as many batches.
+    The heads share the states, whose computation dominates the run time. In training they take
+    turns, one batch each, so that each head learns from its own errors instead of the ensemble's.
+    For the same number of steps per head, n heads need n times as many batches.
 
     members (Sequence[SpanScorer]): At least one; all of the same sizes.
     """
@@ -40,7 +40,7 @@ class SpanEnsemble(nn.Module):
 
         states (FloatTensor): (B, S, L, W).
         RETURNS (FloatTensor): Logits (B, S, max_span_tokens, labels): in training those of the
-            member whose turn it is, otherwise the mean over all members.
+            current member, otherwise the mean over all members.
         """
         if self.training:
             member = self._scorers()[self._turn % len(self.members)]

@@ -23,7 +23,7 @@ from .layers import (
 _START_LOGIT = -5.0
 _TOKENS_AT_ONCE = 4096
 
-# The summands of a logit: the lines of the formula below, edge by edge.
+# The summands of a logit: the terms of the formula below.
 PARTS = ("start meets end", "start", "end", "left neighbour", "right neighbour", "inside", "length")
 
 
@@ -40,8 +40,8 @@ class SpanScorer(nn.Module):
                   + length_l(j - i)                                  how long it is
 
     all computed in a band (tokens, width, labels), never in a square of tokens. Beyond the text,
-    and at a token without a state, the last four lines' parts are zero; such a token still counts
-    in the number that the mean divides by.
+    and at a token without a state, the features in the last four lines are zero; such a token
+    still counts in the denominator of the mean.
 
     n_layers (int): Layers of the states (L).
     width (int): Size of a token's state in one layer (W).
@@ -155,7 +155,7 @@ class SpanScorer(nn.Module):
         if self.training:
             x = self._projected(states)
         else:
-            # The states are by far the largest array here: a long text's are never copied whole.
+            # The states are by far the largest array here: never copy those of a whole long text.
             x = torch.cat(
                 [self._projected(some) for some in states.split(_TOKENS_AT_ONCE, dim=1)], 1
             )

@@ -10,7 +10,7 @@ from ..tags import TagSet
 from .crf import CRF
 from .layers import MASKED, Dropout, Encoder, LayerMix, Standardize, real_tokens
 
-# Logit of an entity's tags before training, where "O" has 0: an untrained head predicts nothing.
+# Initial logit of entity tags ("O" has 0): an untrained head predicts nothing.
 _START_LOGIT = -5.0
 
 
@@ -18,7 +18,7 @@ class LinearTagger(nn.Module):
     """A linear layer on each token's features; without an encoder, a linear probe of the LLM.
 
     States are standardised and mixed over layers. Without an encoder and without `hidden_width`,
-    the linear layer reads the mix itself; otherwise the mix is projected to `hidden_width` and
+    the input of the linear layer is the mix; otherwise the mix is projected to `hidden_width` and
     encoded first.
 
     n_layers (int): Layers of the states (L).

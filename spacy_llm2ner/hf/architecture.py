@@ -43,24 +43,24 @@ def build_hf_token_classifier(
 
     name (str): Hub id or model folder.
     revision (Optional[str]): Branch, tag or commit of a hub id.
-    words (str): What is tagged. "pipeline": the words of the pipeline of `transformers` with
-        aggregation_strategy="first" (for WordPiece what its pieces make up, else what stands
-        between blanks), so that entities and scores are the same; "tokens": the tokens of this
-        pipeline, which is better for training.
-    tuning (str): What training changes: "full", or "lora" (extra 'lora') and the last layer.
-    window (Optional[int]): Longest window, in pieces. null: what the model allows.
+    words (str): The units that are tagged. "pipeline": the words of the pipeline of `transformers`
+        with aggregation_strategy="first" (for WordPiece, words as marked by its pieces; else
+        strings between blanks), so that entities and scores are the same; "tokens": the tokens of
+        this pipeline, which is better for training.
+    tuning (str): The trained weights: "full": all; "lora": adapters (extra 'lora') and the last
+        layer.
+    window (Optional[int]): Longest window, in pieces. null: the model's maximum.
     stride (Optional[int]): Distance of window starts. null: half a window.
     mixed_precision (Optional[str]): Compute in this precision (autocast), with float32 weights.
-    gradient_checkpointing (bool): Compute blocks twice instead of keeping what is inside them: less
-        memory.
-    learn_rate_scale (float): Its learning rate, in units of that of [training].
+    gradient_checkpointing (bool): Recompute activations in the backward pass: less memory.
+    learn_rate_scale (float): Its learning rate, as a multiple of that of [training].
     lora_rank, lora_alpha, lora_dropout, lora_targets: As in `peft`.
     device (Optional[str]): A torch device such as "cuda:0". null: spaCy's choice.
     batch_pieces (int): Padded pieces in one forward pass: the memory budget.
     attention (Optional[str]): `attn_implementation` of transformers.
     trust_remote_code (bool): Let code that comes with the model run.
     RETURNS (Model[List[Doc], TagScores]): docs -> logits (words, tags).
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     settings = ClassifierSettings(
         name=name,

@@ -1,8 +1,8 @@
 """Words as the token-classification pipeline of `transformers` assembles them from pieces.
 
-With `aggregation_strategy="first"`, a word has the tag of its first piece. What a word is depends
-on the tokenizer: WordPiece marks its continuing pieces; with all others, a word is what stands
-between blanks, punctuation included.
+With `aggregation_strategy="first"`, a word has the tag of its first piece. The definition of a word
+depends on the tokenizer: WordPiece marks continuing pieces; for all others, a word is a string
+between blanks, including punctuation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def word_starts(
     offsets: Sequence[tuple[int, int]],
     tokenizer: PreTrainedTokenizerBase,
 ) -> np.ndarray:
-    """Which pieces begin a word: bool (pieces,).
+    """The pieces that begin a word: bool (pieces,).
 
     text (str): The text.
     ids (Sequence[int]): Its pieces, without special ones.
@@ -53,7 +53,7 @@ def tokens_of_words(
 
     starts (ndarray): bool (pieces,), see `word_starts`.
     boundaries (Sequence[Tuple[int, int]]): Character ranges of the tokens, in order.
-    RETURNS (ndarray): White space at a word's edges does not count; a word of nothing else gets an
+    RETURNS (ndarray): White space at a word's edges does not count; a word of white space gets an
         empty range.
     """
     first = np.flatnonzero(starts)

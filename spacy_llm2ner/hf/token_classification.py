@@ -1,4 +1,4 @@
-"""Any AutoModelForTokenClassification checkpoint: docs -> scores of its own tags."""
+"""Any AutoModelForTokenClassification checkpoint: docs -> scores of the checkpoint's tags."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 WORDS = ("pipeline", "tokens")
 # Where neither the model nor its tokenizer sets a limit.
 _WINDOW_WITHOUT_LIMIT = 512
-# The bias of a new tag, whose weights start at zero: it is improbable until it is trained.
+# The bias of a new tag, whose weights start at zero: improbable before training.
 _NEW_TAG_LOGIT = -5.0
 
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """The settings of `spacy_llm2ner.HFTokenClassifier.v1`; see there for their meaning."""
+    """The settings of `spacy_llm2ner.HFTokenClassifier.v1`, which documents them."""
 
     name: str
     revision: str | None = None
@@ -64,12 +64,12 @@ class ClassifierSettings:
 
 
 class HFTokenClassifier(TrainableReader):
-    """A whole checkpoint for token classification: its blocks and its own last layer.
+    """A complete checkpoint for token classification: its blocks and its last layer.
 
-    With tuning = "full", the pipeline stores all of it, tokenizer included, and then needs nothing
-    else. With "lora" it stores only the adapters and the last layer.
+    With tuning = "full", the pipeline stores all of it, including the tokenizer, and no longer
+    needs the checkpoint. With "lora" it stores only the adapters and the last layer.
 
-    settings (ClassifierSettings): What is read and how.
+    settings (ClassifierSettings): The settings.
     """
 
     def __init__(self, settings: ClassifierSettings) -> None:
@@ -90,7 +90,7 @@ class HFTokenClassifier(TrainableReader):
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The model folder; of a pipeline that stores all of the model, its own files."""
+        """The model folder, or the stored files of a pipeline that contains the model."""
         if self._checkpoint is None:
             chosen = self.settings
             self._checkpoint = Checkpoint(
@@ -110,7 +110,7 @@ class HFTokenClassifier(TrainableReader):
 
     @property
     def tags(self) -> list[str]:
-        """The tags, in the order of the scores: the checkpoint's id2label, and new ones."""
+        """The tags, in the order of the scores: the checkpoint's id2label, then new ones."""
         if not self._tags:
             names = self.checkpoint.config.id2label
             self._tags = [str(names[i]) for i in range(len(names))]
@@ -118,7 +118,7 @@ class HFTokenClassifier(TrainableReader):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that the scores depend on, beside the text and what is stored."""
+        """Everything that the scores depend on besides the text and the stored weights."""
         stored: dict[str, Any] = {"tuning": self.settings.tuning}
         if self.settings.tuning == "lora":
             stored["lora"] = self.settings.lora.identity
@@ -132,14 +132,14 @@ class HFTokenClassifier(TrainableReader):
 
     @property
     def reading(self) -> Reading:
-        """The special pieces that the tokenizer itself puts around a text."""
+        """The special pieces that the tokenizer puts around a text."""
         return make_reading("once", self.tokenizer, needs_prefix=False)
 
     @property
     def window(self) -> int:
-        """The longest window, in pieces; by default as long as the model allows.
+        """The longest window, in pieces; by default the model's maximum.
 
-        RAISES: ValueError (E451) if the setting is larger than that.
+        RAISES (ValueError): If the setting exceeds the maximum (E451).
         """
         limit = self.checkpoint.max_positions
         most = _WINDOW_WITHOUT_LIMIT if limit is None else limit - self.reading.overhead
@@ -150,7 +150,7 @@ class HFTokenClassifier(TrainableReader):
 
     @property
     def cut(self) -> Cut:
-        """How long texts are cut: by default, windows half a window apart."""
+        """The way long texts are cut: by default with a stride of half a window."""
         window = self.window
         return Cut(window, self.settings.stride or max(1, window // 2), "center")
 
@@ -230,7 +230,7 @@ class HFTokenClassifier(TrainableReader):
         return model.float()
 
     def _from_files(self) -> Any:
-        """The architecture alone: all weights are in the pipeline, and restored at once."""
+        """Build the architecture without weights, which the pipeline stores and restores."""
         from transformers import AutoModelForTokenClassification
 
         one_thread_after_fork()
@@ -296,9 +296,9 @@ def _unpacked(owner: HFTokenClassifier, files: Mapping[str, bytes]) -> Path:
 
 
 def _last_layer(model: Any) -> torch.nn.Linear:
-    """The linear layer that gives the scores: the last one with as many outputs as tags.
+    """The linear layer that computes the scores: the last one with one output per tag.
 
-    RAISES: ValueError (E453) if there is none.
+    RAISES (ValueError): If there is none (E453).
     """
     import torch
 
@@ -314,7 +314,7 @@ def _last_layer(model: Any) -> torch.nn.Linear:
 
 
 def _widen(model: Any, n_tags: int) -> torch.nn.Linear:
-    """Add outputs to the last layer; whether it has gradients stays."""
+    """Add outputs to the last layer, keeping its `requires_grad`."""
     import torch
 
     old = _last_layer(model)

@@ -27,7 +27,7 @@ class Scores(NamedTuple):
     """A table of scores.
 
     prefix (str): The prefix of its keys in the output of `spacy evaluate`: "ents", "spans_sc".
-    unit (str): What is counted.
+    unit (str): The counted units.
     rows (List[Tuple[str, List[Optional[float]]]]): A label, or "all", with precision, recall and
         F1 in [0, 1].
     """
@@ -51,13 +51,13 @@ def make_card(
     nlp (Language): The pipeline.
     metrics (Optional[Mapping]): Scores as `spacy evaluate --output` writes them. None: those that
         `spacy train` stored with the pipeline.
-    dataset (Optional[str]): The name of the data that they were measured on.
+    dataset (Optional[str]): The name of the data of the scores.
     title (Optional[str]): The model's name. None: the pipeline's.
     license (Optional[str]): As the hub abbreviates it. None: the pipeline's, else that of a
         pretrained head, else "unknown".
     repo_id (Optional[str]): The pipeline's hub id, for the code under "Usage".
     RETURNS (str): Markdown with the metadata as YAML front matter.
-    RAISES: ValueError (E801) if no component of the pipeline has a head on an LLM.
+    RAISES (ValueError): If no component of the pipeline has a head on an LLM (E801).
     """
     from huggingface_hub import ModelCard, ModelCardData
 

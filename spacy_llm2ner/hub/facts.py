@@ -25,15 +25,15 @@ class HeadFacts:
     layers (Tuple[int, ...]): The layers read.
     reading (str): How the LLM reads each text.
     pooling (str): How the states of a token's pieces become one.
-    identity (Mapping[str, Any]): What the states depend on, as stored with the head.
+    identity (Mapping[str, Any]): The stored identity of the LLM, see `IdentityShim`.
     head (Mapping[str, Any]): The head's block of the config, or the settings of ToMMeR.v1.
     parameters (int): The number of trained parameters.
     labels (Tuple[str, ...]): Its labels.
     settings (Mapping[str, Any]): Plain settings of the component: threshold, decoding and so on.
     loss (Mapping[str, Any]): The loss's block of the config.
     shipped (Mapping[str, Any]): The metadata of a pretrained head that comes with the package.
-    takes_copies (bool): Whether it runs, with a warning, on the same LLM with other weights (those
-        of the hub in place of 4-bit ones), or only on the LLM that it was trained on.
+    takes_copies (bool): Whether it also runs, with a warning, on other copies of the LLM that it
+        was trained on (the hub's weights instead of 4-bit ones).
     """
 
     name: str

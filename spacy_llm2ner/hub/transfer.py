@@ -33,15 +33,15 @@ def from_pretrained(
     source (Union[str, Path]): A folder that `nlp.to_disk` wrote, the name of an installed pipeline
         package, or a hub id ("org/name"). A published ToMMeR head (folder or hub id) is added to a
         blank English pipeline.
-    llm (Optional[Union[str, Path]]): Where the LLM is, if not where the pipeline or the published
-        head says: a folder or a hub id. It must be the same LLM.
+    llm (Optional[Union[str, Path]]): Folder or hub id of the LLM, if not the one named by the
+        pipeline or the published head. It must be the same LLM.
     revision (Optional[str]): Branch, tag or commit of a hub id.
     config (Optional[Mapping]): Overrides, as for `spacy.load`, e.g.
         {"components.llm2ner.model.llm.name": FOLDER}.
     exclude (Optional[List[str]]): Components that are not loaded.
     RETURNS (Language): The pipeline. Its LLM is loaded with the first text.
-    RAISES: ValueError (E802) if `config` or `exclude` is given for a ToMMeR head; OSError (E803,
-        E804) if there is no such pipeline, or the hub cannot be reached.
+    RAISES (ValueError): If `config` or `exclude` is given for a ToMMeR head (E802).
+    RAISES (OSError): If there is no such pipeline, or the hub cannot be reached (E803, E804).
     """
     path = Path(source).expanduser()
     name = str(source)
@@ -104,8 +104,8 @@ def push_to_hub(
     dataset (Optional[str]): The name of the data that they were measured on.
     license (Optional[str]): The license, as the hub abbreviates it.
     RETURNS (str): The commit's address.
-    RAISES: ValueError (E801) if no component has a head on an LLM; any error of huggingface_hub if
-        the upload fails.
+    RAISES (ValueError): If no component has a head on an LLM (E801).
+    RAISES (HfHubHTTPError): If the upload fails.
     """
     from huggingface_hub import HfApi
 

@@ -120,7 +120,7 @@ def plan_pooling(alignment: Alignment, pooling: str) -> PoolingPlan:
 
     pooling (str): "last" or "first" piece; "first+last", side by side (twice as wide); "mean" of
         all pieces.
-    RAISES: ValueError (E001) for an unknown pooling.
+    RAISES (ValueError): For an unknown pooling (E001).
     """
     check_choice("pooling", pooling, POOLINGS, of="the LLM")
     tokens = np.flatnonzero(alignment.touched)

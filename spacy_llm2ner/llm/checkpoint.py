@@ -86,7 +86,7 @@ class Checkpoint:
     def folder(self) -> Path:
         """The local folder.
 
-        RAISES: see `find_folder`.
+        RAISES (FileNotFoundError, OSError): See `find_folder`.
         """
         if self._known_folder is not None:
             return self._known_folder
@@ -130,8 +130,9 @@ def find_folder(name: str, *, revision: str | None = None, trust_remote_code: bo
     revision (Optional[str]): Branch, tag or commit; only for hub ids.
     trust_remote_code (bool): Also download the repository's Python files.
     RETURNS (Path): A folder that `transformers` can load without any network access.
-    RAISES: FileNotFoundError (E104, E105, E106) if `name` looks like a path without a usable
-        model; OSError (E107) if the hub has no such model or cannot be reached.
+    RAISES (FileNotFoundError): If `name` looks like a path without a usable model (E104, E105,
+        E106).
+    RAISES (OSError): If the hub has no such model or cannot be reached (E107).
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -194,7 +195,7 @@ def _converted_gguf(path: Path) -> Path:
 def read_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
     """The whole configuration, as config.json has it.
 
-    RAISES: ValueError (E101, E102) if `transformers` cannot read it.
+    RAISES (ValueError): If `transformers` cannot read it (E101, E102).
     """
     from transformers import AutoConfig
 
@@ -209,15 +210,15 @@ def read_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedC
 def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
     """The configuration of the model, or of the language model within a vision-language model.
 
-    RAISES: ValueError (E101, E102) if `transformers` cannot read it; ValueError (E108) if it does
-        not give the number of blocks.
+    RAISES (ValueError): If `transformers` cannot read it (E101, E102).
+    RAISES (ValueError): If it does not give the number of blocks (E108).
     """
     config = read_config(folder, trust_remote_code=trust_remote_code)
     if hasattr(config, "num_decoder_layers"):
-        # An encoder of the T5 kind, saved by itself, may say that it is none.
+        # The config of a T5 encoder saved on its own may have is_encoder_decoder = False.
         config.is_encoder_decoder = True
     if not config.is_encoder_decoder:
-        # Models for text and images keep the language model's settings one level down.
+        # Vision-language models keep the language model's settings one level down.
         config = config.get_text_config()
     for setting in ("num_hidden_layers", "hidden_size", "vocab_size"):
         if not isinstance(getattr(config, setting, None), int):
@@ -234,8 +235,8 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     are ordinary characters. (Exception: the SentencePiece Unigram model of T5 has "</s>" among its
     ordinary pieces, and transformers cannot remove it.)
 
-    RAISES: ValueError (E101, E109) if there is no tokenizer, or only a slow one without character
-        offsets.
+    RAISES (ValueError): If there is no tokenizer, or only a slow one without character offsets
+        (E101, E109).
     """
     from transformers import AutoTokenizer
 
@@ -288,7 +289,7 @@ def identity(folder: Path) -> dict[str, str]:
     folder (Path): A model folder, as `find_folder` gives it.
     RETURNS (Dict[str, str]): sha256 digests {"model": weights and config, "tokenizer": ...}.
         A cut model that was bundled with a pipeline has the digests of its original.
-    RAISES: FileNotFoundError (E110, E111) if there are no weight files or no fast tokenizer.
+    RAISES (FileNotFoundError): If there are no weight files or no fast tokenizer (E110, E111).
     """
     bundled = folder / _IDENTITY_FILE
     if bundled.is_file():

@@ -23,7 +23,7 @@ def check_weights(folder: Path, config: PretrainedConfig, missing: Collection[st
     """Require that all weights that the states depend on were read, none initialised at random.
 
     missing (Collection[str]): Names of weights that are not in the folder.
-    RAISES: ValueError (E112).
+    RAISES (ValueError): If weights are missing (E112).
     """
     needed = needed_weights(config, missing)
     if needed:
@@ -87,8 +87,8 @@ def cut_config(config: PretrainedConfig, depth: int) -> PretrainedConfig:
 def find_blocks(model: PreTrainedModel, depth: int) -> torch.nn.ModuleList:
     """The list of decoder or encoder blocks inside a model.
 
-    RAISES: ValueError (E113) if there is none, e.g. because all blocks share one set of weights
-        (ALBERT), or a layer's parts are spread over several lists (XLM).
+    RAISES (ValueError): If there is none, e.g. because all blocks share one set of weights
+        (ALBERT), or a layer's parts are spread over several lists (XLM; E113).
     """
     import torch
 

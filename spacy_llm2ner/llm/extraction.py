@@ -126,7 +126,7 @@ class Extraction:
     def window(self) -> int:
         """The longest window, in pieces of the text (not counting copies and special pieces).
 
-        RAISES: ValueError (E118, E119) if the model has too few positions for it.
+        RAISES (ValueError): If the model has too few positions for it (E118, E119).
         """
         limit = self.checkpoint.max_positions
         most = None if limit is None else (limit - self.reading.overhead) // self.reading.copies

@@ -52,7 +52,7 @@ class FrozenLLM(Extraction):
     def model(self) -> LoadedLLM:
         """The cut model, loaded on first use.
 
-        RAISES: ValueError if it cannot be loaded, or has too few blocks for the setting 'layers'.
+        RAISES (ValueError): If it cannot be loaded, or has too few blocks for the setting 'layers'.
         """
         if self._loaded is None:
             self._loaded = load(self.spec, self.depth)

@@ -19,8 +19,8 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
     gguf (Path): A GGUF file of an architecture that `transformers` can dequantise.
     folder (Path): The folder to make; must not exist.
-    RAISES: ImportError (E103) if the packages `gguf` and `accelerate` are missing; ValueError
-        (E101) if `transformers` cannot read the file.
+    RAISES (ImportError): If the packages `gguf` and `accelerate` are missing (E103).
+    RAISES (ValueError): If `transformers` cannot read the file (E101).
     """
     try:
         import accelerate  # noqa: F401

@@ -119,8 +119,8 @@ def read_model(
     options: Other arguments of `from_pretrained`.
     RETURNS (Tuple[PreTrainedModel, List[str]]): The model, and the names of its weights that are
         not in the folder and were initialised at random.
-    RAISES: ValueError (E101) if `transformers` cannot load it; ValueError (E114) if the device does
-        not exist.
+    RAISES (ValueError): If `transformers` cannot load it (E101).
+    RAISES (ValueError): If the device does not exist (E114).
     """
     import torch
 
@@ -195,7 +195,7 @@ class LoadedLLM:
 
     spec (LoadSpec): What to load.
     depth (int): The number of blocks that are needed. A model that cannot be cut has more.
-    RAISES: ValueError, see `load`.
+    RAISES (ValueError): See `load`.
     """
 
     model: PreTrainedModel  # the cut base model, without LM head
@@ -242,7 +242,7 @@ class LoadedLLM:
         layers (Sequence[int]): Layers to return, in this order. Layer k = output of block k - 1,
             layer 0 = input of the first block.
         RETURNS (FloatTensor): (batch, pieces, layers, width), in the model's dtype, on its device.
-        RAISES: ValueError (E115) if the blocks' outputs are not states of the pieces.
+        RAISES (ValueError): If the blocks' outputs are not states of the pieces (E115).
         """
         import torch
 
@@ -313,8 +313,8 @@ class LoadedLLM:
 def load(spec: LoadSpec, depth: int) -> LoadedLLM:
     """The model of `spec` with at least `depth` blocks; shared with all other users of it.
 
-    RAISES: ValueError (E101, E112 to E116) if the model has fewer blocks, its architecture hides
-        them, weights are missing, or the device does not exist.
+    RAISES (ValueError): If the model has fewer blocks, its architecture hides them, weights are
+        missing, or the device does not exist (E101, E112 to E116).
     """
     llm = shared(LoadedLLM, spec, lambda: LoadedLLM(spec, depth))
     llm.deepen(depth)

@@ -47,13 +47,13 @@ class Lora:
 
 
 def add_lora(model: torch.nn.Module, lora: Lora, exclude: Sequence[str] = ()) -> None:
-    """Add LoRA to a model, in place: only its matrices, in float32, have gradients afterwards.
+    """Add LoRA to a model in place; afterwards only its matrices (float32) have gradients.
 
-    The model computes the same as before: one of each two matrices is zero.
+    The model's output does not change: one matrix of each pair starts at zero.
 
-    exclude (Sequence[str]): Names of linear layers that get none.
-    RAISES: ImportError (E123) if `peft` is missing; ValueError (E124) if the model has no such
-        layers.
+    exclude (Sequence[str]): Names of linear layers without LoRA.
+    RAISES (ImportError): If `peft` is missing (E123).
+    RAISES (ValueError): If the model has no such layers (E124).
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model

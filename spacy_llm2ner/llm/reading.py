@@ -76,7 +76,7 @@ def make_reading(
     mode (str): "once" or "twice".
     tokenizer (PreTrainedTokenizerBase): A fast tokenizer, as `load_tokenizer` gives it.
     needs_prefix (bool): Whether a special piece must come first even if the tokenizer adds none.
-    RAISES: ValueError for an unknown mode (E001), a tokenizer with no special piece to put first
+    RAISES (ValueError): For an unknown mode (E001), a tokenizer with no special piece to put first
         (E121), or a vocabulary without letters (E122).
     """
     check_choice("reading", mode, READINGS, of="the LLM")

@@ -100,8 +100,8 @@ class _Disk:
     (LMDB forbids opening one environment twice in a process.) Callers must hold `_LOCK`.
 
     path (Path): The folder.
-    RAISES: `_disk_errors` if the disk fails; ValueError (E132) if the path is not a store of this
-        package.
+    RAISES (lmdb.Error, OSError): If the disk fails.
+    RAISES (ValueError): If the path is not a store of this package (E132).
     """
 
     def __init__(self, path: Path) -> None:
@@ -239,7 +239,7 @@ class StateStore:
     disk_gb (Optional[float]): Maximum size of the folder in GB (2**30 bytes). None: no limit.
     serve (bool): Whether loaded pipelines use the store too, not only training. The store does not
         read this setting; its caller does.
-    RAISES: ValueError (E133, E134, E135) for a setting out of range.
+    RAISES (ValueError): For a setting out of range (E133, E134, E135).
     """
 
     hits: int  # calls of `get` that found states
@@ -298,7 +298,7 @@ class StateStore:
 
         entries (Sequence[Tuple[bytes, np.ndarray]]): Keys from `state_key`, and states of shape
             (tokens, layers, width): float16, C-contiguous; 0 tokens are allowed.
-        RAISES: ValueError (E130, E131) for any other key or array; then nothing is stored.
+        RAISES (ValueError): For any other key or array; then nothing is stored (E130, E131).
         """
         # Each key once: pages replaced within one commit stay unwritten, see _Disk._open.
         encoded = list({_checked(key): _encode(states) for key, states in entries}.items())

@@ -106,7 +106,7 @@ class TrainableReader(ABC):
     def module(self) -> torch.nn.Module:
         """The torch model, loaded on first use.
 
-        RAISES: ValueError if it cannot be loaded, or if stored weights do not fit it (E127).
+        RAISES (ValueError): If it cannot be loaded, or if stored weights do not fit it (E127).
         """
         if self._module is None:
             self._module = self._load()
@@ -142,7 +142,7 @@ class TrainableReader(ABC):
     def give(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Set the trained weights, now or when the model is loaded.
 
-        RAISES: ValueError (E127) if they do not fit the model.
+        RAISES (ValueError): If they do not fit the model (E127).
         """
         if self._module is None:
             self._waiting = dict(weights)

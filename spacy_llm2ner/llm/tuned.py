@@ -127,7 +127,7 @@ class TunedLLM(TrainableReader):
     def _check_unmasked(self, llm: LoadedLLM) -> None:
         """Require that pieces attend to later pieces under the mask of `_vectors`.
 
-        RAISES: ValueError (E129).
+        RAISES (ValueError): If they do not (E129).
         """
         import torch
 

@@ -62,7 +62,7 @@ def to_safetensors(weights: Mapping[str, torch.Tensor]) -> bytes:
 def restore(llm: torch.nn.Module, stored: Mapping[str, torch.Tensor]) -> None:
     """Restore the trained weights of an LLM that was set up with the same settings.
 
-    RAISES: ValueError (E127) if names or shapes differ.
+    RAISES (ValueError): If names or shapes differ (E127).
     """
     import torch
 
@@ -84,7 +84,7 @@ def check_fit(
 
     part (str): The part of the pipeline with the weights, for the message.
     settings (str): The settings that the shapes depend on, for the message.
-    RAISES: ValueError (E127) naming the first difference, with both shapes.
+    RAISES (ValueError): If they differ, naming the first difference with both shapes (E127).
     """
     found = {name: tuple(value.shape) for name, value in stored.items()}
     expected = {name: tuple(value.shape) for name, value in made.items()}

@@ -96,7 +96,7 @@ def _distance_to_cut(
 def check_window(window: int, stride: int) -> None:
     """Require that windows of this length and stride cover a text.
 
-    RAISES: ValueError (E002, E120).
+    RAISES (ValueError): If they do not (E002, E120).
     """
     check_number("window", window, least=1, unit="pieces", of="the LLM")
     if not 1 <= stride <= window:

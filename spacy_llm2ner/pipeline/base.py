@@ -1,4 +1,4 @@
-"""What the components share: labels, reading, thresholds, writing of spans, storage."""
+"""Base classes of the components: labels, reading, thresholds, writing of spans, storage."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from .gold import Gold, count_unseen, labels_of, read_gold
 from .schedule import schedule_faults
 from .scorer import score_span_recognizer, unscored_weights
 
-# Tokens whose states and scores are held at once while predicting.
+# Tokens whose states and scores are in memory at once during prediction.
 PREDICT_TOKENS = 20_000
 # Docs of the training data that are read at once, with one progress bar.
 READ_DOCS = 2_000
-# Tokens from which the head takes the statistics of the states.
+# Tokens in the sample for the statistics of the states.
 SAMPLE_TOKENS = 20_000
-# Seconds of reading within one batch that are worth a line in the log.
+# Reading time within one batch, in seconds, from which a log line is written.
 _SECONDS_WORTH_A_LINE = 3.0
-# The file of a bundled LLM with the setting `name` that it stands for.
+# The file of a bundled LLM with the setting `name` that the bundle replaces.
 _BUNDLED_NAME = "llm2ner_name.json"
 
 OnExistingEnts = Literal["keep", "replace", "merge"]
@@ -64,16 +64,16 @@ DEFAULT_TEMPERATURE = 1.0
 class LLMPipe(TrainablePipe):
     """A trainable component whose model holds an LLM.
 
-    Labels can be added at any time. The head goes to disk and the LLM stays where it is. The log
-    says what the LLM had to read.
+    Labels can be added at any time. The head is written to disk, the LLM is not. The log reports
+    how many texts the LLM read.
 
     vocab (Vocab): The shared vocabulary.
     model (Model): The Thinc model, with shims of the LLM and the head.
     name (str): The component instance's name, also in the losses.
     settings (Dict[str, Any]): The settings. They are in the pipeline's config, where an override at
         load reaches them, and are not stored with the weights.
-    cfg (Dict[str, Any]): The state that is stored beside the weights: the labels, and what
-        subclasses add.
+    cfg (Dict[str, Any]): The state that is stored with the weights: the labels, and the state of
+        subclasses.
     """
 
     vocab: Vocab
@@ -92,7 +92,7 @@ class LLMPipe(TrainablePipe):
 
     @property
     def key(self) -> str:
-        """The key of `doc.spans` that is written, and where gold annotation is looked for."""
+        """The key of `doc.spans` to write; gold annotation is read from it too."""
         return str(self.settings["spans_key"])
 
     # Labels -----------------------------------------------------------------------------------
@@ -111,11 +111,11 @@ class LLMPipe(TrainablePipe):
         return list(self.labels)
 
     def add_label(self, label: str) -> int:
-        """Add a label. A trained head grows: what it learnt for the other labels stays.
+        """Add a label. A trained head is enlarged and keeps its weights for the other labels.
 
         label (str): The label.
-        RETURNS (int): 1 if it was added, 0 if it was there.
-        RAISES: ValueError if it is no string.
+        RETURNS (int): 1 if it was added, 0 if it already existed.
+        RAISES (ValueError): If it is not a string.
 
         DOCS: https://spacy.io/api/spancategorizer#add_label
         """
@@ -130,7 +130,7 @@ class LLMPipe(TrainablePipe):
         return 1
 
     def _take_labels(self, golds: list[Gold], labels: list[str] | None) -> None:
-        """Add the labels that are given, else those of the data; the data may have no others."""
+        """Add the given labels, which must include those of the data, or else those of the data."""
         for label in labels_of(golds) if labels is None else labels:
             self.add_label(label)
         self._require_labels()
@@ -154,12 +154,12 @@ class LLMPipe(TrainablePipe):
         return self._shims(LLMShim)
 
     def _require_head(self) -> None:
-        """Raise spaCy's error about a missing `initialize` before the LLM is loaded and reads."""
+        """Raise spaCy's error about a missing `initialize` before the LLM is loaded."""
         if not all(shim.is_built for shim in self._shims(HeadShim)):
             raise ValueError(SpacyErrors.E109.format(name=self.name))
 
     def _read_ahead(self, docs: list[Doc]) -> list[np.ndarray]:
-        """Have the LLM read docs, if there is room to remember them: their states, or nothing."""
+        """Let the LLM read docs if the store has room; return their states, or nothing."""
         states: list[np.ndarray] = []
         for shim in self._llm_shims():
             shim.llm.remember()
@@ -175,11 +175,11 @@ class LLMPipe(TrainablePipe):
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
         """Process a stream of docs in batches.
 
-        A batch also ends when its states fill half of the memory of recent texts: the next
-        component on the same LLM finds them there, because it asks for the same batches.
+        A batch also ends when its states fill half of the cache of recent texts: the next component
+        on the same LLM has the same batches and finds the states there.
 
         stream (Iterable[Doc]): The docs.
-        batch_size (int): The most docs in a batch.
+        batch_size (int): The maximum number of docs in a batch.
         YIELDS (Doc): The docs, in order.
 
         DOCS: https://spacy.io/api/spancategorizer#pipe
@@ -194,8 +194,8 @@ class LLMPipe(TrainablePipe):
 
     def _batches(self, stream: Iterable[Doc], batch_size: int) -> Iterator[list[Doc]]:
         docs = iter(stream)
-        # The budget is asked for behind the first doc: without docs no LLM is needed. The next doc
-        # is never looked at: the component before would have to read on for it.
+        # The budget is computed after the first doc: without docs no LLM is needed. There is no
+        # lookahead, because the preceding component would have to process the next doc for it.
         for doc in docs:
             budget = self._tokens_at_once()
             yield from batches(chain([doc], docs), budget, most=batch_size, lookahead=False)
@@ -203,7 +203,7 @@ class LLMPipe(TrainablePipe):
     def _tokens_at_once(self) -> float:
         try:
             return min((shim.llm.tokens_at_once() for shim in self._llm_shims()), default=math.inf)
-        except Exception:  # an LLM that is not there: `predict` says so, if any text needs it
+        except Exception:  # a missing LLM: `predict` raises the error if a text needs it
             return math.inf
 
     def _warn_once(self, text: str) -> None:
@@ -223,7 +223,7 @@ class LLMPipe(TrainablePipe):
         """Write predicted spans, which are disjoint, to docs.
 
         docs (Iterable[Doc]): The docs.
-        predictions (List[Spans]): What `predict` gave for them.
+        predictions (List[Spans]): The output of `predict` for them.
 
         DOCS: https://spacy.io/api/spancategorizer#set_annotations
         """
@@ -235,7 +235,7 @@ class LLMPipe(TrainablePipe):
         return make_spans(doc, found.starts, found.ends, labels, found.scores)
 
     def _write(self, doc: Doc, spans: list[Span], scores: np.ndarray) -> None:
-        """Write disjoint spans where the setting `annotate` says."""
+        """Write disjoint spans to the annotation chosen by the setting `annotate`."""
         if self.settings["annotate"] in ("spans", "both"):
             write_spans(doc, spans, scores, self.key)
         if self.settings["annotate"] in ("ents", "both"):
@@ -253,7 +253,7 @@ class LLMPipe(TrainablePipe):
         return super().score(examples, **{**self.settings, **kwargs})
 
     def _report_schedule(self, nlp: Language | None, n_docs: int) -> None:
-        """Warn before the training if it is too short, or if its end is never evaluated."""
+        """Warn before training if it is too short, or if its last step is never evaluated."""
         faults = [] if nlp is None else schedule_faults(nlp, n_docs)
         if faults:
             self._warn_once(Warnings.W08.format(name=self.name, faults=" ".join(faults)))
@@ -265,8 +265,8 @@ class LLMPipe(TrainablePipe):
     ) -> Self:
         """Load state and weights from bytes.
 
-        bytes_data (bytes): What `to_bytes` gave. The LLM is not in it.
-        exclude (Iterable[str]): Parts to leave as they are: "cfg", "vocab", "model".
+        bytes_data (bytes): The output of `to_bytes`, without the LLM.
+        exclude (Iterable[str]): Parts to leave unchanged: "cfg", "vocab", "model".
         RETURNS (LLMPipe): This component.
 
         DOCS: https://spacy.io/api/spancategorizer#from_bytes
@@ -293,11 +293,11 @@ class LLMPipe(TrainablePipe):
     def from_disk(
         self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
     ) -> Self:
-        """Load state and weights. The LLM is loaded when it is first needed: the bundled one,
-        unless the setting `name` has been overridden.
+        """Load state and weights. The LLM is loaded on first use: the bundled one, unless the
+        setting `name` was overridden.
 
         path (Union[str, Path]): The component's folder.
-        exclude (Iterable[str]): Parts to leave as they are: "cfg", "vocab", "model", "llm".
+        exclude (Iterable[str]): Parts to leave unchanged: "cfg", "vocab", "model", "llm".
         RETURNS (LLMPipe): This component.
 
         DOCS: https://spacy.io/api/spancategorizer#from_disk
@@ -315,7 +315,7 @@ class LLMPipe(TrainablePipe):
     def _loading(self, exclude: Iterable[str]) -> Iterator[None]:
         """Replace the state, rather than update it, while spaCy loads the parts."""
         if "model" not in exclude:
-            # The number of labels so far must not stand in the way of the stored one.
+            # The current number of labels must not conflict with the stored one.
             for node in self.model.walk():
                 if "nO" in node.dim_names and node.shims + list(node.ref_names):
                     node.set_dim("nO", None, force=True)  # type: ignore[arg-type]
@@ -331,25 +331,25 @@ class LLMPipe(TrainablePipe):
     def _state_loaded(self, before: dict[str, Any]) -> None:
         """Check and complete `cfg` after it was loaded.
 
-        before (Dict[str, Any]): What it was before.
+        before (Dict[str, Any]): Its value before loading.
         """
         for label in self.labels:
             self.vocab.strings.add(label)
 
 
 class EntityPipe(LLMPipe):
-    """A component that finds spans with a head; spans count from a threshold on.
+    """A component that finds spans with a head and keeps those at or above a threshold.
 
-    A threshold is a setting. A temperature is state: it was fitted to the logits of this head, so
-    it is stored with the labels beside the weights, and `initialize` resets it.
+    A threshold is a setting. A temperature is state: it is fitted to the logits of this head,
+    stored with the labels and weights, and reset by `initialize`.
     """
 
     scorer: Callable | None
 
-    # The accepted values of `decoding`, and the threshold of labels that the setting leaves out.
+    # The accepted values of `decoding`, and the threshold of labels that the setting omits.
     decodings: ClassVar[tuple[str, ...]]
     default_threshold: ClassVar[float]
-    # Which annotation is scored if both are written.
+    # The annotation that is scored if both are written.
     _main_annotation: ClassVar[str]
     # The texts of warnings: their codes differ between the components.
     _misaligned: ClassVar[str]
@@ -387,15 +387,15 @@ class EntityPipe(LLMPipe):
 
     @property
     def temperature(self) -> PerLabel:
-        """What logits, or the log-odds of scores, are divided by: 1 unless calibrated.
+        """The divisor of logits, or of the log-odds of scores: 1 unless calibrated.
 
-        One for all labels, or one per label (1 for labels that are not named).
+        One number for all labels, or one per label (1 for labels that are not named).
         """
         return self.cfg.get("temperature", DEFAULT_TEMPERATURE)
 
     @temperature.setter
     def temperature(self, value: PerLabel) -> None:
-        # A component that was never calibrated is stored without one.
+        # A component that was never calibrated is stored without a temperature.
         self.cfg.pop("temperature", None)
         if value != DEFAULT_TEMPERATURE:
             self.cfg["temperature"] = value
@@ -431,7 +431,7 @@ class EntityPipe(LLMPipe):
             self._warn_once(self._misaligned.format(name=self.name, lost=lost, total=total))
 
     def _report_score_weights(self, nlp: Language | None) -> None:
-        """Warn before the training if all checkpoints would get the same score."""
+        """Warn before training if all checkpoints would get the same score."""
         if nlp is None or self.scorer is not score_span_recognizer:
             return
         annotate = self.settings["annotate"]
@@ -449,10 +449,10 @@ class EntityPipe(LLMPipe):
             )
 
     def _read_corpus(self, get_examples: Callable[[], Iterable[Example]]) -> CorpusReading:
-        """Have a frozen LLM read all texts ahead, if there is room to remember them.
+        """Let a frozen LLM read all texts in advance, if the store has room.
 
-        get_examples (Callable[[], Iterable[Example]]): Gives the training data.
-        RETURNS (CorpusReading): A sample, and what cannot be learnt.
+        get_examples (Callable[[], Iterable[Example]]): Function that returns the training data.
+        RETURNS (CorpusReading): A sample, and the counts of gold spans that cannot be learnt.
         """
         sample: list[Doc] = []
         sampled = unseen = unscored = 0
@@ -482,11 +482,11 @@ class EntityPipe(LLMPipe):
 
 @dataclass(frozen=True)
 class CorpusReading:
-    """What was found while the LLM read a training corpus.
+    """Findings from reading a training corpus.
 
     sample (List[Doc]): Some of its docs, for the statistics of their states.
     unseen (int): Gold spans without a state at one of their edges.
-    unscored (int): Gold spans that the model gives no score to.
+    unscored (int): Gold spans that the model does not score.
     """
 
     sample: list[Doc]
@@ -505,7 +505,7 @@ def check_threshold(name: str, threshold: PerLabel) -> None:
 
     name (str): The component instance's name.
     threshold (Union[float, Dict[str, float]]): One for all labels, or one per label.
-    RAISES: ValueError (E312) if a threshold is no probability.
+    RAISES (ValueError): If a threshold is not a probability (E312).
     """
     values = threshold.values() if isinstance(threshold, dict) else [threshold]
     if not all(0.0 <= value <= 1.0 for value in values):
@@ -517,7 +517,7 @@ def check_temperature(name: str, temperature: PerLabel) -> None:
 
     name (str): The component instance's name.
     temperature (Union[float, Dict[str, float]]): One for all labels, or one per label.
-    RAISES: ValueError (E313) if a temperature is no finite number above 0.
+    RAISES (ValueError): If a temperature is not a finite number above 0 (E313).
     """
     values = temperature.values() if isinstance(temperature, dict) else [temperature]
     if not all(0.0 < value < float("inf") for value in values):
@@ -538,7 +538,7 @@ def per_label(value: PerLabel, labels: Sequence[str], default: float) -> np.ndar
 
 
 def register_score() -> None:
-    """Register the extension `span._.score`, unless somebody has done so."""
+    """Register the extension `span._.score` if it does not exist yet."""
     if not Span.has_extension(SCORE):
         Span.set_extension(SCORE, default=None)
 
@@ -547,7 +547,7 @@ def make_spans(
     doc: Doc, starts: np.ndarray, ends: np.ndarray, labels: Iterable[str], scores: np.ndarray
 ) -> list[Span]:
     """Span objects with `span._.score`."""
-    register_score()  # extensions are global, and anybody may have removed it
+    register_score()  # extensions are global, and other code may have removed it
     spans = []
     for start, end, label, score in zip(starts, ends, labels, scores, strict=True):
         span = Span(doc, int(start), int(end), label=label)
@@ -557,24 +557,24 @@ def make_spans(
 
 
 def write_spans(doc: Doc, spans: list[Span], scores: np.ndarray, spans_key: str) -> None:
-    """Write a span group, also an empty one, with `attrs["scores"]`, float32 (spans,)."""
+    """Write a span group, even if empty, with `attrs["scores"]`, float32 (spans,)."""
     group = SpanGroup(doc, name=spans_key, spans=spans)
     group.attrs["scores"] = np.asarray(scores, dtype=np.float32)
     doc.spans[spans_key] = group
 
 
 def write_ents(doc: Doc, spans: list[Span], on_existing: str) -> None:
-    """Write disjoint spans to `doc.ents`; afterwards each token is inside or outside an entity.
+    """Write disjoint spans to `doc.ents`; no token is left unannotated.
 
     doc (Doc): The doc.
     spans (List[Span]): The spans.
-    on_existing (str): What becomes of existing entities. "keep": they stay, and predictions that
-        overlap them are left out. "merge": predictions stay, and existing entities that overlap
-        them are removed. "replace": all existing entities are removed. Blocked tokens stay blocked.
+    on_existing (str): The treatment of existing entities. "keep": they stay, and predictions that
+        overlap them are dropped. "merge": predictions stay, and existing entities that overlap them
+        are removed. "replace": all existing entities are removed. Blocked tokens stay blocked.
     """
     blocked = _blocked_tokens(doc)
     existing = [] if on_existing == "replace" else list(doc.ents)
-    # In doc.ents, a span without a label means "blocked": it can only stand in the group.
+    # In doc.ents, a span without a label means "blocked": such a span can only be in the group.
     spans = [s for s in spans if s.label and not blocked[s.start : s.end].any()]
     if on_existing == "keep":
         spans = _outside(spans, existing, len(doc))
@@ -600,12 +600,12 @@ register_score()
 
 
 class ReadingLog:
-    """Context that logs what the LLM read and what was remembered, while training.
+    """Context that logs, during training, how many texts the LLM read and how many were stored.
 
-    Equal texts count as one: they are read and remembered together.
+    Equal texts count as one.
 
     pipe (LLMPipe): The component.
-    always (bool): Whether to log passes that took only a moment, too.
+    always (bool): Whether to log short passes too.
     """
 
     def __init__(self, pipe: LLMPipe, *, always: bool) -> None:

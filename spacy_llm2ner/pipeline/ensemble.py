@@ -19,16 +19,16 @@ _HEAD = "spacy_llm2ner.SpanScorer.v1"
 
 
 def join_heads(pipelines: Sequence[Language], name: str) -> bool:
-    """Join the heads of several pipelines to one head with several members, in the first one.
+    """Join the heads of several pipelines into one ensemble head, in the first pipeline.
 
-    They must have been trained alike: the same LLM, read in the same way, the same labels in the
-    same order, and heads of the same sizes; only seeds and training may differ.
+    They must have the same LLM, read in the same way, the same labels in the same order, and heads
+    of the same sizes; only seeds and training may differ.
 
     pipelines (Sequence[Language]): The pipelines; the first one is changed.
     name (str): The component, `llm2ner` with the head `spacy_llm2ner.SpanScorer.v1`.
     RETURNS (bool): Whether the pipelines have the same thresholds and temperatures, which are then
-        kept. Else the threshold is 0.5 and the temperature 1: calibrate anew.
-    RAISES: ValueError if they cannot be joined.
+        kept. Otherwise they are reset to 0.5 and 1: calibrate again.
+    RAISES (ValueError): If they cannot be joined.
     """
     pipes = [_pipe(nlp, name) for nlp in pipelines]
     first = pipes[0]
@@ -66,7 +66,7 @@ def _pipe(nlp: Language, name: str) -> SpanRecognizer:
 
 
 def _head_config(config: Any) -> dict[str, Any]:
-    """The config of a component's head: a shipped head replaces that of the config."""
+    """The config of a component's head, or of the shipped head that replaces it."""
     shipped = config.get("pretrained")
     return head_config(shipped) if shipped else dict(config["model"]["head"])
 

@@ -1,4 +1,4 @@
-"""Gold annotation of examples: where it is looked for, and how it becomes bands or tags."""
+"""Gold annotation of examples: its source, and its conversion to bands or tags."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Gold:
 
     spans (List[Tuple[int, int, str]]): (start, end exclusive, label); may overlap.
     lost (int): Gold spans that do not begin and end at token edges of the predicted doc, or whose
-        first or last token there is white space: a head never finds those.
+        first or last token there is white space: a head cannot find those.
     known (ndarray): bool (tokens,): the annotated tokens, inside or outside of spans.
     """
 
@@ -73,7 +73,7 @@ def known_tokens(example: Example, spans_key: str) -> np.ndarray:
     """Find the annotated tokens of an example's predicted doc.
 
     RETURNS (ndarray): bool (tokens,). A span group annotates the whole doc; entities annotate the
-        tokens that are inside or outside of one, and not those that are unknown ("?").
+        tokens inside or outside an entity, but not those that are unknown ("?").
     """
     n_tokens = len(example.predicted)
     if spans_key in example.reference.spans:
@@ -81,7 +81,7 @@ def known_tokens(example: Example, spans_key: str) -> np.ndarray:
     said = example.reference.to_array(ENT_IOB).astype(np.int64) != _UNKNOWN
     if said.all():
         return np.ones(n_tokens, dtype=bool)
-    # A predicted token is known if every gold token that it shares characters with is.
+    # A predicted token is known if all gold tokens that share characters with it are known.
     gold_of = example.alignment.x2y
     ends = np.cumsum(gold_of.lengths)
     return np.array(
@@ -108,7 +108,7 @@ def target_band(gold: Gold, width: int, labels: Mapping[str, int]) -> tuple[np.n
     for start, end, label in gold.spans:
         if end - start <= width:
             targets[start, end - start - 1, labels[label]] = 1.0
-    # inside[i, o]: span i .. i + o lies in the text and holds known tokens only.
+    # inside[i, o]: span i .. i + o is within the text and has known tokens only.
     before = np.concatenate([[0], np.cumsum(~gold.known)])
     starts = np.arange(n_tokens)[:, None]
     ends = starts + np.arange(1, width + 1)[None]
@@ -119,14 +119,14 @@ def target_band(gold: Gold, width: int, labels: Mapping[str, int]) -> tuple[np.n
 
 
 def allowed_tags(gold: Gold, words: np.ndarray, tag_set: TagSet) -> np.ndarray:
-    """Find the tags that each word may have, by its gold annotation.
+    """Find the tags that the gold annotation allows for each word.
 
     gold (Gold): The annotation; its labels must be among those of `tag_set`.
     words (ndarray): int (words, 2): the tokens of each word, in order.
     tag_set (TagSet): The tags.
     RETURNS (ndarray): bool (words, tags): the one tag of an annotated word; all tags for a word
-        with a token about which the annotation says nothing. A gold span covers the words that it
-        shares tokens with; spans that no tags express (see `TagSet.write`) are left out.
+        with an unannotated token. A gold span covers the words that it shares tokens with; spans
+        that the tags cannot express (see `TagSet.write`) are left out.
     """
     # A span without any word (white space) is empty here, and is left out.
     spans = [
@@ -147,7 +147,7 @@ def allowed_tags(gold: Gold, words: np.ndarray, tag_set: TagSet) -> np.ndarray:
 
 
 def unsayable(gold: Gold, tag_set: TagSet) -> int:
-    """Count gold spans that no tags express: they overlap others, or lack a tag in the set."""
+    """Count gold spans that the tags cannot express: they overlap others, or lack a tag."""
     return len(tag_set.write(gold.spans, len(gold.known))[1])
 
 
@@ -155,13 +155,13 @@ def count_unseen(examples: Sequence[Example], states: Sequence[np.ndarray], span
     """Count gold spans that begin or end at a token without a state: no piece touches it.
 
     examples (Sequence[Example]): Examples.
-    states (Sequence[ndarray]): The states of their predicted docs, or none if they were not read.
+    states (Sequence[ndarray]): The states of their predicted docs; empty if they were not read.
     spans_key (str): The span group that may hold the annotation.
     """
     count = 0
     for example, rows in zip(examples, states, strict=False):
         seen: list[bool] = np.any(rows[:, 0], axis=1).tolist()
-        # Gold is read once more for docs with such tokens only, which are rare.
+        # Only docs with such tokens, which are rare, need their gold annotation again.
         if not all(s or token.is_space for s, token in zip(seen, example.predicted, strict=True)):
             spans = read_gold(example, spans_key).spans
             count += sum(not (seen[start] and seen[end - 1]) for start, end, _ in spans)

@@ -37,15 +37,15 @@ def with_pretrained_head(
     """Replace the head of a model by a trained one.
 
     The identity of the LLM that the head was trained on is checked when states are first needed, as
-    for every head that is loaded. Another copy of that LLM (the hub's weights instead of 4-bit
-    ones) is a warning (W03), another LLM an error.
+    for every loaded head. Another copy of that LLM (the hub's weights instead of 4-bit ones) gives
+    a warning (W03), another LLM an error.
 
     name (str): The component's name.
     model (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.SpanRecognizer.v1`.
     pretrained (str): The name of a shipped head.
     RETURNS (Model[List[Doc], List[Floats3d]]): A model with the same LLM; its labels are in
         `attrs["labels"]`.
-    RAISES: ValueError if there is no such head, or the model is of another kind.
+    RAISES (ValueError): If there is no such head, or the model is of another kind.
     """
     folder = FOLDER / pretrained
     shipped = shipped_heads()
@@ -86,11 +86,11 @@ def save_pretrained_head(
 ) -> dict[str, Any]:
     """Write the head of a trained model, for `with_pretrained_head`.
 
-    folder (Path): The folder to write to, which is made if there is none.
+    folder (Path): The folder to write to, created if missing.
     model (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.SpanRecognizer.v1`, trained.
     head (Dict[str, Any]): The head's block of the config.
     labels (List[str]): Its labels.
-    RETURNS (Dict[str, Any]): What was written to meta.json.
+    RETURNS (Dict[str, Any]): The content of meta.json.
     """
     from safetensors.torch import save_file
 
@@ -107,6 +107,6 @@ def save_pretrained_head(
     folder.mkdir(parents=True, exist_ok=True)
     state = head_shim.module.state_dict()
     save_file({k: v.detach().cpu().half().contiguous() for k, v in state.items()}, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors gives the owner alone access
+    (folder / WEIGHTS).chmod(0o644)  # safetensors creates files that only the owner can read
     srsly.write_json(folder / META, meta)
     return meta

@@ -12,15 +12,15 @@ _TOLERATED = 0.1
 
 
 def schedule_faults(nlp: Language, n_docs: int) -> list[str]:
-    """List what does not fit: a rate that is 0 too early, an epoch that never ends, an unseen end.
+    """List faults of the schedule: a rate of 0 too early, unfinished epoch, end not evaluated.
 
-    Only for the batcher `spacy.batch_by_sequence.v1` with a fixed size: for others the number of
-    steps is unknown. `spacy train` evaluates at steps that divide by `eval_frequency`, stops
-    after step `max_steps`, or before step number `max_epochs` times the steps of an epoch.
+    Supports only the batcher `spacy.batch_by_sequence.v1` with a fixed size; for others the number
+    of steps is unknown. `spacy train` evaluates at multiples of `eval_frequency`, stops after step
+    `max_steps`, or before step number `max_epochs` times the steps of an epoch.
 
-    nlp (Language): The pipeline; its config says how long it will be trained.
+    nlp (Language): The pipeline with the training schedule in its config.
     n_docs (int): The number of training docs.
-    RETURNS (List[str]): A sentence for each fault, with what to do.
+    RETURNS (List[str]): A sentence for each fault, with its remedy.
     """
     training = nlp.config.interpolate()["training"]
     batcher = training.get("batcher") or {}

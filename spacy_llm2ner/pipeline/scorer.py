@@ -22,11 +22,11 @@ def make_span_recognizer_scorer() -> Callable[..., dict[str, Any]]:
 def score_span_recognizer(
     examples: Iterable[Example], *, spans_key: str = "sc", annotate: str = "both", **cfg: Any
 ) -> dict[str, Any]:
-    """Compute precision, recall and F-score of what the component writes.
+    """Compute precision, recall and F-score of the annotation that the component writes.
 
     examples (Iterable[Example]): The examples.
     spans_key (str): The span group.
-    annotate (str): "spans", "ents" or "both": what the component writes, and so what is scored.
+    annotate (str): The annotation that is written, and scored: "spans", "ents" or "both".
     RETURNS (Dict[str, Any]): `ents_p/r/f`, `ents_per_type` and `spans_{key}_p/r/f`,
         `spans_{key}_per_type`, as spaCy's `Scorer.score_spans` gives them. Gold spans are those of
         the span group, else the entities; gold entities are the entities or, if no doc has any
@@ -42,17 +42,17 @@ def score_span_recognizer(
 
 
 def unscored_weights(nlp: Language, name: str, *, annotate: str, key: str) -> list[str]:
-    """Find keys of [training.score_weights] that no component gives.
+    """Find keys of [training.score_weights] that no component returns.
 
-    `spacy train` drops such keys silently (explosion/spaCy#13090). If none is left, all checkpoints
+    `spacy train` silently drops such keys (explosion/spaCy#13090). If none is left, all checkpoints
     score 0.
 
-    nlp (Language): The pipeline; its config has the weights by which checkpoints are chosen.
+    nlp (Language): The pipeline with the weights in its config.
     name (str): The component's name there.
-    annotate (str): What the component writes: "spans", "ents" or "both".
+    annotate (str): The annotation that the component writes: "spans", "ents" or "both".
     key (str): Its span group.
-    RETURNS (List[str]): The weighted keys if none of them is ever given, else nothing; also nothing
-        if there is no dev corpus, so that no checkpoint is chosen.
+    RETURNS (List[str]): The weighted keys if no component returns any of them, else none; none
+        either without a dev corpus, where no checkpoint is chosen.
     """
     config = nlp.config.interpolate()
     weighted = [score for score, weight in config["training"]["score_weights"].items() if weight]
@@ -98,7 +98,7 @@ def _score_spans(examples: list[Example], name: str, spans_key: str) -> dict[str
     def getter(doc: Doc, _: str) -> list[Span]:
         if id(doc) not in by_predicted:
             return annotated_spans(doc, spans_key) or []
-        # As spaCy does for entities: what is predicted where nothing is annotated does not count.
+        # As in spaCy's scorer of entities: predictions in unannotated text do not count.
         known = known_tokens(by_predicted[id(doc)], spans_key)
         spans = doc.spans.get(spans_key, [])
         return [span for span in spans if known[span.start : span.end].all()]

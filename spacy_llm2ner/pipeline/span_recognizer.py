@@ -48,8 +48,8 @@ DEFAULT_CONFIG = """
 DEFAULT_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
 DEFAULT_SPANS_KEY = "sc"
 
-# A function of a batch and its targets, float32 (tokens, width, labels) per doc, that gives the
-# targets for the loss.
+# A function from a batch and its targets, float32 (tokens, width, labels) per doc, to the targets
+# for the loss.
 TargetHook = Callable[[list[Doc], list[Floats3d]], list[Floats3d]]
 
 # The band covers the longest gold span of the training data, but never more than this.
@@ -96,7 +96,7 @@ class SpanRecognizer(EntityPipe):
         model (Model[List[Doc], List[Floats3d]]): docs -> logits (tokens, width, labels).
         name (str): The component instance's name, also in the losses.
         loss (Optional[SpanLoss]): See `spacy_llm2ner.losses`; None = `SpanBCE()`.
-        RAISES: ValueError for a setting that is none of the accepted values.
+        RAISES (ValueError): For a setting that is not accepted.
         """
         if pretrained is not None:
             model = with_pretrained_head(name, model, pretrained)
@@ -178,17 +178,17 @@ class SpanRecognizer(EntityPipe):
         nlp: Language | None = None,
         labels: list[str] | None = None,
     ) -> None:
-        """Prepare for training: labels, the band's width, the head's sizes; read the corpus.
+        """Initialise for training: labels, the band's width, the head's sizes; read the corpus.
 
         The LLM reads the training texts here, with a progress bar, so that the first epoch is as
-        fast as the others. Texts whose states are stored are not read again.
+        fast as the others. Texts with stored states are not read again.
 
-        get_examples (Callable[[], Iterable[Example]]): Gives the training data.
+        get_examples (Callable[[], Iterable[Example]]): Function that returns the training data.
         nlp (Optional[Language]): The pipeline.
-        labels (Optional[List[str]]): The labels; None = those of the data. `spacy init labels`
-            makes a file of them.
-        RAISES: TypeError if `get_examples` does not give examples; ValueError if there are no
-            labels, or if gold labels are missing from `labels`.
+        labels (Optional[List[str]]): The labels; None: those of the data. `spacy init labels`
+            writes them to a file.
+        RAISES (TypeError): If `get_examples` does not return examples.
+        RAISES (ValueError): If there are no labels, or if gold labels are missing from `labels`.
 
         DOCS: https://spacy.io/api/spancategorizer#initialize
         """
@@ -214,7 +214,7 @@ class SpanRecognizer(EntityPipe):
 
     @property
     def max_span_tokens(self) -> int | None:
-        """The head's setting; None if the width comes from the data."""
+        """The head's setting; None if the data determine the width."""
         return next((s.max_span_tokens for s in self._shims(HeadShim) if s.max_span_tokens), None)
 
     def _band_width(self, golds: list[Gold]) -> int:
@@ -222,7 +222,7 @@ class SpanRecognizer(EntityPipe):
         return self.max_span_tokens or min(longest, MAX_SPAN_TOKENS_CAP)
 
     def _report_lost(self, golds: list[Gold], width: int) -> None:
-        """Warn about gold spans that cannot be learnt, before the training."""
+        """Warn, before training, about gold spans that cannot be learnt."""
         total = sum(len(gold.spans) + gold.lost for gold in golds)
         long = sum(end - start > width for gold in golds for start, end, _ in gold.spans)
         if long:
@@ -246,14 +246,14 @@ class SpanRecognizer(EntityPipe):
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats3d]
     ) -> tuple[float, list[Floats3d]]:
-        """The loss of a batch and its gradient.
+        """Compute the loss of a batch and its gradient.
 
         examples (Iterable[Example]): The batch.
-        scores (List[Floats3d]): What the model gave for the predicted docs: logits (tokens, width,
+        scores (List[Floats3d]): The model's output for the predicted docs: logits (tokens, width,
             labels).
         RETURNS (Tuple[float, List[Floats3d]]): Loss and gradient. Spans with unannotated tokens
             have no weight.
-        RAISES: ValueError for gold labels that the component does not have.
+        RAISES (ValueError): For gold labels that the component does not have.
 
         DOCS: https://spacy.io/api/spancategorizer#get_loss
         """
@@ -268,7 +268,7 @@ class SpanRecognizer(EntityPipe):
             self._require_known_labels([gold])
             target, weight = target_band(gold, logits.shape[1], columns)
             targets.append(asarray(target))
-            # Spans that begin or end at a token without a state are no candidates.
+            # Spans that begin or end at a token without a state are not candidates.
             weights.append(asarray(weight) * (logits > ILLEGAL_LOGIT))
         for hook in self.target_hooks:
             targets = hook([eg.predicted for eg in examples], targets)
@@ -311,21 +311,20 @@ def make_span_recognizer(
     model (Model[List[Doc], List[Floats3d]]): docs -> logits (tokens, width, labels), e.g.
         `spacy_llm2ner.SpanRecognizer.v1`.
     loss (SpanLoss): The training loss, e.g. `spacy_llm2ner.SpanBCE.v1`.
-    spans_key (str): The key of `doc.spans` that is written. In training, gold spans are looked for
-        under this key, else in `doc.ents`.
-    annotate (str): What is written: "spans", "ents" or "both".
-    threshold (Union[float, Dict[str, float]]): The lowest probability of a span that is written:
-        one for all labels, or one per label (0.5 for labels that are not named). `llm2ner
-        calibrate` tunes it.
+    spans_key (str): The key of `doc.spans` to write. In training, gold spans are read from this
+        key, else from `doc.ents`.
+    annotate (str): The annotation to write: "spans", "ents" or "both".
+    threshold (Union[float, Dict[str, float]]): The least probability of a span: one for all labels,
+        or one per label (0.5 for labels that are not named). `llm2ner calibrate` tunes it.
     decoding (str): Which spans above the threshold are kept in `doc.spans`: "all", "greedy" (best
         first, disjoint), "flat" (the most probable disjoint set), "nested" (the most probable set
-        without crossings). `doc.ents` are always disjoint: greedy, or else flat.
+        without crossings). `doc.ents` are always disjoint: greedy with "greedy", else flat.
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
-        replace those that they overlap.
+        win where they overlap.
     bundle_llm (bool): Write the cut LLM into the component's folder, so that the pipeline runs
-        where the LLM is not installed. Checkpoints then weigh as much as the LLM.
-    pretrained (Optional[str]): A trained head of the package that replaces the model's: "mentions"
-        finds names of all kinds and labels them MENTION, without any training.
+        where the LLM is not installed. Checkpoints are then as large as the LLM.
+    pretrained (Optional[str]): A trained head of the package that replaces the model's head:
+        "mentions" finds names of all kinds and labels them MENTION, without training.
     scorer (Optional[Callable]): The scoring method.
     """
     return SpanRecognizer(

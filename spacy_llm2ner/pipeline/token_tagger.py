@@ -54,14 +54,14 @@ class TokenTagger(EntityPipe):
     classification. Writes `doc.ents`, and `doc.spans[spans_key]` on request. Scores are in
     `span._.score` and in `doc.spans[spans_key].attrs["scores"]`; `decoding.tags` defines them.
 
-    Attributes of the model say how it tags: "scheme", the tag scheme; and, for a checkpoint with
-    tags of its own, "tags" and "load_tags".
+    The model's attributes define its tags: "scheme", the tag scheme; and, for a checkpoint with
+    its own tags, "tags" and "load_tags".
 
     The interface is that of spaCy's own trainable components: https://spacy.io/api/entityrecognizer
     """
 
     decodings = TAG_DECODINGS
-    default_threshold = 0.0  # each entity of the decoded tags counts, whatever its score
+    default_threshold = 0.0  # every entity of the decoded tags counts, regardless of its score
     _main_annotation = "ents"
     _misaligned = Warnings.W20
     _score_weights = Warnings.W23
@@ -88,7 +88,7 @@ class TokenTagger(EntityPipe):
         model (Model[List[Doc], TagScores]): docs -> logits (words, tags).
         name (str): The component instance's name, also in the losses.
         loss (Optional[TagLoss]): See `spacy_llm2ner.losses`; None = `CompoundTagLoss()`.
-        RAISES: ValueError for a setting that is none of the accepted values.
+        RAISES (ValueError): For a setting that is not accepted.
         """
         super().__init__(
             vocab,
@@ -133,7 +133,7 @@ class TokenTagger(EntityPipe):
         super().set_output(nO)
 
     def _adopt_tags(self) -> None:
-        """Add the labels of a checkpoint with tags of its own, and warn about odd tags."""
+        """Add the labels of a checkpoint with its own tags, and warn about unusual tags."""
         load = self.model.attrs.get("load_tags")
         if load is None:
             return
@@ -188,7 +188,7 @@ class TokenTagger(EntityPipe):
         """The entities of docs, before any temperature and threshold.
 
         docs (List[Doc]): The docs.
-        YIELDS (Tuple[Spans, int]): For each doc its entities; how many were left out, see
+        YIELDS (Tuple[Spans, int]): For each doc its entities, and the number of dropped ones, see
             `to_tokens`.
         """
         tag_set = self.tag_set
@@ -217,14 +217,14 @@ class TokenTagger(EntityPipe):
         nlp: Language | None = None,
         labels: list[str] | None = None,
     ) -> None:
-        """Prepare for training: labels, the head's sizes; a frozen LLM reads the corpus here.
+        """Initialise for training: labels, the head's sizes; a frozen LLM reads the corpus here.
 
-        get_examples (Callable[[], Iterable[Example]]): Gives the training data.
+        get_examples (Callable[[], Iterable[Example]]): Function that returns the training data.
         nlp (Optional[Language]): The pipeline.
-        labels (Optional[List[str]]): The labels; None = those of the data and of the checkpoint.
-            `spacy init labels` makes a file of them.
-        RAISES: TypeError if `get_examples` does not give examples; ValueError if there are no
-            labels, or if gold labels are missing from `labels`.
+        labels (Optional[List[str]]): The labels; None: those of the data and of the checkpoint.
+            `spacy init labels` writes them to a file.
+        RAISES (TypeError): If `get_examples` does not return examples.
+        RAISES (ValueError): If there are no labels, or if gold labels are missing from `labels`.
 
         DOCS: https://spacy.io/api/entityrecognizer#initialize
         """
@@ -252,7 +252,7 @@ class TokenTagger(EntityPipe):
         self._report_untrained_crf()
 
     def _report_lost(self, golds: list[Gold]) -> None:
-        """Warn about gold spans that cannot be learnt, before the training."""
+        """Warn, before training, about gold spans that cannot be learnt."""
         total = sum(len(gold.spans) + gold.lost for gold in golds)
         tag_set = self.tag_set
         overlapping = sum(unsayable(gold, tag_set) for gold in golds) if total else 0
@@ -270,13 +270,13 @@ class TokenTagger(EntityPipe):
             self._warn_once(Warnings.W25.format(name=self.name))
 
     def get_loss(self, examples: Iterable[Example], scores: TagScores) -> tuple[float, TagScores]:
-        """The loss of a batch and its gradient.
+        """Compute the loss of a batch and its gradient.
 
         examples (Iterable[Example]): The batch.
-        scores (TagScores): What the model gave for the predicted docs.
+        scores (TagScores): The model's output for the predicted docs.
         RETURNS (Tuple[float, TagScores]): Loss and gradient. Unannotated words have no weight; a
             CRF sums over their possible tags.
-        RAISES: ValueError for gold labels that the component does not have.
+        RAISES (ValueError): For gold labels that the component does not have.
 
         DOCS: https://spacy.io/api/entityrecognizer#get_loss
         """
@@ -330,16 +330,15 @@ def make_token_tagger(
     model (Model[List[Doc], TagScores]): docs -> tag scores, e.g. `spacy_llm2ner.TokenTagger.v1` or
         `spacy_llm2ner.HFTokenClassifier.v1`.
     loss (TagLoss): The training loss, e.g. `spacy_llm2ner.CompoundTagLoss.v1`.
-    spans_key (str): The key of `doc.spans` that is written if `annotate` says so. In training, gold
-        spans are looked for under this key, else in `doc.ents`.
-    annotate (str): What is written: "ents", "spans" or "both".
-    threshold (Union[float, Dict[str, float]]): The lowest score of an entity that is written: one
-        for all labels, or one per label (0 for labels that are not named). `llm2ner calibrate`
-        tunes it.
-    decoding (str): "viterbi": the best sequence that the tag scheme allows; "argmax": each word by
-        itself, as `transformers` does.
+    spans_key (str): The key of `doc.spans` to write, depending on `annotate`. In training, gold
+        spans are read from this key, else from `doc.ents`.
+    annotate (str): The annotation to write: "ents", "spans" or "both".
+    threshold (Union[float, Dict[str, float]]): The least score of an entity: one for all labels, or
+        one per label (0 for labels that are not named). `llm2ner calibrate` tunes it.
+    decoding (str): "viterbi": the best sequence that the tag scheme allows; "argmax": each word
+        independently, as `transformers` does.
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
-        replace those that they overlap.
+        win where they overlap.
     bundle_llm (bool): Write a frozen LLM, cut, into the component's folder.
     scorer (Optional[Callable]): The scoring method.
     """

@@ -18,7 +18,7 @@ class AlignedAnswer:
     """The tags that an answer gives to the words of the text.
 
     tags (List[str]): One per word.
-    matched (List[Optional[int]]): For each word its place in `tagged`; None if it is not there.
+    matched (List[Optional[int]]): For each word its index in `tagged`; None if it is missing.
     tagged (List[TaggedWord]): The words of the answer.
     lost_words (int): Words that are missing in the answer; they are O.
     invented_words (int): Words of the answer that match no word of the text.
@@ -53,8 +53,8 @@ def read_answer(
     round_trip (Optional[Callable]): Mode "gner" only: words -> words, encoded and decoded by the
         model's tokenizer. The published evaluator compares these, in lower case, with the answer's
         words.
-    RETURNS (AlignedAnswer): The tags; no text is an error.
-    RAISES (ValueError): For another mode.
+    RETURNS (AlignedAnswer): The tags; an answer can have any text.
+    RAISES (ValueError): For an unknown mode.
     """
     parsed = parse(text, labels, mode, words=words)
     return align_parsed(words, parsed, labels, mode, round_trip=round_trip)
@@ -68,7 +68,7 @@ def align_parsed(
     *,
     round_trip: RoundTrip | None = None,
 ) -> AlignedAnswer:
-    """Align an answer that was parsed before; arguments as of `read_answer`."""
+    """Align a parsed answer; arguments as for `read_answer`."""
     check_mode(mode)
     tagged = parsed.tagged
     written = [one.word for one in tagged]
@@ -99,13 +99,14 @@ def match_gner(
 ) -> list[int | None]:
     """Match words with written words, as the published evaluator does.
 
-    In lower case: equal lists word by word; else, if the written words are a subsequence of the
-    words, each with its leftmost match; else by a longest common subsequence (see `_lcs`).
+    Comparison is in lower case. Equal lists match word by word; if the written words are a
+    subsequence of the words, each gets its leftmost match; else a longest common subsequence is
+    used (see `_lcs`).
 
     words (Sequence[str]): The words of the text.
     written (Sequence[str]): The words of the answer.
     round_trip (Optional[Callable]): See `read_answer`.
-    RETURNS (List[Optional[int]]): For each word a place in `written`, or None.
+    RETURNS (List[Optional[int]]): For each word an index in `written`, or None.
     """
     asked = [word.lower() for word in words]
     written = [word.lower() for word in written]
@@ -129,8 +130,9 @@ def _leftmost(words: Sequence[str], written: Sequence[str]) -> list[int | None] 
 def _lcs(words: Sequence[str], written: Sequence[str]) -> list[int | None]:
     """A longest common subsequence, as a longest increasing subsequence by patience sorting.
 
-    The order decides between several: the written places of a word come from right to left; each is
-    put on the first pile whose top is not smaller, and points to the top of the previous pile.
+    The order determines the choice among several: the written places of a word come from right to
+    left; each goes on the first pile whose top is not smaller, and points to the top of the
+    previous pile.
     """
     places: dict[str, list[int]] = defaultdict(list)
     for place in range(len(written) - 1, -1, -1):

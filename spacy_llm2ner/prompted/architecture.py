@@ -45,8 +45,8 @@ def build_prompted_llm(
 ) -> Model[list[Instance], list[Floats1d]]:
     """An LLM that answers prompts (`spacy_llm2ner.PromptedLLM.v1`).
 
-    It is loaded at first use. An LLM that is not tuned is shared with all components that name it,
-    and is not stored with the pipeline; of LoRA, only the adapters are stored.
+    It is loaded on first use. An LLM that is not tuned is shared with all components that use it,
+    and is not stored with the pipeline; with LoRA, only the adapters are stored.
 
     name (Optional[str]): Hub id, model folder or GGUF file, of a decoder (Llama) or an
         encoder-decoder (T5). Required when the LLM is first needed; the component's default config
@@ -91,7 +91,7 @@ def _forward(
 
     shim = model.shims[0]
     assert isinstance(shim, GeneratorShim)
-    # `debug model` passes docs to every model. They are no prompts and have no output.
+    # `debug model` passes docs to every model. They are not prompts and have no output.
     wanted = [instance for instance in instances if isinstance(instance, Instance)]
     if not wanted:
         return [], lambda _: []

@@ -1,8 +1,8 @@
 """Text -> pieces for a generator: prompts in the format of its training, and answers by word.
 
 An answer consists of units, each a word with its tag: "Ada(B-person)", " wrote(O)", " .(O)". The
-pieces of a unit are those that the tokenizer makes of it within an answer, with the blank before
-it. Answers to learn, answers to score and the alternatives of constrained decoding are all made of
+pieces of a unit are those that the tokenizer produces within an answer, including the blank before
+it. Answers to learn, answers to score and the alternatives of constrained decoding all consist of
 units, so that the model always sees the same pieces.
 """
 
@@ -31,7 +31,7 @@ class Asking:
     generator (LoadedGenerator): The model.
     style (str): "auto", "plain", "inst" or "chat". "auto" is "plain" for encoder-decoders, "chat"
         if the tokenizer has a chat template, else "inst".
-    RAISES: ValueError (E557) for "chat" without a chat template.
+    RAISES (ValueError): For "chat" without a chat template (E557).
     """
 
     def __init__(self, generator: LoadedGenerator, style: str) -> None:
@@ -51,10 +51,10 @@ class Asking:
         self._tags: tuple[str, ...] = ()
 
     def _chat_frame(self) -> tuple[list[int], list[int]]:
-        """The pieces around a prompt; in them, unlike in the prompt, special pieces are special."""
+        """The pieces around a prompt; special pieces are recognised in them, not in the prompt."""
         from tokenizers import Tokenizer
 
-        # A copy: the shared tokenizer reads special pieces as mere text.
+        # A copy: the shared tokenizer reads special pieces as plain text.
         special = Tokenizer.from_str(self.backend.to_str())
         special.encode_special_tokens = False
         message = [{"role": "user", "content": _PLACE}]
@@ -68,7 +68,7 @@ class Asking:
         )
 
     def prompt(self, text: str) -> list[int]:
-        """The pieces of a prompt, with everything around it."""
+        """The pieces of a prompt with its frame."""
         if self._frame is not None:
             before, behind = self._frame
             return [*before, *self.backend.encode(text, add_special_tokens=False).ids, *behind]

@@ -51,7 +51,7 @@ name = null
 """
 DEFAULT_MODEL = Config().from_str(DEFAULT_CONFIG)["model"]
 
-# Most words of a question: GNER was trained on sentences.
+# Maximum number of words in a question: GNER was trained on sentences.
 _CHUNK_WORDS = 80
 
 
@@ -291,7 +291,7 @@ class PromptedRecognizer(LLMPipe):
     # Labels -----------------------------------------------------------------------------------
 
     def add_label(self, label: str) -> int:
-        """Add a label, for which the LLM is asked from then on.
+        """Add a label, which prompts will name from now on.
 
         label (str): The label.
         RETURNS (int): 1 if it was added, 0 if it already existed.
@@ -449,8 +449,8 @@ class PromptedRecognizer(LLMPipe):
     def instances(self, examples: Iterable[Example], *, choose: bool = True) -> list[Instance]:
         """Convert annotated examples to prompts with target answers.
 
-        examples (Iterable[Example]): Annotated examples. Words without annotation stand in the
-            answer with weight 0.
+        examples (Iterable[Example]): Annotated examples. Words without annotation have weight 0 in
+            the answer.
         choose (bool): Whether to shuffle, drop and sample labels as configured; else all of them
             are named in order.
         RETURNS (List[Instance]): One or more for each example with words.

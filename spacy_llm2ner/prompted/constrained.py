@@ -1,9 +1,9 @@
-"""Constrained decoding: the model copies the next word and chooses its tag among those given.
+"""Constrained decoding: the model copies the next word and chooses one of the given tags.
 
-No word is lost or invented, nothing has to be parsed, and every tag has a probability: that of the
-model generating it, among the tags that are allowed there. Tags are chosen word by word, each given
-the tags before it (greedy). With trees (see `trees.py`), one small pass per word serves a whole
-batch of texts; without, it takes one small pass per word and text.
+No word is lost or invented, no parser is needed, and every tag has a probability: that of the model
+generating it, relative to the tags allowed there. Tags are chosen word by word, each given the tags
+before it (greedy). With trees (see `trees.py`), one small pass per word serves a batch of texts;
+otherwise each word and text needs a small pass.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Chosen:
     """The tags of a text.
 
     tags (List[int]): The index of each word's tag among the given tags.
-    probabilities (List[float]): Of each, among the tags that are allowed there.
+    probabilities (List[float]): The probability of each, relative to the tags allowed there.
     """
 
     tags: list[int]
@@ -44,7 +44,7 @@ def choose_exact(
     follows: np.ndarray,
     outside: int = 0,
 ) -> list[Chosen]:
-    """Tags word by word, each given those before it.
+    """Choose tags word by word, each given those before it.
 
     generator (LoadedGenerator): The model.
     prompts (Sequence[Sequence[int]]): The pieces of each text's prompt.
@@ -98,8 +98,8 @@ def _step(
 ) -> None:
     """Choose the tag of the next word of every row.
 
-    Most words are outside of entities, and the model is sure of it as soon as it has generated
-    "(O": the other tags are scored only where they have a chance.
+    Most words are outside of entities, and "(O" then has almost all of the probability. The other
+    tags are scored only where "O" has less than 0.99.
     """
     trees = [Tree() for _ in rows]
     may = [np.flatnonzero(follows[row.tags[-1] if row.tags else -1]).tolist() for row in rows]
@@ -123,7 +123,7 @@ def _step(
     if not unsure:
         keep(memory, layers, nodes)
         return
-    # The unsure rows once more, with all tags, from what was kept before this word.
+    # The unsure rows again, with all tags, from the cache before this word.
     part = Memory()
     part.layers, part.lengths = list(memory.layers), memory.lengths
     part.keep_rows(unsure)
@@ -143,7 +143,7 @@ def _step(
 def _look_into(
     generator: LoadedGenerator, memory: Memory, rows: Sequence[_Row], may: Sequence[list[int]]
 ) -> tuple[list[tuple[Any, Any]], list[list[int]]]:
-    """Choose among all tags that are allowed; RETURNS what `keep` needs of the pass."""
+    """Choose among all allowed tags; RETURNS the output of the pass that `keep` needs."""
     trees, forks = [], []
     for row, tags in zip(rows, may, strict=True):
         tree = Tree()
@@ -168,9 +168,9 @@ def _look_into(
 def read_prompts(
     generator: LoadedGenerator, prompts: Sequence[Sequence[int]]
 ) -> tuple[Memory, list[int]]:
-    """Read all but the last piece of each prompt; the beginning that they share only once.
+    """Read all but the last piece of each prompt; the shared prefix only once.
 
-    RETURNS (Tuple[Memory, List[int]]): Keys and values of what was read; the last pieces.
+    RETURNS (Tuple[Memory, List[int]]): Keys and values of the pieces read; the last pieces.
     """
     shared = 0
     shortest = min(len(prompt) for prompt in prompts) - 1
@@ -204,7 +204,7 @@ def _read_on(generator: LoadedGenerator, memory: Memory, rows: Sequence[Sequence
 def _can_branch(
     generator: LoadedGenerator, prompts: Sequence[Sequence[int]], units: Sequence[Units]
 ) -> bool:
-    """Whether trees suit these texts: their pieces attend to everything before them."""
+    """Whether trees work for these texts: every piece attends to all pieces before it."""
     if generator.branches is None:
         generator.branches = trees_work(generator)
     config = generator.config.get_text_config()
@@ -255,7 +255,7 @@ class _Alone:
     """The state of a model within one answer.
 
     cache (Cache): Keys and values of the pieces that were read.
-    pending (List[int]): The last pieces, which were not read yet.
+    pending (List[int]): The last pieces, which are not read yet.
     """
 
     def __init__(self, generator: LoadedGenerator, prompt: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
-"""A language model with its LM head: it answers prompts, and scores given answers.
+"""A language model with LM head, which answers prompts and scores given answers.
 
-Where `llm.loading` reads a cut base model, this reads the whole model, causal or encoder-decoder.
-It comes from the same places: a hub id, a folder or a GGUF file.
+`llm.loading` loads a cut base model; this module loads the whole model, causal or encoder-decoder,
+from the same sources: a hub id, a folder or a GGUF file.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _TIED = ("lm_head.weight", "embed_tokens.weight", "wte.weight", "shared.weight",
 class Answer:
     """A generated answer.
 
-    pieces (List[int]): Without the end piece.
-    text (str): The same as text.
-    complete (bool): Whether the model ended it; False if it ran out of room.
+    pieces (List[int]): Its pieces, without the end piece.
+    text (str): Its text.
+    complete (bool): Whether the model ended it; False if it reached the limit of pieces.
     """
 
     pieces: list[int]
@@ -42,8 +42,8 @@ class LoadedGenerator:
     """A model with LM head and its tokenizer in memory, in evaluation mode.
 
     spec (LoadSpec): What to load.
-    RAISES: ValueError if it cannot be loaded or has only a slow tokenizer (E1xx), or is no language
-        model that generates (E550, E551, E552).
+    RAISES (ValueError): If it cannot be loaded or has only a slow tokenizer (E1xx), or is not a
+        generative language model (E550, E551, E552).
     """
 
     def __init__(self, spec: LoadSpec) -> None:
@@ -65,7 +65,7 @@ class LoadedGenerator:
         from transformers import GenerationConfig
 
         pad = self.tokenizer.pad_token_id
-        # Greedy, whatever the model's folder says: its own settings are those of a chat.
+        # Greedy, overriding the generation settings in the model's folder, which are for chats.
         self.model.generation_config = GenerationConfig(
             do_sample=False,
             eos_token_id=self.end,
@@ -84,29 +84,29 @@ class LoadedGenerator:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.model.device
 
     @property
     def max_pieces(self) -> int | None:
-        """The most pieces of prompt and answer together (an encoder-decoder: of each); or None."""
+        """Maximum pieces of prompt and answer (encoder-decoder: of each); None: no limit."""
         config = self.config if self.is_seq2seq else self.config.get_text_config()
         limits = [
             getattr(config, name, None)
             for name in ("max_position_embeddings", "n_positions")
-            # T5 has relative positions; its config's n_positions is no limit.
+            # T5 has relative positions; its config's n_positions is not a limit.
             if not self.config.model_type.endswith("t5")
         ]
         return min((limit for limit in limits if limit and limit > 0), default=None)
 
     def accepts(self, argument: str) -> bool:
-        """Whether the model's forward pass has an argument of that name."""
+        """Whether the model's forward method has an argument of that name."""
         return argument in self._arguments
 
     def _require_causal(self) -> None:
-        """Refuse encoders: they load as causal models without complaint, and answer nonsense.
+        """Reject encoders, which load as causal models without an error but cannot generate.
 
-        RAISES: ValueError (E550).
+        RAISES (ValueError): For an encoder (E550).
         """
         import torch
 
@@ -170,7 +170,7 @@ class LoadedGenerator:
         written = written[:, 1 if self.is_seq2seq else ids.shape[1] :].cpu().tolist()
         answers = []
         for row, room in zip(written, most, strict=True):
-            # A row may go on until its neighbours are done; its own limit counts.
+            # Rows continue until the longest row is done; each is cut at its own limit.
             complete = self.end in row[: room + 1]
             pieces = row[: row.index(self.end)] if complete else row[:room]
             answers.append(Answer(pieces, self.text(pieces), complete))
@@ -205,7 +205,7 @@ class LoadedGenerator:
             if self.accepts("logits_to_keep"):
                 extra["logits_to_keep"] = longest + 1
             output = self.model(input_ids=ids, attention_mask=mask, use_cache=False, **extra)
-            # What the last piece predicts is not wanted.
+            # The prediction of the last piece is not needed.
             rows = [output.logits[i, -len(t) - 1 : -1] for i, t in enumerate(targets)]
         return [
             torch.log_softmax(row.float(), dim=-1)
@@ -216,9 +216,9 @@ class LoadedGenerator:
 
 
 def load_generator(spec: LoadSpec, *, own: bool = False) -> LoadedGenerator:
-    """The model of `spec`, shared with all other users of it; an own copy for tuning.
+    """The model of `spec`, shared with all other users of it; a separate copy for tuning.
 
-    RAISES: ValueError, see `LoadedGenerator`.
+    RAISES (ValueError): See `LoadedGenerator`.
     """
     if own:
         return LoadedGenerator(spec)

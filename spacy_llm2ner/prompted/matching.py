@@ -19,7 +19,7 @@ from dataclasses import dataclass
 _GAP, _OPEN, _EXCHANGE, _MISSPELT, _CASE = 100, 40, 180, 60, 5
 # Segments up to this many comparisons are compared word by word, longer ones are divided first.
 _CELLS = 4096
-# Segments that nothing divides are cut in parts of this many words.
+# Indivisible segments are cut into parts of this many words.
 _PART = 16
 # The most divisions by unique words before segments are cut in parts.
 _LEVELS = 6
@@ -31,9 +31,9 @@ _FAR = 10**9
 class Matching:
     """The matches between two lists of words.
 
-    matched (List[Optional[int]]): For each word a place in the written words, or None.
+    matched (List[Optional[int]]): For each word an index in the written words, or None.
     misspelt (int): The number of matches whose letters differ.
-    comparisons (int): The number of word comparisons: the time.
+    comparisons (int): The number of word comparisons, a measure of time.
     """
 
     matched: list[int | None]
@@ -199,7 +199,7 @@ def _once(words: Sequence[str], start: int, end: int, run: int) -> dict[Hashable
 def _parts(
     a0: int, a1: int, b0: int, b1: int, level: int
 ) -> Iterator[tuple[int, int, int, int, int]]:
-    """Cut segments that nothing divides, such as one word a thousand times, in proportion."""
+    """Cut indivisible segments, such as one word repeated a thousand times, proportionally."""
     n, m = a1 - a0, b1 - b0
     side = _PART
     parts = -(-max(n, m) // side)
@@ -214,7 +214,7 @@ def _parts(
 
 
 def is_misspelling(one: str, other: str) -> bool:
-    """Whether two words may be spellings of one: up to a quarter of the letters may differ.
+    """Whether two words may be spellings of the same word: up to a quarter of the letters differ.
 
     A deletion, insertion, substitution or transposition of neighbours is one difference. Words of
     fewer than 4 letters must be equal.

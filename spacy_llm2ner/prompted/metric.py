@@ -1,4 +1,4 @@
-"""Two metrics of entities, which must not be confused.
+"""Two metrics of entities, whose values are not comparable.
 
 `gner_string`: the metric of GNER and UniversalNER. An entity is a pair of normalised strings (text,
 label), and a sentence's entities are a set, so that position and repetition do not count. Micro
@@ -56,7 +56,7 @@ class Score:
         return 2 * p * r / (p + r + _TINY)
 
     def named(self) -> dict[str, float]:
-        """Precision, recall and F1 by names with the metric: `gner_string_f` ..."""
+        """Precision, recall and F1 under names that begin with the metric: `gner_string_f` ..."""
         return {
             f"{self.metric}_p": self.precision,
             f"{self.metric}_r": self.recall,
@@ -65,7 +65,7 @@ class Score:
 
 
 def normalise(text: str) -> str:
-    """Lower case, without punctuation, without "a", "an", "the", blanks squeezed."""
+    """Normalise: lower case, no punctuation, no "a", "an" or "the", single blanks."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
 
 
@@ -96,7 +96,7 @@ def score_strings(
 def score_positions(
     sentences: Iterable[tuple[Sequence[str], Iterable[TagSpan], Iterable[TagSpan]]],
 ) -> Score:
-    """Exact start, end and label over a corpus; arguments and result as of `score_strings`."""
+    """Exact start, end and label over a corpus; arguments and result as for `score_strings`."""
     correct = predicted = gold = 0
     for _, gold_spans, found_spans in sentences:
         wanted, found = set(gold_spans), set(found_spans)

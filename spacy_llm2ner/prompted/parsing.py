@@ -1,7 +1,7 @@
 """A model's answer -> words with their tags.
 
-Two modes. "gner": exactly as the published evaluator reads answers, for comparisons. "robust": as a
-human reader would understand the answer; repairs are counted.
+There are two modes. "gner" parses answers exactly as the published evaluator does, for comparisons.
+"robust" parses them as a human reader would understand them, and counts repairs.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class Parsed:
 
 
 def check_mode(mode: str) -> None:
-    """Require one of `MODES`.
+    """Require a known mode.
 
-    RAISES (ValueError): For any other mode.
+    RAISES (ValueError): If it is not one of `MODES`.
     """
     check_choice("parser", mode, MODES)
 
@@ -87,8 +87,8 @@ def parse(
     mode (str): "gner" or "robust".
     words (Iterable[str]): The words of the sentence, by which mode "robust" distinguishes words
         that look like tags from tags; mode "gner" ignores them.
-    RETURNS (Parsed): The parsed answer; no text is an error.
-    RAISES (ValueError): For another mode.
+    RETURNS (Parsed): The parsed answer; any text can be parsed.
+    RAISES (ValueError): For an unknown mode.
     """
     check_mode(mode)
     if mode == "gner":

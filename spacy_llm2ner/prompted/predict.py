@@ -23,7 +23,7 @@ from .shim import GeneratorShim
 DECODING = ("free", "constrained")
 # Generation holds the last logits only, and is faster with many rows.
 _FREE_FACTOR = 4
-# Room for answers of models that do not keep to the format: a share, and pieces.
+# Room for answers that deviate from the format: a share, and a number of pieces.
 _SLACK_SHARE, _SLACK = 1.25, 8
 # Ends of sentences in docs without sentence starts.
 _ENDS = frozenset(".!?…。！？")
@@ -57,7 +57,7 @@ def cut_chunks(doc: Doc, most: int) -> list[Chunk]:
 
     doc (Doc): The doc. Without sentence starts, sentences end at a period or similar mark and at a
         line break.
-    most (int): The most words in a chunk; longer sentences are split.
+    most (int): Maximum number of words in a chunk; longer sentences are split.
     RETURNS (List[Chunk]): The chunks, which cover all words.
     """
     chunks: list[Chunk] = []
@@ -104,7 +104,7 @@ def _sentences(doc: Doc) -> Iterator[list[int]]:
 class Tagged:
     """The tags of a chunk.
 
-    tags (List[str]): One per word, with the names of labels that the prompt has.
+    tags (List[str]): One per word, with the label names of the prompt.
     scores (List[float]): The probability of each tag.
     counts, unknown_labels, repairs (Counter): Losses and repairs, see `Report`.
     answer (Optional[str]): The answer, if the LLM generated freely.
@@ -141,7 +141,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Recognizer:
-    """An LLM with everything that its prompts and answers depend on.
+    """An LLM with the settings of its prompts and answers.
 
     shim (GeneratorShim): The LLM.
     names (Sequence[str]): The labels, by their names in the prompt.

@@ -1,7 +1,7 @@
 """The prompt: the instruction of GNER with labels and a sentence.
 
 The instruction is that of GNER (github.com/yyDing1/GNER, Apache-2.0), character for character,
-including the commas that the answers lack: its published checkpoints know no other.
+including the commas that the answers lack: the published checkpoints were trained on no other.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def make_prompt(
     descriptions (Optional[Mapping[str, str]]): Descriptions of labels. Those of `labels` get a line
         each. GNER itself has only names.
     dataset (Optional[str]): GNER's optional line with the name of a corpus.
-    RETURNS (str): The prompt; `wrap` makes of it what a model reads.
+    RETURNS (str): The prompt, without the frame of a model's format.
     """
     head, sentence = split_prompt(words, labels, descriptions=descriptions, dataset=dataset)
     return head + sentence

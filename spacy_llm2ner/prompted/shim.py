@@ -1,4 +1,4 @@
-"""Thinc shim for an LLM that generates text, tuned or not."""
+"""Thinc shim for a generative LLM, tuned or not."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .trainable_weights import METHODS, make_trainable
 if TYPE_CHECKING:
     import torch
 
-# The most that one binary value of msgpack can hold, with some room.
+# Maximum size of a binary value in msgpack, with a margin.
 _MOST_BYTES = 2**32 - 2**20
 
 
 @dataclass(frozen=True)
 class GeneratorSettings:
-    """The settings of `spacy_llm2ner.PromptedLLM.v1`; see there for their meaning."""
+    """The settings of `spacy_llm2ner.PromptedLLM.v1`, which documents them."""
 
     name: str | None
     revision: str | None = None
@@ -48,12 +48,12 @@ class GeneratorSettings:
 
 
 class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
-    """An LLM that generates text: loaded on first use, and shared unless it is tuned.
+    """Thinc shim for a generative LLM: loaded on first use, and shared unless it is tuned.
 
-    Stored are the trained weights (adapters, or all) as safetensors, and the identity of the LLM
-    that they belong to. Of an LLM that is not tuned, nothing is stored.
+    Serialisation covers the trained weights (adapters, or all), as safetensors, and the identity of
+    the LLM that they belong to. For an LLM that is not tuned, nothing is stored.
 
-    settings (GeneratorSettings): What to load, and which of its weights are trained.
+    settings (GeneratorSettings): The LLM, and the weights to train.
     """
 
     def __init__(self, settings: GeneratorSettings) -> None:
@@ -70,7 +70,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     def checkpoint(self) -> Checkpoint:
         """The model folder.
 
-        RAISES: ValueError (E500) if the setting `name` is null.
+        RAISES (ValueError): If the setting `name` is null (E500).
         """
         chosen = self.settings
         if not chosen.name:
@@ -85,7 +85,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the answers depend on beside the prompt and the trained weights."""
+        """Everything that the answers depend on besides the prompt and the trained weights."""
         return self.checkpoint.identity
 
     def mismatch(self, differences: str) -> str:
@@ -105,7 +105,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     def generator(self) -> LoadedGenerator:
         """The LLM, with its trained weights.
 
-        RAISES: ValueError (E553) if it is not the one that they were trained on.
+        RAISES (ValueError): If the weights were trained on another LLM (E553).
         """
         if self._generator is None:
             self._load(fresh=False)
@@ -114,13 +114,13 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
 
     @property
     def asking(self) -> Asking:
-        """How prompts and answers become pieces."""
+        """The encoding of prompts and answers."""
         if self._asking is None:
             self._asking = Asking(self.generator, self.settings.prompt_style)
         return self._asking
 
     def start_tuning(self) -> None:
-        """Restart from the LLM as it is, with fresh weights to train if it is to be tuned."""
+        """Reset to the pretrained LLM, with fresh trainable weights if it is to be tuned."""
         self._stored = b""
         self._load(fresh=True)
 
@@ -153,7 +153,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     # Training ---------------------------------------------------------------------------------
 
     def finish_update(self, optimizer: Any) -> None:
-        """Update the trained weights, if there are any, with their accumulated gradients."""
+        """Update the trained weights, if any, with their accumulated gradients."""
         if self._model is not None:
             super().finish_update(optimizer)
 
@@ -166,7 +166,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     def to_bytes(self) -> bytes:
         """The trained weights as safetensors, and the identity of their LLM.
 
-        RAISES: ValueError (E554) if they are too large for one message of msgpack.
+        RAISES (ValueError): If they are too large for one message of msgpack (E554).
         """
         weights = self._stored
         if self._model is not None:
@@ -180,7 +180,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     def from_bytes(self, bytes_data: bytes) -> GeneratorShim:
         """Read trained weights; they are restored when the LLM is first needed.
 
-        RAISES: ValueError (E555) if there are any and the config says that nothing is tuned.
+        RAISES (ValueError): If there are any, but the setting `tuning` is "none" (E555).
         """
         message = srsly.msgpack_loads(bytes_data)
         stored = message["safetensors"]

@@ -1,4 +1,4 @@
-"""Weights of a generator that are trained: all of them, or LoRA beside them."""
+"""The trainable weights of a generator: all weights, or LoRA adapters."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def make_trainable(generator: LoadedGenerator, method: str, lora: Lora) -> None:
     generator (LoadedGenerator): A model that is not shared.
     method (str): "none", "lora" or "full".
     lora (Lora): The settings of LoRA.
-    RAISES: ImportError (E123) if peft is missing; ValueError if no layer has one of the given names
-        (E124), or if weights in half precision are to be trained themselves (E556).
+    RAISES (ImportError): If peft is missing (E123).
+    RAISES (ValueError): If no layer has one of the given names (E124), or if weights in half
+        precision are to be trained directly (E556).
     """
     if method == "full":
         if generator.model.dtype.itemsize < 4:

@@ -1,10 +1,10 @@
 """Training instances of prompted recognition: prompts with target answers.
 
 As in GNER, the answer is the whole sentence, with "(O)" after each word outside of entities, so
-that negatives are learnt from; sentences without entities are kept; each prompt has the labels in
-random order. Two options, off by default, are not GNER's: to drop labels, whose entities then count
-as outside (GLiNER), and to name only some labels without entities, sampled by frequency
-(UniversalNER).
+that the model learns from negatives; sentences without entities are kept; each prompt has the
+labels in random order. Two options, off by default, are not from GNER: dropping labels, whose
+entities then count as outside (GLiNER), and naming only a sample of the labels without entities,
+drawn by frequency (UniversalNER).
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def count_labels(golds: Sequence[Gold]) -> Counter[str]:
 
 
 def within_pieces(instances: list[Instance], batch_pieces: int) -> Iterator[list[Instance]]:
-    """Instances in batches of similar length that have room for so many padded pieces."""
+    """Batches of instances of similar length, within a budget of padded pieces."""
     from ..batching import batches_by_length
 
     lengths = [len(instance.prompt) + len(instance.target) for instance in instances]

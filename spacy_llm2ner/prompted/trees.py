@@ -1,8 +1,8 @@
 """Tree attention: many continuations in one forward pass, as rows that branch.
 
-A row is a tree of pieces. Each piece attends to its ancestors and to what was kept of earlier
-passes, and has the position of its depth, so that its states are those that it would have in a row
-of its own. What all continuations share, the word that is copied, is computed once.
+A row is a tree of pieces. Each piece attends to its ancestors and to the kept pieces of earlier
+passes, and its position is its depth, so that its states equal those in a separate plain row. The
+prefix that all continuations share, the copied word, is computed once.
 (The verification step of speculative decoding does the same: SpecInfer, arXiv 2305.09781.)
 """
 
@@ -59,7 +59,7 @@ class Tree:
 
 @dataclass
 class Fork:
-    """Alternative continuations of a node, and where to read their probabilities.
+    """Alternative continuations of a node, and the nodes that predict them.
 
     root (int): The node.
     ways (Sequence[Sequence[int]]): The pieces of each alternative, at least one.
@@ -72,7 +72,7 @@ class Fork:
 
 
 def fork(tree: Tree, root: int, ways: Sequence[Sequence[int]]) -> Fork:
-    """Add continuations to a tree: of each all pieces but the last, which predicts nothing."""
+    """Add continuations to a tree, without their last pieces, which predict nothing."""
     steps = []
     for index, way in enumerate(ways):
         node = root
@@ -84,11 +84,11 @@ def fork(tree: Tree, root: int, ways: Sequence[Sequence[int]]) -> Fork:
 
 
 def fork_from(tree: Tree, root: int, ways: Sequence[Sequence[int]], main: int) -> Fork:
-    """Add only one continuation to a tree, with the exits from it to all others.
+    """Add only one continuation to a tree, with all branches that leave it.
 
     main (int): The index of that continuation.
-    RETURNS (Fork): Its first way is that one; the others are beginnings of it, each with a first
-        piece that differs: at least as probable as all the continuations that start so.
+    RETURNS (Fork): Its first way is that continuation. The others are prefixes of it, each followed
+        by a piece that differs: at least as probable as all continuations that start so.
     """
     way = ways[main]
     exits: dict[tuple[int, ...], None] = {}
@@ -105,7 +105,7 @@ class Memory:
     """Keys and values of the kept pieces of several rows.
 
     layers (List[Tuple]): Keys and values of each layer, (rows, heads, pieces, width).
-    lengths (ndarray): Pieces kept of each row; what follows them is padding.
+    lengths (ndarray): Number of kept pieces of each row; the rest is padding.
     """
 
     def __init__(self) -> None:
@@ -159,10 +159,10 @@ def forward(
     """One forward pass over a tree per row.
 
     trees (Sequence[Tree]): The tree of each row.
-    memory (Memory): What was kept of each row before.
+    memory (Memory): The kept pieces of each row.
     logits (bool): Whether logits are needed.
     RETURNS (Tuple[FloatTensor, List]): Logits (rows, nodes, vocabulary), and the keys and values of
-        everything, kept pieces and nodes; `keep` picks from them.
+        kept pieces and nodes, from which `keep` selects.
     """
     import torch
     from transformers import DynamicCache
@@ -211,10 +211,10 @@ def forward(
 
 
 def keep(memory: Memory, layers: list[tuple[Any, Any]], kept: Sequence[Sequence[int]]) -> None:
-    """Append some nodes of each row's tree, in order, to what was kept of the row before.
+    """Append some nodes of each row's tree, in order, to the row's kept pieces.
 
-    memory (Memory): What was kept; changed in place.
-    layers (List[Tuple]): What `forward` returned.
+    memory (Memory): The kept pieces; changed in place.
+    layers (List[Tuple]): Keys and values from `forward`.
     kept (Sequence[Sequence[int]]): The nodes of each row.
     """
     import torch
@@ -262,7 +262,7 @@ def way_log_probs(logits: Any, forks: Sequence[Sequence[Fork]]) -> list[list[np.
 
 
 def trees_work(generator: LoadedGenerator) -> bool:
-    """Whether the model computes the same in a tree as in plain rows, by experiment."""
+    """Test whether the model computes the same in a tree as in plain rows."""
     import torch
 
     if generator.is_seq2seq or not generator.accepts("position_ids"):

@@ -24,7 +24,7 @@ _SPAN_OFFSETS = {"top_offset": 30, "top_offset_step": 19}
 class View:
     """A text as displaCy draws it.
 
-    html (str): The HTML. What comes from the text and its labels is escaped.
+    html (str): The HTML, with the text and its labels escaped.
     rows (Optional[int]): The number of lines of labels below each line of text; None for the view
         of entities, which has them within the line.
     """
@@ -35,7 +35,7 @@ class View:
 
 @dataclass(frozen=True)
 class Canvas:
-    """What displaCy has to know of a text beside its marks.
+    """A text with the data, other than marks, that displaCy needs.
 
     text (str): The text.
     token_starts (Sequence[int]): The offset of each token's first character.
@@ -60,7 +60,7 @@ class Canvas:
                 "start": mark.start,
                 "end": mark.end,
                 "label": mark.label,
-                # displaCy puts parameters into its template as they are.
+                # displaCy does not escape the parameters of its template.
                 "params": {
                     "kind": finding.kind,
                     "bg": self.colours[mark.label],
@@ -93,7 +93,7 @@ class Canvas:
         spans, colours = [], {}
         for mark, finding in drawn:
             verdict = f" {KIND_NAMES[finding.kind]}" if finding and finding.is_error else ""
-            # displaCy writes labels as they are, and looks colours up by them.
+            # displaCy does not escape labels, and looks up colours by them.
             label = escape(_label(mark) + verdict)
             missed = finding is not None and finding.kind == MISSED
             colours[label] = "var(--bad-soft)" if missed else self.colours[mark.label]
@@ -112,7 +112,7 @@ class Canvas:
         return View(html, _rows(spans))
 
     def _pieces(self, marks: Sequence[Mark]) -> tuple[list[str], list[int]]:
-        """Split the text for displaCy, where spans begin and end.
+        """Split the text for displaCy at the edges of spans.
 
         displaCy puts a space after each piece outside of spans, and places a label below the first
         piece of a span. A line cannot break within a piece of a span, so that long stretches are
@@ -145,7 +145,7 @@ class Canvas:
 
 
 def label_colours(labels: Sequence[str]) -> dict[str, str]:
-    """Give each label a colour; the ninth label has the first one's again.
+    """Assign each label a colour; the ninth label reuses the first colour.
 
     labels (Sequence[str]): The labels.
     RETURNS (Dict[str, str]): Colours in CSS.

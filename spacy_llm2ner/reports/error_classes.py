@@ -17,7 +17,7 @@ BOUNDARY = "boundary"
 BOTH = "both"
 MISSED = "missed"
 SPURIOUS = "spurious"
-# A prediction in unannotated text is neither right nor wrong, as in spaCy's scorer.
+# A prediction in unannotated text is neither correct nor an error, as in spaCy's scorer.
 UNJUDGED = "unjudged"
 ERRORS = (LABEL, BOUNDARY, BOTH, MISSED, SPURIOUS)
 KINDS = (CORRECT, *ERRORS)

@@ -13,7 +13,7 @@ from .displacy_view import Canvas, View, label_colours, shown_label
 from .error_classes import Mark
 from .templating import render
 
-# Logits of cells that are no span are far below this.
+# Logits of cells that are not spans are far below this.
 _NO_SPAN = -1e5
 _LEAST_SHOWN = 0.005  # lower probabilities have no number
 _SURE = 0.995  # higher ones are written as 1
@@ -60,7 +60,7 @@ class Parts:
     probability, logit (float): Its score.
     values (Sequence[Tuple[str, str, float, float]]): Name, meaning and value of each part, and the
         value's size relative to the largest, in [0, 1].
-    rest (float): The logit less the sum of the parts; 0 where they agree within rounding.
+    rest (float): The logit minus the sum of the parts; 0 if they agree within rounding.
     """
 
     anchor: str

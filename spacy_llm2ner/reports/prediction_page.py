@@ -21,7 +21,7 @@ from .error_classes import (
 )
 from .templating import render
 
-# Longer texts scroll in a box of their own, so that one book does not bury the other texts.
+# Longer texts scroll in a separate box, so that a book does not hide the other texts.
 LONG_TEXT = 3000
 
 
@@ -29,7 +29,7 @@ LONG_TEXT = 3000
 class JudgedText:
     """A text of the page.
 
-    number (int): Its place in the data, from 1.
+    number (int): Its position in the data, from 1.
     text (str): The text.
     token_starts (Sequence[int]): The offset of the first character of each token of the predicted
         doc.
@@ -57,12 +57,12 @@ class JudgedText:
 
     @property
     def is_long(self) -> bool:
-        """Whether the text scrolls in a box of its own."""
+        """Whether the text scrolls in a separate box."""
         return len(self.text) > LONG_TEXT
 
     @property
     def more_spans(self) -> int:
-        """The number of spans of the group that are no entities."""
+        """The number of spans of the group that are not entities."""
         entities = {f.predicted.key for f in self.findings if f.predicted is not None}
         return sum(span.key not in entities for span in self.spans)
 

@@ -1,4 +1,4 @@
-"""Split the logit of each span into the parts that the head adds up."""
+"""Split the logit of each span into the summands of the head."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ScoreParts:
     values (ndarray): float32 (tokens, width, labels, parts). The parts of a span sum to its logit,
         except where a ToMMeR head with `cut_spans` = "widen" takes the score of a better span of
         pieces.
-    details (Tuple[str, ...]): For each part, what it scores.
+    details (Tuple[str, ...]): A description of each part.
     """
 
     logits: np.ndarray

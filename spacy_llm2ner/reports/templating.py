@@ -1,4 +1,4 @@
-"""Renders the HTML pages from their Jinja2 templates: self-contained files that load nothing."""
+"""Rendering of HTML pages from Jinja2 templates: files without external resources."""
 
 from __future__ import annotations
 

@@ -41,34 +41,34 @@ def build_tommer(
 ) -> Model[list[Doc], Bands]:
     """The ToMMeR head: published or trained from scratch (`spacy_llm2ner.ToMMeR.v1`).
 
-    Scores spans of the LLM's pieces, from their raw states, and gives the scores of token spans: a
-    token span is the span from the first piece of its first token to the last piece of its last
-    one. See `tommer.token_matching.TokenMatching` for the formula.
+    Scores spans of the LLM's pieces, from their raw states, and maps the scores to token spans: a
+    token span corresponds to the span from the first piece of its first token to the last piece of
+    its last token. See `tommer.token_matching.TokenMatching` for the formula.
 
-    llm (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.FrozenLLM.v1`. The head decides what is
-        read: the setting `layers` must be null or agree, and `reading` (see below), `pooling` and
+    llm (Model[List[Doc], List[Floats3d]]): `spacy_llm2ner.FrozenLLM.v1`. The head determines the
+        states: the setting `layers` must be null or agree, and `reading` (see below), `pooling` and
         `normalize` have no effect.
     source (Optional[str]): A published head: a folder with `parameters` and `definition.json`, or a
-        hub id. It brings layer, rank, window, mask, match and squashing; those settings have no
-        effect here. A saved pipeline contains the weights. null: trained from scratch.
+        hub id. It defines layer, rank, window, mask, match and squashing, whose settings here have
+        no effect. A saved pipeline contains the weights. null: trained from scratch.
     revision (Optional[str]): Branch, tag or commit of a hub id.
     label (str): The label of the published head's mentions.
-    layer (Optional[int]): The decoder block to read, counted from 0 (its output is what
-        `FrozenLLM.v1` calls layer + 1). null: the published head's, or at two fifths of the depth.
+    layer (Optional[int]): The decoder block to read, counted from 0 (its output is layer + 1 of
+        `FrozenLLM.v1`). null: the published head's, or at two fifths of the depth.
     reading (str): "once", as published heads are trained, or "twice".
     rank (int): Rank of the match between a span's end and its start.
     sliding_window (int): The largest number of pieces from a span's start to its end; 0: no limit.
-    causal_mask (bool): Whether the features of a span ignore what follows its end.
+    causal_mask (bool): Whether the features of a span ignore pieces after its end.
     use_cosine (bool): Whether the match is a cosine, else a scalar product / sqrt(rank).
-    normalize_scores (str): What the match goes through: "" (nothing), "log_sigmoid" or "atan".
-    cut_spans (str): How piece spans that begin or end inside a token are treated: "widen" (the
-        token span that they touch gets the best score of them; in training, wrong ones are pushed
-        down) or "drop". Those with a probability of 0.5 or more are counted in either case, and
-        the log reports their number from time to time.
-    llm_name (Optional[str]): For a published head: the name of its LLM in this config, if it is
-        another ("meta-llama/Llama-3.2-1B" in a folder "models/small").
+    normalize_scores (str): The function applied to the match: "" (none), "log_sigmoid" or "atan".
+    cut_spans (str): The treatment of piece spans that begin or end inside a token: "widen" (the
+        token span that they touch gets the best of their scores; training lowers the scores of
+        wrong ones) or "drop". Those with a probability of 0.5 or more are counted in either case,
+        and the log reports their number at intervals.
+    llm_name (Optional[str]): For a published head: the name of its LLM in this config, if it
+        differs ("meta-llama/Llama-3.2-1B" in a folder "models/small").
     RETURNS (Model[List[Doc], List[Floats3d]]): For each doc logits (tokens, width, labels).
-    RAISES: ValueError for a setting out of range.
+    RAISES (ValueError): For a setting out of range.
     """
     from .files import check_settings
 
@@ -112,7 +112,7 @@ def build_tommer(
 
 
 class _Forward:
-    """The forward pass: a class, so that it has a setting and can be pickled.
+    """The forward pass, as a class because it has a setting and must be picklable.
 
     cut_spans (str): "widen" or "drop".
     """
@@ -160,15 +160,15 @@ class _Forward:
 
 @dataclass(frozen=True)
 class _Row:
-    """One text's token band, and where its scores come from.
+    """One text's token band, and the sources of its scores.
 
     band (ndarray): float32 (tokens, width, labels).
     shape (Tuple[int, ...]): Of the piece band (pieces, size, labels).
-    exact (ndarray): int64 (tokens, width, 1): the place of a token span in the flattened piece
+    exact (ndarray): int64 (tokens, width, 1): the index of a token span in the flattened piece
         band, -1 for none.
-    best (ndarray): int64 (tokens, width, labels): the place that its score comes from: the same,
-        or that of a span of pieces that begins or ends inside one of its tokens.
-    found, cut (int): Piece spans at p >= 0.5, and those of them that cut a token.
+    best (ndarray): int64 (tokens, width, labels): the index of its score: the same, or that of a
+        piece span that begins or ends inside one of its tokens.
+    found, cut (int): Piece spans at p >= 0.5, and the number of them that cut a token.
     """
 
     band: np.ndarray
@@ -193,7 +193,7 @@ def _to_tokens(pieces: np.ndarray, relation: PieceTokens, *, widen: bool) -> _Ro
         cuts, tokens = cuts[tokens >= 0], tokens[tokens >= 0]
         for label in range(labels):
             values = flat[cuts, label]
-            # By rising value, so that of several the best one stays; and only if it is better.
+            # In order of increasing value, so that the best of several remains, if it is better.
             order = np.argsort(values, kind="stable")
             order = order[values[order] > band.reshape(-1, labels)[tokens[order], label]]
             band.reshape(-1, labels)[tokens[order], label] = values[order]
@@ -204,14 +204,14 @@ def _to_tokens(pieces: np.ndarray, relation: PieceTokens, *, widen: bool) -> _Ro
 def _to_pieces(row: _Row, ops: Any, d_tokens: Any) -> Any:
     """The gradient of `_to_tokens`.
 
-    A positive gradient goes to the span of pieces that the score comes from, so that a head learns
-    to give cut spans low scores; a negative one goes to the pieces of the token span itself.
+    A positive gradient goes to the piece span that the score comes from, so that the head learns
+    low scores for cut spans; a negative one goes to the piece span of the token span itself.
     """
     gradient = ops.to_numpy(d_tokens)
     place = np.where(gradient > 0, row.best, row.exact)
     _, _, labels = np.nonzero(place >= 0)
     d_band = np.zeros((row.shape[0] * row.shape[1], row.shape[2]), dtype=np.float32)
-    # No place belongs to two token spans: nothing is added up.
+    # No index belongs to two token spans: no sums are needed.
     d_band[place[place >= 0], labels] = gradient[place >= 0]
     return ops.asarray3f(d_band.reshape(row.shape))
 
@@ -225,7 +225,7 @@ def _relate(model: Model, docs: Sequence[Doc], states: States) -> list[PieceToke
 
 
 def _count_unscored(model: Model, docs: Sequence[Doc], spans: Sequence[Sequence[Any]]) -> int:
-    """Count the spans that have no score, whatever the weights.
+    """Count the spans that the model cannot score.
 
     They have too many pieces, or begin or end with a mark that shares its piece with a word.
 

@@ -1,4 +1,4 @@
-"""The layouts of published ToMMeR heads, read and written without executing anything in them.
+"""The layouts of published ToMMeR heads, read and written without executing pickled code.
 
 A folder holds the weights and a JSON file that names the class and its settings:
 
@@ -35,11 +35,11 @@ class TommerDefinition:
     llm_name (str): The LLM's hub id.
     layer (int): The decoder block, counted from 0, whose output is read.
     rank (int): Rank of the match between a span's end and its start.
-    causal_mask (bool): Whether features of a span ignore what follows its end.
+    causal_mask (bool): Whether features of a span ignore pieces after its end.
     sliding_window (int): The largest number of pieces from a span's start to its end; 0: no limit.
     use_cosine (bool): Whether the match is a cosine, else a scalar product / sqrt(rank).
-    normalize_scores (str): What the match goes through: "", "log_sigmoid" or "atan".
-    RAISES: ValueError for a setting out of range.
+    normalize_scores (str): The function applied to the match: "" (none), "log_sigmoid" or "atan".
+    RAISES (ValueError): For a setting out of range.
     """
 
     llm_name: str
@@ -58,7 +58,7 @@ class TommerDefinition:
 def check_settings(rank: int, sliding_window: int, normalize_scores: str) -> None:
     """Check the settings of a ToMMeR head.
 
-    RAISES: ValueError (E001, E002) naming the setting that is out of range.
+    RAISES (ValueError): For a setting out of range (E001, E002).
     """
     check_number("rank", rank, least=1, of="the ToMMeR head")
     check_number("sliding_window", sliding_window, least=0, of="the ToMMeR head")
@@ -70,7 +70,8 @@ def find_folder(source: str | Path, revision: str | None = None) -> Path:
 
     source (Union[str, Path]): A folder or a hub id ("org/name").
     revision (Optional[str]): Branch, tag or commit of a hub id.
-    RAISES: FileNotFoundError if nothing usable is there; OSError if the hub cannot be reached.
+    RAISES (FileNotFoundError): If there is no usable head.
+    RAISES (OSError): If the hub cannot be reached.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -89,10 +90,10 @@ def find_folder(source: str | Path, revision: str | None = None) -> Path:
 
 
 def read_definition(source: str | Path, revision: str | None = None) -> TommerDefinition:
-    """The settings of a published head; its weights are not read.
+    """Read the settings of a published head, without its weights.
 
     source (Union[str, Path]): A folder or a hub id.
-    RAISES: FileNotFoundError or ValueError, naming the file, if it is no ToMMeR head.
+    RAISES (FileNotFoundError, ValueError): If it is not a ToMMeR head; names the file.
     """
     folder = find_folder(source, revision)
     return _definition(folder / _layout(folder)[0])
@@ -101,14 +102,14 @@ def read_definition(source: str | Path, revision: str | None = None) -> TommerDe
 def read_tommer(
     source: str | Path, revision: str | None = None
 ) -> tuple[TommerDefinition, dict[str, Tensor]]:
-    """A published head.
+    """Read a published head.
 
     source (Union[str, Path]): A folder or a hub id.
     revision (Optional[str]): Branch, tag or commit of a hub id.
     RETURNS (Tuple[TommerDefinition, Dict[str, Tensor]]): Settings; tensors by the reference's
         names, on the CPU, float32: W_Q, W_K (width, rank), cl_w (1, 5, 1, 1), classifier.fc.weight
         (1, width), classifier.fc.bias (1,).
-    RAISES: FileNotFoundError or ValueError, naming the file, if it is no ToMMeR head.
+    RAISES (FileNotFoundError, ValueError): If it is not a ToMMeR head; names the file.
     """
     folder = find_folder(source, revision)
     json_name, weights_name = _layout(folder)
@@ -130,10 +131,10 @@ def read_tommer(
 def write_tommer(folder: Path, definition: TommerDefinition, tensors: Mapping[str, Tensor]) -> None:
     """Write a head in the published layout: definition.json and parameters.
 
-    folder (Path): It is made if there is none.
+    folder (Path): The folder to write to, created if missing.
     definition (TommerDefinition): The settings.
-    tensors (Mapping[str, Tensor]): As `read_tommer` gives them.
-    RAISES: ValueError for tensors of other names or shapes.
+    tensors (Mapping[str, Tensor]): The tensors, see `read_tommer`.
+    RAISES (ValueError): For tensors of other names or shapes.
     """
     plain = {key: value.detach().cpu().float().contiguous() for key, value in tensors.items()}
     plain = _checked(plain, definition.rank, folder / "parameters")

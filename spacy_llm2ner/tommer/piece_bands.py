@@ -17,8 +17,8 @@ def map_band(
         neither `starts` nor `ends` is true.
     starts, ends (ndarray): Whether a token may start or end a span, bool (tokens,).
     size (int): The piece band's width: the most pieces of a span.
-    RETURNS (ndarray): int64 (tokens, width): the piece span's place in the flattened piece band
-        (pieces * size), or -1. `width` is what the longest possible span needs, at least 1.
+    RETURNS (ndarray): int64 (tokens, width): the piece span's index in the flattened piece band
+        (pieces * size), or -1. `width` is the length of the longest possible span, at least 1.
     """
     n_tokens = len(first)
     legal = np.flatnonzero(ends)
@@ -42,12 +42,12 @@ def cut_cells(
     """The piece spans that begin or end inside a token, and the token spans that cover them.
 
     cells (ndarray): The result of `map_band`.
-    start, end (ndarray): The token that a piece stands for when it starts, or ends, a span; -1 for
-        none: int64 (pieces,).
+    start, end (ndarray): Token of each piece when it starts, or ends, a span; -1 for none: int64
+        (pieces,).
     size (int): The piece band's width.
-    RETURNS (Tuple[ndarray, ndarray]): Places of the piece spans in the flattened piece band, and of
-        the token spans in the flattened token band, int64 (cut spans,). The latter is -1 where the
-        token span is not a candidate, because it has more pieces than the band is wide.
+    RETURNS (Tuple[ndarray, ndarray]): Indices of the piece spans in the flattened piece band, and
+        of the token spans in the flattened token band, int64 (cut spans,). The latter is -1 where
+        the token span is not a candidate, because it has more pieces than the band's width.
     """
     n_pieces = len(start)
     width = cells.shape[1]

@@ -1,4 +1,4 @@
-"""Thinc shims of the ToMMeR model: the head, which may be published, and its LLM."""
+"""Thinc shims of the ToMMeR model: the head, published or not, and its LLM."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAYER_SHARE = 0.4
 
 
 class TommerShim(HeadShim):
-    """Shim of a ToMMeR head. A published head is read when it is first needed.
+    """Thinc shim for a ToMMeR head; a published head is read on first use.
 
     The head's settings are stored with the weights ("sizes"), so that a saved pipeline no longer
     needs the source.
@@ -61,7 +61,7 @@ class TommerShim(HeadShim):
 
     @property
     def max_span_tokens(self) -> int | None:
-        """The largest number of pieces in a span, and so of tokens."""
+        """The largest number of pieces, and therefore of tokens, in a span."""
         if self.sizes:
             return self.sizes["max_span_tokens"]
         if self.source is not None and self.definition is not None:
@@ -75,15 +75,16 @@ class TommerShim(HeadShim):
 
     @property
     def is_built(self) -> bool:
-        """Whether there are weights, here or at the source."""
+        """Whether there are weights, in memory or at the source."""
         return self.is_loaded or self.source is not None
 
     @property
     def module(self) -> Any:
         """The torch module; a published head is read on first use.
 
-        RAISES: ValueError if there is none; FileNotFoundError, OSError or ValueError, naming the
-            file, if the published head cannot be read.
+        RAISES (ValueError): If there is none.
+        RAISES (FileNotFoundError, OSError, ValueError): If the published head cannot be read; names
+            the file.
         """
         if self.source is not None and not self.is_loaded:
             with self._reading:
@@ -104,7 +105,7 @@ class TommerShim(HeadShim):
     # Building, storing, copying ---------------------------------------------------------------
 
     def construct(self, sizes: Mapping[str, int]) -> None:
-        """Build a head with fresh weights, with the settings it had before, or the config's."""
+        """Build a head with fresh weights and its former settings, or else the config's."""
         known = {
             key: self.sizes[key] for key in (*self.settings, "definition") if key in self.sizes
         }
@@ -120,7 +121,7 @@ class TommerShim(HeadShim):
     def from_bytes(self, bytes_data: bytes) -> HeadShim:
         """Rebuild the head from bytes.
 
-        RAISES: ValueError if the config describes another head, and no published one.
+        RAISES (ValueError): If the config describes another head that is not a published one.
         """
         import srsly
 
@@ -155,13 +156,13 @@ class TommerShim(HeadShim):
 
 
 class PiecesShim(LLMShim):
-    """Shim of the LLM that a ToMMeR head reads: raw states of one layer, piece by piece.
+    """Thinc shim for the LLM of a ToMMeR head: raw states of one layer, one row per piece.
 
-    llm (FrozenLLM): The LLM as it is configured.
+    llm (FrozenLLM): The configured LLM.
     head (TommerShim): The head; a published one names its layer.
     layer (Optional[int]): The configured decoder block, counted from 0.
     reading (str): "once" or "twice".
-    llm_name (Optional[str]): The name of the published head's LLM in this config, if it is another.
+    llm_name (Optional[str]): The name of the published head's LLM in this config, if it differs.
     """
 
     def __init__(
@@ -180,9 +181,9 @@ class PiecesShim(LLMShim):
 
     @property
     def llm(self) -> FrozenLLM:
-        """The LLM, read as the head needs it.
+        """The LLM with the reading that the head requires.
 
-        RAISES: ValueError if `layer` or `layers` are configured otherwise than the head has them.
+        RAISES (ValueError): If the configured `layer` or `layers` differ from the head's.
         """
         if self._pieces is None:
             settings = {"layers": (self.layer + 1,), "reading": self._reading, "normalize": False}
@@ -213,9 +214,9 @@ class PiecesShim(LLMShim):
         return layer
 
     def check(self) -> None:
-        """Check that this is the LLM that the head was made for; once.
+        """Check, once, that this is the LLM that the head was made for.
 
-        RAISES: ValueError naming the LLMs, their widths and layers if it is another one.
+        RAISES (ValueError): If it is not; names the LLMs, their widths and layers.
         """
         if self._checked:
             return
@@ -250,7 +251,7 @@ class PiecesShim(LLMShim):
         )
 
     def from_bytes(self, data: bytes) -> LLMShim:
-        """Read the identity, and with it the layer."""
+        """Read the identity, which includes the layer."""
         self._pieces = None
         return super().from_bytes(data)
 

@@ -1,4 +1,4 @@
-"""The ToMMeR head, exact: is the span from piece j to piece i a mention?
+"""The ToMMeR head: the logit that the span from piece j to piece i is a mention.
 
 Paper: ToMMeR - Efficient Entity Mention Detection from Large Language Models, arXiv 2510.19410.
 
@@ -11,9 +11,9 @@ v_t = w . h_t + b, the logit of the span j .. i is
          + theta_3 max(0, s_ik for j < k <= i)     best match of its end with an inner start
          + theta_4 v_i + theta_5 v_{i+1}           v_{i+1} = 0 after the text's last piece
 
-Without `causal_mask`, minimum and maximum also run over the starts k > i within the window. All of
-it is computed in the band of spans of at most window + 1 pieces, never in a square of pieces: the
-span (j, i) has the inner starts of the span (j + 1, i), and the start j + 1 itself.
+Without `causal_mask`, minimum and maximum also run over the starts k > i within the window. All
+scores are computed in the band of spans of at most window + 1 pieces, never in a square of pieces:
+the inner starts of the span (j, i) are those of the span (j + 1, i) and the start j + 1 itself.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from ..heads.layers import MASKED, ahead, band_products, real_tokens, windows
 from .files import TommerDefinition, check_settings, read_tommer, write_tommer
 
 FEATURES = ("match", "worst inner match", "best inner match", "end", "next")
-# The logit of any span is below 0 before training: an untrained head finds nothing.
+# Logits of all spans are below 0 before training: an untrained head predicts nothing.
 _START_THETA = (4.0, 4.0, -2.0, 1.0, 1.0)
 _START_BIAS = -5.0
 
 
 class _Projected(NamedTuple):
-    """Each piece as a span's end and start (B, P, labels, rank), and v (B, P, labels)."""
+    """Vectors of each piece as span end and span start (B, P, labels, rank); v (B, P, labels)."""
 
     ends: Tensor
     starts: Tensor
@@ -54,7 +54,7 @@ class TokenMatching(nn.Module):
     causal_mask (bool): Whether only inner starts count, see above.
     use_cosine (bool): Whether the match is a cosine, else a dot product / sqrt(rank).
     normalize_scores (str): The function of the match: "" (none), "log_sigmoid" or "atan".
-    mask_bos (bool): Whether the first piece is a special one, where no span may start.
+    mask_bos (bool): Whether the first piece is a special piece, where no span may start.
     n_labels (int): The number of independent heads, one per label, on the same states.
     RAISES (ValueError): For a setting out of range.
     """
@@ -86,7 +86,7 @@ class TokenMatching(nn.Module):
         self.theta = nn.Parameter(torch.tensor(_START_THETA).repeat(n_labels, 1))
         if not use_cosine:
             nn.init.zeros_(self.W_K)
-        # Factor of each dimension of the states; multiplied into the weights when published.
+        # Scale of each dimension of the states; multiplied into the weights for publication.
         self.register_buffer("scale", torch.ones(width))
 
     # Files ------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ class TokenMatching(nn.Module):
         batch, n_pieces, _ = states.shape
         labels, rank = self.n_labels, self.rank
         parts = [self.W_Q, self.W_K, self.probe[..., None]]
-        # One product for all: reading the states takes most of the time.
+        # One product for all three: memory access to the states dominates the time.
         weights = torch.cat([part.transpose(0, 1).flatten(1) for part in parts], dim=1)
         product = states @ (self.scale[:, None] * weights)
         inside = torch.arange(n_pieces, device=states.device) < lengths[:, None]

@@ -36,12 +36,12 @@ def load_tommer(
         head names.
     revision (Optional[str]): Branch, tag or commit of the head's hub id.
     label (str): The label of its mentions.
-    lang (str): The pipeline's language.
+    lang (str): The pipeline's language code.
     name (str): The component's name.
     llm_settings (Optional[Dict]): Settings of `spacy_llm2ner.FrozenLLM.v1`: device, dtype ...
     settings: Settings of the component: threshold (as published: 0.5), decoding, annotate ...
     RETURNS (Language): The pipeline.
-    RAISES: FileNotFoundError, OSError or ValueError, naming the file, if there is no such head.
+    RAISES (FileNotFoundError, OSError, ValueError): If there is no such head; names the file.
     """
     definition = read_definition(source, revision)
     known_as = None if llm is None else Path(str(llm).rstrip("/")).name
@@ -78,7 +78,7 @@ def save_tommer(
     label (Optional[str]): The label to write: the layout has room for one. None: the only one.
     llm_name (Optional[str]): The hub id of the LLM. None: the name in the published head, else the
         name in the pipeline's config.
-    RAISES: ValueError if the component has no ToMMeR head, if it reads its texts twice (which the
+    RAISES (ValueError): If the component has no ToMMeR head, if it reads its texts twice (which the
         layout cannot record), or if there are several labels and none is given.
     """
     pipe: Any = nlp.get_pipe(component)

@@ -82,7 +82,7 @@ def test_labels_have_precedence(saved):
 def test_numbers_without_meaning_are_an_error(saved):
     with pytest.raises(HFDatasetError, match=r"row 1: the tag 1 is a number.*the setting 'labels'"):
         list(HFDatasetCorpus(saved(dataset(None)))(NLP))
-    with pytest.raises(HFDatasetError, match="row 1: the tag 2 is none of the 2 labels"):
+    with pytest.raises(HFDatasetError, match="row 1: the tag 2 is not one of the 2 labels"):
         list(HFDatasetCorpus(saved(dataset(None)), labels=["O", "B-PER"])(NLP))
 
 

@@ -242,7 +242,7 @@ def test_lora_stores_adapters_and_the_last_layer_only(kind: str, tmp_path: Path)
 def test_a_plain_language_model_is_refused(tmp_path: Path):
     folder = save(tmp_path / "plain", "wordpiece")
     BertForMaskedLM.from_pretrained(folder).save_pretrained(folder)
-    with pytest.raises(ValueError, match=r"no finished model for token classification.*TunedLLM"):
+    with pytest.raises(ValueError, match=r"not a trained model for token classification.*TunedLLM"):
         make(folder)
 
 

@@ -141,7 +141,7 @@ def test_names_and_descriptions_stand_in_the_prompt(tiny_chat, monkeypatch):
 def test_labels_that_cannot_be_told_apart(tiny_chat):
     with pytest.raises(ValueError, match="told apart"):
         make_prompted(tiny_chat, labels=["Person", "person"])
-    with pytest.raises(ValueError, match="name of its own"):
+    with pytest.raises(ValueError, match="needs a different name"):
         make_prompted(tiny_chat, labels=["A", "B"], label_names={"A": "x", "B": "x"})
     nlp = make_prompted(tiny_chat, labels=["A"])
     pipe = nlp.get_pipe(NAME)

@@ -9,13 +9,11 @@ import pytest
 
 from scripts import docs_site
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.mark.parametrize(
     ("page", "link", "expected"),
     [
-        ("index.md", "docs/accuracy.md#what-pays", "accuracy.md#what-pays"),
+        ("index.md", "docs/accuracy.md#what-helps", "accuracy.md#what-helps"),
         ("accuracy.md", "../README.md", "index.md"),
         ("accuracy.md", "few-shot.md", "few-shot.md"),
         ("developers/contract.md", "../../setup.cfg", "../repository/setup.cfg"),
