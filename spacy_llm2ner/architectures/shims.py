@@ -411,7 +411,8 @@ class HeadShim(WeightsShim, PyTorchShim):
     from bytes without `initialize`; the optimizer's averages are supported; labels can be added.
 
     build (Callable[[Mapping[str, int]], Module]): Sizes ({"n_labels": 4, ...}) -> module. Sizes are
-        stored with the weights.
+        stored with the weights; the function is pickled, so it cannot be a local one. For `grow`,
+        rows that belong to labels go label by label, in the first dimension of a weight.
     max_span_tokens (Optional[int]): The setting. It is not stored with the weights, but loaded
         weights must have been trained with it; None accepts any.
     gives_gradients (bool): Whether the head returns the gradients of its states; set when the head

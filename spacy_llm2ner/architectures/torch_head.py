@@ -40,7 +40,7 @@ def torch_head(
     name (str): The Thinc node's name.
     build (Callable): Sizes (n_layers, width, n_labels, max_span_tokens) -> module. The module maps
         padded states (B, S, L, W) to logits (B, S, max_span_tokens, labels), and has `fit_states`
-        and `set_dropout`.
+        and `set_dropout`. It is pickled with the model: see `HeadShim`.
     dropout (Optional[float]): A fixed rate; None to follow `dropout` of [training].
     max_span_tokens (Optional[int]): The configured width; None if it comes from the data.
     shim (Optional[HeadShim]): The shim that builds and holds the module; None for a `HeadShim` of

@@ -23,7 +23,10 @@ class ConllError(ValueError):
 
 @dataclass(frozen=True)
 class ConllSentence:
-    """A sentence: its words, tags and entity spans, and the line number of its first word."""
+    """A sentence of any reader: its words, tags and entity spans, and its line or row number.
+
+    Docs are made of words and spans; `tags` is empty where a reader has spans only.
+    """
 
     words: list[str]
     tags: list[str]
@@ -33,7 +36,10 @@ class ConllSentence:
 
 @dataclass(frozen=True)
 class ConllDocument:
-    """The sentences between two -DOCSTART- lines, with the file and the first line number."""
+    """A document of any reader: its sentences, the file, and the number of its first line.
+
+    In CoNLL files it is what stands between two -DOCSTART- lines.
+    """
 
     sentences: list[ConllSentence]
     source: str

@@ -1,4 +1,4 @@
-"""Corpus reader for CoNLL-style files, `spacy_llm2ner.ConllCorpus.v1`."""
+"""Corpus reader for CoNLL-style files, `spacy_llm2ner.ConllCorpus.v1`; the reader for a path."""
 
 # No `from __future__ import annotations`: spaCy's registry checks a config against the annotations
 # of create_conll_corpus, which must be types and not strings.

@@ -96,7 +96,9 @@ class SelfDistillation:
                     start_anew(shim)
         logger.info(
             "%s: epoch %d: the head starts anew, with its former self as teacher (p > %s)",
-            *(self.component, state["epoch"], self.threshold),
+            self.component,
+            state["epoch"],
+            self.threshold,
         )
 
 

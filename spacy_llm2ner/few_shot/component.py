@@ -23,6 +23,7 @@ from ..pipeline.base import (
     ANNOTATE,
     DEFAULT_THRESHOLD,
     ON_EXISTING_ENTS,
+    PREDICT_TOKENS,
     LLMPipe,
     OnExistingEnts,
     ReadingLog,
@@ -48,8 +49,6 @@ from .examples import (
 from .label_words import default_words, is_word
 from .prototypes import LabelScorer
 
-# Memory budget: tokens whose states are in memory at the same time.
-_TOKENS_AT_ONCE = 20_000
 # Number of annotated spans above which training `llm2ner` is the better choice.
 _MANY_MENTIONS = 2_000
 
@@ -275,7 +274,10 @@ class FewShotRecognizer(LLMPipe):
             logger.info(
                 "%s: the mention head finds %d of %d annotated spans, and %d mentions that are "
                 "none of them",
-                *(self.name, annotated.n_found, total, annotated.n_other),
+                self.name,
+                annotated.n_found,
+                total,
+                annotated.n_other,
             )
 
     def update(
@@ -366,7 +368,7 @@ class FewShotRecognizer(LLMPipe):
         """Yield each doc's states (tokens, layers, width) and the mention head's band."""
         self._require_head()
         llm, head = self.model.layers
-        for some in batches(docs, _TOKENS_AT_ONCE):
+        for some in batches(docs, PREDICT_TOKENS):
             states = llm.predict(some)
             for rows, band in zip(states, head.predict(states), strict=True):
                 yield rows, self.model.ops.to_numpy(band)

@@ -7,7 +7,8 @@
     "left"    0 0 0 0 0 0 1 1 2 2        owner = most left context (causal model, read once)
     "center"  0 0 0 0 1 1 2 2 2 2        owner = farthest from both cuts (everything else)
 
-Every piece has exactly one owner: no piece is truncated or counted twice.
+Every piece has exactly one owner: no piece is truncated or counted twice. Window and stride, and so
+the overlap, are chosen in `extraction.Extraction` (for classifiers in `hf`).
 """
 
 from __future__ import annotations

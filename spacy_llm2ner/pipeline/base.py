@@ -626,7 +626,11 @@ class ReadingLog:
                 took = f" in {seconds:.0f} s" if read else ""
                 logger.info(
                     "%s: of %d texts the LLM read %d%s; %d were remembered",
-                    *(self.name, asked, read, took, asked - read),
+                    self.name,
+                    asked,
+                    read,
+                    took,
+                    asked - read,
                 )
 
 

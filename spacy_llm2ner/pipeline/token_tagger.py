@@ -52,7 +52,7 @@ class TokenTagger(EntityPipe):
 
     The LLM may be frozen, trained, a `transformer` of the pipeline, or a whole checkpoint for token
     classification. Writes `doc.ents`, and `doc.spans[spans_key]` on request. Scores are in
-    `span._.score` and in `doc.spans[spans_key].attrs["scores"]`; `tag_decoding` defines them.
+    `span._.score` and in `doc.spans[spans_key].attrs["scores"]`; `decoding.tags` defines them.
 
     The model's attributes define its tags: "scheme", the tag scheme; and, for a checkpoint with
     its own tags, "tags" and "load_tags".

@@ -67,7 +67,7 @@ _CHUNK_WORDS = 80
         "parser": "robust",
         "bio": "gner",
         "beams": 1,
-        "chunk_words": 80,
+        "chunk_words": _CHUNK_WORDS,
         "spans_key": "sc",
         "annotate": "both",
         "threshold": 0.0,
@@ -330,7 +330,12 @@ class PromptedRecognizer(LLMPipe):
         chosen = self.settings
         given = {self.prompt_name(label): text for label, text in chosen["descriptions"].items()}
         return Recognizer(
-            *(self.shim, names, given, chosen["decoding"], chosen["parser"], chosen["beams"]),
+            self.shim,
+            names,
+            given,
+            decoding=chosen["decoding"],
+            mode=chosen["parser"],
+            beams=chosen["beams"],
             dataset=chosen["dataset"],
         )
 

@@ -152,7 +152,9 @@ class _Forward:
             logger.info(
                 "ToMMeR: so far, %d of %d spans of pieces at p >= 0.5 begin or end inside a token: "
                 "%s",
-                *(head.cut_spans, head.found_spans, what),
+                head.cut_spans,
+                head.found_spans,
+                what,
             )
 
 
