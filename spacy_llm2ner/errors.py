@@ -36,7 +36,7 @@ class Errors(metaclass=_WithCodes):
 
     # E0xx settings of any kind
     E001 = "{component}: the setting {setting} is {value}; accepted are {accepted}."
-    E002 = "{component}: the setting {setting} is {value}; it must be a number {bounds}."
+    E002 = "{component}: the setting {setting} is {value}; it must be {bounds}.{hint}"
 
     # E1xx llm
     E101 = (
