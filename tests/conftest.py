@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Before numpy is imported: BLAS rounds differently with several threads, and the gate compares bits.
+# Before numpy is imported: BLAS rounds differently with several threads; the gate compares bits.
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 

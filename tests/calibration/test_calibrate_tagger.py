@@ -174,6 +174,6 @@ def test_a_tagger_that_listens_gets_its_states(tmp_path: Path):
     pipe = nlp.add_pipe(NAME, config={"model": model})
     data = examples(nlp)
     nlp.initialize(lambda: data)
-    with pytest.raises(ValueError, match="a text comes without states"):
+    with pytest.raises(ValueError, match="a text has no states"):
         score_dev(pipe, examples(nlp))
     assert score_dev(pipe, with_states(nlp, pipe, examples(nlp))).n_texts == len(DATA)

@@ -225,7 +225,7 @@ def test_what_is_wrong_is_said(tmp_path: Path):
     with pytest.raises(ValueError, match="accepted are 'fast', 'balanced', 'accurate'"):
         make_config("best")
     (tmp_path / "bad.spacy").write_bytes(b"no")
-    with pytest.raises(ValueError, match=r"bad.spacy: no .spacy data"):
+    with pytest.raises(ValueError, match=r"bad.spacy: cannot be read as .spacy data"):
         make_config("fast", train=tmp_path / "bad.spacy")
     with pytest.raises(ValueError, match=r"there are no .spacy files"):
         (tmp_path / "empty").mkdir()
