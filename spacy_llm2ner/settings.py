@@ -45,6 +45,7 @@ def check_number(
     most: float | None = None,
     below: float | None = None,
     unit: str = "",
+    hint: str = "",
     component: str = "llm2ner",
     of: str = "",
 ) -> None:
@@ -57,6 +58,7 @@ def check_number(
     most (Optional[float]): The highest value that is accepted.
     below (Optional[float]): A bound that is not accepted itself, instead of `most`.
     unit (str): Unit of the number, e.g. "pieces".
+    hint (str): Last sentence of the error, e.g. what to use instead.
     component (str): The component's name.
     of (str): Owner of the setting, e.g. "the LLM", "the head", "the loss".
     RAISES (ValueError): For a number out of bounds, or one that is not finite (E002).
@@ -88,6 +90,7 @@ def check_number(
                 setting=_named(setting, of),
                 value=f"{value} {unit}".strip(),
                 bounds=" and ".join(bounds) or "finite",
+                hint=f" {hint}" if hint else "",
             )
         )
 

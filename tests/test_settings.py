@@ -34,5 +34,5 @@ def test_numbers_out_of_bounds(value):
 
 def test_bounds_that_are_not_accepted_themselves():
     check_number("dropout", 1, above=0, most=1)
-    with pytest.raises(ValueError, match="0 pieces; it must be a number above 0 and at most 1"):
+    with pytest.raises(ValueError, match="0 pieces; it must be above 0 and at most 1"):
         check_number("dropout", 0, above=0, most=1, unit="pieces")

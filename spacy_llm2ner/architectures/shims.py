@@ -305,7 +305,13 @@ class TunedShim(WeightsShim, IdentityShim):
     """
 
     def __init__(self, reader: TrainableReader, learn_rate_scale: float) -> None:
-        check_number("learn_rate_scale", learn_rate_scale, above=0, of="the LLM")
+        check_number(
+            "learn_rate_scale",
+            learn_rate_scale,
+            above=0,
+            of="the LLM",
+            hint="For a frozen LLM, use spacy_llm2ner.FrozenLLM.v1.",
+        )
         super().__init__(reader)
         self.reader = reader
         self.learn_rate_scale = learn_rate_scale

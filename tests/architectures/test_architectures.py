@@ -242,14 +242,14 @@ def test_bytes_go_into_a_head_of_other_sizes() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rank": 0}, "'rank' of the head is 0; it must be a number at least 1"),
-        ({"hidden_width": 0}, "'hidden_width' of the head is 0; it must be a number at least 1"),
+        ({"rank": 0}, "'rank' of the head is 0; it must be at least 1"),
+        ({"hidden_width": 0}, "'hidden_width' of the head is 0; it must be at least 1"),
         ({"max_span_tokens": 0}, "'max_span_tokens' of the head is 0; it must be"),
-        ({"depth": -1}, "'depth' of the head is -1; it must be a number at least 0"),
-        ({"encoder": "cnn"}, "'encoder' of the head is 'cnn'; accepted are none, conv"),
+        ({"depth": -1}, "'depth' of the head is -1; it must be at least 0"),
+        ({"encoder": "cnn"}, "'encoder' of the head is 'cnn'; accepted are 'none', 'conv'"),
         ({"layers_as": "sum"}, "'layers_as' of the head is 'sum'; accepted are 'mean', 'features'"),
-        ({"dropout": 1.0}, "'dropout' of the head is 1.0; it must be a number"),
-        ({"dropout": -0.1}, "'dropout' of the head is -0.1; it must be a number"),
+        ({"dropout": 1.0}, "'dropout' of the head is 1.0; it must be"),
+        ({"dropout": -0.1}, "'dropout' of the head is -0.1; it must be"),
     ],
 )
 def test_settings_out_of_range_are_named_at_once(settings: dict[str, Any], message: str) -> None:
