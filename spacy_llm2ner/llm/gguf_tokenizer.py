@@ -174,14 +174,20 @@ def make_tokenizer(file: Path, metadata: Mapping[str, Any]) -> PreTrainedTokeniz
 
 
 def _sentencepiece_bpe(vocabulary: GGUFVocabulary) -> Tokenizer:
-    model = models.BPE(
-        vocabulary.ids,
-        _merges_from_scores(vocabulary),
-        unk_token=vocabulary.special.get("unk_token"),
-        fuse_unk=True,
-        byte_fallback=BYTE in vocabulary.types,
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocabulary.ids,
+            _merges_from_scores(vocabulary),
+            unk_token=vocabulary.special.get("unk_token"),
+            fuse_unk=True,
+            byte_fallback=BYTE in vocabulary.types,
+        )
     )
-    return _with_sentencepiece(vocabulary, model, adds_bos=True)
+    # User-defined pieces are found after blanks have become "▁", as SentencePiece finds them.
+    own = vocabulary.of_type(USER_DEFINED)
+    tokenizer.normalizer = normalizers.Sequence(_sentencepiece_steps(vocabulary, own))
+    _add_pieces(tokenizer, vocabulary, normalized=True)
+    return _with_sentencepiece(tokenizer, vocabulary, adds_bos=True)
 
 
 def _merges_from_scores(vocabulary: GGUFVocabulary) -> list[tuple[str, str]]:
@@ -203,35 +209,49 @@ def _merges_from_scores(vocabulary: GGUFVocabulary) -> list[tuple[str, str]]:
 
 
 def _sentencepiece_unigram(vocabulary: GGUFVocabulary) -> Tokenizer:
-    scores, types = vocabulary.need("scores"), vocabulary.types
-    normal = [score for score, kind in zip(scores, types, strict=True) if kind == NORMAL]
-    # An unknown character costs 10 more than the worst piece, of the normal ones.
-    worst = min(normal, default=0.0)
-    unknown = vocabulary.special.get("unk_token")
-    model = models.Unigram(
-        [
-            (piece, score if kind == NORMAL else worst)
-            for piece, score, kind in zip(vocabulary.pieces, scores, types, strict=True)
-        ],
-        unk_id=None if unknown is None else vocabulary.ids[unknown],
-        byte_fallback=BYTE in types,
+    columns = list(
+        zip(vocabulary.pieces, vocabulary.need("scores"), vocabulary.types, strict=True)
     )
-    return _with_sentencepiece(vocabulary, model, adds_eos=True)
+    normal = [score for _, score, kind in columns if kind == NORMAL] or [0.0]
+
+    def score_of(piece: str, score: float, kind: int) -> float:
+        if kind == USER_DEFINED:  # as SentencePiece has it: better than any division of it
+            return len(piece.encode("utf8")) * max(0.0, *normal) - 0.1
+        # The worst normal score decides what an unknown character costs.
+        return score if kind == NORMAL else min(normal)
+
+    unknown = vocabulary.special.get("unk_token")
+    tokenizer = Tokenizer(
+        models.Unigram(
+            [(piece, score_of(piece, score, kind)) for piece, score, kind in columns],
+            unk_id=None if unknown is None else vocabulary.ids[unknown],
+            byte_fallback=BYTE in vocabulary.types,
+        )
+    )
+    tokenizer.normalizer = normalizers.Sequence(_sentencepiece_steps(vocabulary, []))
+    # The model would find "</s>" in a text; cut after "<" it does not.
+    never = [piece for piece, _, kind in columns if kind not in (NORMAL, USER_DEFINED)]
+    cuts = [f"{_escaped(piece[0])}(?={_escaped(piece[1:])})" for piece in never if piece[1:]]
+    if cuts:
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(
+            Regex("|".join(cuts)), "merged_with_previous"
+        )
+    _add_special_pieces(tokenizer, vocabulary)
+    return _with_sentencepiece(tokenizer, vocabulary, adds_eos=True)
 
 
 def _with_sentencepiece(
-    vocabulary: GGUFVocabulary, model: Any, *, adds_bos: bool = False, adds_eos: bool = False
+    tokenizer: Tokenizer,
+    vocabulary: GGUFVocabulary,
+    *,
+    adds_bos: bool = False,
+    adds_eos: bool = False,
 ) -> Tokenizer:
-    """A tokenizer with SentencePiece's treatment of blanks and of user-defined pieces."""
-    prefix = bool(vocabulary.get("add_space_prefix", True))
-    tokenizer = Tokenizer(model)
-    # User-defined pieces are found after blanks have become "▁", as SentencePiece finds them.
-    tokenizer.normalizer = normalizers.Sequence(list(_sentencepiece_steps(vocabulary, prefix)))
-    _add_pieces(tokenizer, vocabulary, normalized=True)
+    """Set the decoder, and the special pieces around a text."""
     steps = [decoders.Replace(_BLANK, " "), decoders.ByteFallback(), decoders.Fuse()]
-    tokenizer.decoder = decoders.Sequence(
-        [*steps, decoders.Strip(" ", left=1)] if prefix else steps
-    )
+    if _adds_prefix(vocabulary):
+        steps.append(decoders.Strip(" ", left=1))
+    tokenizer.decoder = decoders.Sequence(steps)
     _set_frame(
         tokenizer,
         vocabulary,
@@ -241,8 +261,16 @@ def _with_sentencepiece(
     return tokenizer
 
 
-def _sentencepiece_steps(vocabulary: GGUFVocabulary, prefix: bool) -> list[Any]:
-    """What SentencePiece does with a text before it looks for pieces."""
+def _adds_prefix(vocabulary: GGUFVocabulary) -> bool:
+    """Whether a text is read with a blank in front."""
+    return bool(vocabulary.get("add_space_prefix", True))
+
+
+def _sentencepiece_steps(vocabulary: GGUFVocabulary, added: list[str]) -> list[Any]:
+    """What SentencePiece does with a text before it looks for pieces.
+
+    added (List[str]): The pieces that the tokenizer looks for in the result.
+    """
     steps: list[Any] = []
     characters = vocabulary.get("precompiled_charsmap")
     if characters:
@@ -253,13 +281,14 @@ def _sentencepiece_steps(vocabulary: GGUFVocabulary, prefix: bool) -> list[Any]:
             normalizers.Replace(Regex(" {2,}"), " "),
         ]
     steps.append(normalizers.Replace(" ", _BLANK))
-    if prefix:
+    if _adds_prefix(vocabulary):
         steps.append(normalizers.Prepend(_BLANK))
-        own = [_escaped(piece) for piece in vocabulary.of_type(USER_DEFINED)]
-        if own:
-            # The package tokenizers normalises these pieces like a text before it looks for them,
-            # and would look for "▁<b>" instead of "<b>".
-            lone = rf"\A{_BLANK}(?=(?:{'|'.join(own)})\z)"
+        if added:
+            # The package tokenizers treats these pieces like a text before it looks for them, and
+            # would look for "▁<b>" instead of "<b>". (The price: a text that is such a piece and
+            # nothing else gets no blank in front.)
+            any_of = "|".join(_escaped(piece) for piece in added)
+            lone = rf"\A{_BLANK}(?=(?:{any_of})\z)"
             steps.append(normalizers.Replace(Regex(lone), ""))
     return steps
 
@@ -360,14 +389,17 @@ def _wordpiece(vocabulary: GGUFVocabulary) -> Tokenizer:
 
 
 def _add_pieces(tokenizer: Tokenizer, vocabulary: GGUFVocabulary, *, normalized: bool) -> None:
-    """Add the pieces that are never divided: special ones, and those found in any text."""
+    """Add the special pieces, and the user-defined ones, which are found before all others."""
+    _add_special_pieces(tokenizer, vocabulary)
+    special = {*vocabulary.special.values()}
+    own = [piece for piece in vocabulary.of_type(USER_DEFINED) if piece not in special]
+    tokenizer.add_tokens([AddedToken(piece, normalized=normalized) for piece in own])
+
+
+def _add_special_pieces(tokenizer: Tokenizer, vocabulary: GGUFVocabulary) -> None:
     special = {*vocabulary.of_type(CONTROL, UNKNOWN), *vocabulary.special.values()}
     tokenizer.add_special_tokens(
-        [AddedToken(p, normalized=False) for p in vocabulary.ids if p in special]
-    )
-    own = {*vocabulary.of_type(USER_DEFINED)} - special
-    tokenizer.add_tokens(
-        [AddedToken(p, normalized=normalized) for p in vocabulary.ids if p in own]
+        [AddedToken(piece, normalized=False) for piece in vocabulary.ids if piece in special]
     )
 
 
