@@ -209,9 +209,7 @@ def _merges_from_scores(vocabulary: GGUFVocabulary) -> list[tuple[str, str]]:
 
 
 def _sentencepiece_unigram(vocabulary: GGUFVocabulary) -> Tokenizer:
-    columns = list(
-        zip(vocabulary.pieces, vocabulary.need("scores"), vocabulary.types, strict=True)
-    )
+    columns = list(zip(vocabulary.pieces, vocabulary.need("scores"), vocabulary.types, strict=True))
     normal = [score for _, score, kind in columns if kind == NORMAL] or [0.0]
 
     def score_of(piece: str, score: float, kind: int) -> float:
@@ -329,7 +327,8 @@ def _byte_level_bpe(vocabulary: GGUFVocabulary) -> Tokenizer:
         models.BPE(
             vocabulary.ids,
             [_merge(line) for line in vocabulary.need("merges")],
-            unk_token=vocabulary.special.get("unk_token"),
+            unk_token=vocabulary.special.get("unk_token"),  # some vocabularies lack bytes
+            fuse_unk=True,
             ignore_merges=whole_words,
         )
     )

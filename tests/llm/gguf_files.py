@@ -11,7 +11,6 @@ import gguf
 import numpy as np
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2 as protos
-from tokenizers import Tokenizer
 
 from tests.llm.family_tokenizers import TRAINING_TEXTS
 
