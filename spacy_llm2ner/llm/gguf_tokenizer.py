@@ -155,13 +155,18 @@ def make_tokenizer(file: Path, metadata: Mapping[str, Any]) -> PreTrainedTokeniz
     if vocabulary.kind not in _BUILDERS:
         accepted = ", ".join(f"'{kind}'" for kind in _BUILDERS)
         raise ValueError(Errors.E151.format(file=file, kind=vocabulary.kind, accepted=accepted))
+    for key in ("token_type", "scores"):
+        values, pieces = vocabulary.get(key), vocabulary.need("tokens")
+        if values is not None and len(values) != len(pieces):
+            error = f"{len(pieces)} pieces, but {len(values)} values of tokenizer.ggml.{key}"
+            raise ValueError(Errors.E154.format(file=file, error=error))
     # The package tokenizers raises bare Exceptions for pieces that contradict each other.
     try:
         backend = _BUILDERS[vocabulary.kind](vocabulary)
     except ValueError:
         raise
-    except Exception as error:
-        raise ValueError(Errors.E154.format(file=file, error=error)) from error
+    except Exception as problem:
+        raise ValueError(Errors.E154.format(file=file, error=problem)) from problem
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         chat_template=metadata.get("tokenizer.chat_template"),

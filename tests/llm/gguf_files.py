@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import gguf
 import numpy as np
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2 as protos
+from tokenizers import Tokenizer
 
 from tests.llm.family_tokenizers import TRAINING_TEXTS
 
@@ -106,3 +108,47 @@ def sentencepiece_of(metadata: Mapping[str, Any]) -> sentencepiece.SentencePiece
     proto.normalizer_spec.add_dummy_prefix = found["add_space_prefix"]
     proto.normalizer_spec.remove_extra_whitespaces = False
     return sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+
+
+def byte_level_metadata(tokenizer: Tokenizer, pre: str) -> dict[str, Any]:
+    """The metadata of a GGUF file for a byte-level BPE tokenizer; added pieces keep their kind."""
+    model = json.loads(tokenizer.to_str())["model"]
+    ids = tokenizer.get_vocab(with_added_tokens=True)
+    tokens = sorted(ids, key=ids.__getitem__)
+    types = dict.fromkeys(tokens, gguf.TokenType.NORMAL)
+    for added in tokenizer.get_added_tokens_decoder().values():
+        types[added.content] = (
+            gguf.TokenType.CONTROL if added.special else gguf.TokenType.USER_DEFINED
+        )
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": pre,
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": [int(types[piece]) for piece in tokens],
+        "tokenizer.ggml.merges": [" ".join(merge) for merge in model["merges"]],
+        "tokenizer.ggml.eos_token_id": ids["</s>"],
+    }
+
+
+def wordpiece_metadata(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The metadata of a GGUF file for BERT's tokenizer: "▁" at starts of words, "##" nowhere."""
+    ids = tokenizer.get_vocab()
+    special = {added.content for added in tokenizer.get_added_tokens_decoder().values()}
+
+    def written(piece: str) -> str:
+        if piece in special:
+            return piece
+        return piece[2:] if piece.startswith("##") else f"▁{piece}"
+
+    tokens = sorted(ids, key=ids.__getitem__)
+    kinds = [gguf.TokenType.CONTROL if t in special else gguf.TokenType.NORMAL for t in tokens]
+    return {
+        "tokenizer.ggml.model": "bert",
+        "tokenizer.ggml.tokens": [written(piece) for piece in tokens],
+        "tokenizer.ggml.token_type": [int(kind) for kind in kinds],
+        "tokenizer.ggml.bos_token_id": ids["[CLS]"],
+        "tokenizer.ggml.seperator_token_id": ids["[SEP]"],
+        "tokenizer.ggml.unknown_token_id": ids["[UNK]"],
+        "tokenizer.ggml.padding_token_id": ids["[PAD]"],
+        "tokenizer.ggml.mask_token_id": ids["[MASK]"],
+    }
