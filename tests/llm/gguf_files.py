@@ -152,3 +152,35 @@ def wordpiece_metadata(tokenizer: Tokenizer) -> dict[str, Any]:
         "tokenizer.ggml.padding_token_id": ids["[PAD]"],
         "tokenizer.ggml.mask_token_id": ids["[MASK]"],
     }
+
+
+def model_tensors(model: Any, architecture: str) -> dict[str, np.ndarray]:
+    """The weights of a transformers model, by the names and in the layout of llama.cpp."""
+    config = model.config
+    arch = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
+    names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    tensors = {}
+    for key, weights in model.state_dict().items():
+        if key == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        name = names.get_name(key, try_suffixes=(".weight", ".bias"))
+        assert name is not None, key
+        array = weights.numpy()
+        if architecture == "llama" and ".attn_q." in name:
+            array = _pairs_of_rotation(array, config.num_attention_heads)
+        elif architecture == "llama" and ".attn_k." in name:
+            array = _pairs_of_rotation(array, config.num_key_value_heads)
+        elif architecture.startswith("gemma") and name.endswith("norm.weight"):
+            array = array + 1
+        elif architecture == "gpt2" and key.endswith(
+            (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
+        ):
+            array = array.T
+        tensors[name] = array
+    return tensors
+
+
+def _pairs_of_rotation(weights: np.ndarray, heads: int) -> np.ndarray:
+    """llama.cpp rotates neighbouring rows of Llama together, transformers those of two halves."""
+    halves = weights.reshape(heads, 2, weights.shape[0] // heads // 2, -1)
+    return halves.swapaxes(1, 2).reshape(weights.shape)
