@@ -19,6 +19,7 @@ from tests.llm.gguf_files import byte_level_metadata, model_tensors, write_gguf
 from tests.tiny import byte_level_bpe
 
 BLOCKS, HEADS, WIDTH = 3, 4, 32
+POSITIONS = 1024  # transformers reads GPT-2 with this number only
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def tiny(written: Written) -> Any:
         "intermediate_size": 2 * WIDTH,
         "num_hidden_layers": BLOCKS,
         "num_attention_heads": HEADS,
-        "max_position_embeddings": 256,
+        "max_position_embeddings": POSITIONS,
         "bos_token_id": 0,
         "eos_token_id": 1,
         "pad_token_id": 1,
@@ -95,7 +96,7 @@ def write(model: Any, architecture: str, path: Path) -> Path:
     """The model as a GGUF file."""
     written = ARCHITECTURES[architecture]
     usual = {
-        "context_length": 256,
+        "context_length": POSITIONS,
         "embedding_length": WIDTH,
         "block_count": BLOCKS,
         "attention.head_count": HEADS,
