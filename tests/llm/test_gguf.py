@@ -7,13 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import gguf
+import huggingface_hub
 import pytest
 import torch
 import transformers
 from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
-from spacy_llm2ner.llm.checkpoint import load_tokenizer
+from spacy_llm2ner.llm.checkpoint import Checkpoint, find_folder, identity, load_tokenizer
+from spacy_llm2ner.llm.digests import file_digest
 from spacy_llm2ner.llm.gguf import convert_gguf
 from tests.llm.gguf_files import byte_level_metadata, model_tensors, write_gguf
 from tests.tiny import byte_level_bpe
@@ -129,3 +130,23 @@ def test_states_are_those_of_the_same_model(architecture: str, tmp_path: Path):
         )
     torch.testing.assert_close(states.hidden_states, expected.hidden_states)
     torch.testing.assert_close(states.logits, expected.logits)
+
+
+def test_earlier_conversions_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those had the tokenizer that transformers makes; their folders had no number at the end."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(tmp_path / "home"))
+    file = write(tiny(ARCHITECTURES["llama"]), "llama", tmp_path / "tiny.gguf")
+    earlier = tmp_path / "home" / "spacy_llm2ner" / f"tiny-{file_digest(file)[:16]}"
+    earlier.mkdir(parents=True)
+    folder = find_folder(str(file))
+    assert folder.parent == earlier.parent
+    assert folder != earlier
+    assert Checkpoint(str(file)).tokenizer.tokenize("London") == tokenizer().tokenize("London")
+
+
+@pytest.mark.llm
+def test_the_default_llm_keeps_its_tokenizer(default_llm: Path):
+    """Its digest is stored with heads; our own would differ in blanks before a digit."""
+    assert identity(default_llm)["tokenizer"] == (
+        "9532baa337e32d6e55fc53628709a51d1c94ed4b3dea1fd4b19bd46941b2dcb4"
+    )
