@@ -604,6 +604,10 @@ class Errors(metaclass=_WithCodes):
     E924 = "data path {path}: cannot be read as .spacy data ({problem})."
     E925 = "data path {path}: there are no texts in it."
     E926 = "the config has no setting {settings}."
+    E927 = (
+        "training data {path}: there are no entities in its {docs} texts, neither in doc.ents nor "
+        "in doc.spans['{key}']. Annotate them, or give other data by --train."
+    )
     E940 = "output path {path}: expected a file with the suffix {suffix}."
     E941 = (
         "{path} is read as a CoNLL-style file, but {settings} can be set for a dataset only: "
