@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import spacy
+from spacy.tokens import Doc
 from spacy.training import Corpus
+from spacy.training.corpus import walk_corpus
+from spacy.vocab import Vocab
 
-from ..corpora.hf_dataset import is_hf_dataset
-from ..corpora.reader import open_corpus
+from ..corpora.hf_dataset import HFDatasetCorpus, is_hf_dataset
+from ..corpora.reader import ConllCorpus, open_corpus
 from ..errors import Errors
 from ..llm.checkpoint import expects_causal, folder_at_hand, load_config
 from ..pipeline.gold import annotated_spans
@@ -185,27 +189,41 @@ def count_corpus(path: Path) -> CorpusFacts:
     """
     if path.is_dir() and not is_hf_dataset(path) and not any(path.rglob(f"*{SUFFIX}")):
         raise ValueError(Errors.E923.format(path=path))
-    corpus = open_corpus(path)
     docs = tokens = 0
     labels: Counter[str] = Counter()
     lengths: Counter[int] = Counter()
-    try:
-        for example in corpus(spacy.blank("xx")):
-            docs += 1
-            tokens += len(example.reference)
-            spans = annotated_spans(example.reference, SPANS_KEY) or []
-            labels.update(span.label_ for span in spans)
-            lengths.update(len(span) for span in spans)
-    except Exception as error:  # of .spacy files: zlib, msgpack and srsly each have their own
-        if not isinstance(corpus, Corpus):
-            raise
-        raise ValueError(Errors.E924.format(path=path, problem=error)) from error
+    for n_tokens, spans in _texts(path):
+        docs += 1
+        tokens += n_tokens
+        labels.update(label for _, _, label in spans)
+        lengths.update(end - start for start, end, _ in spans)
     if not docs:
         raise ValueError(Errors.E925.format(path=path))
     return CorpusFacts(docs, tokens, labels, lengths)
 
 
-def check_gold(train: CorpusFacts | None, dev: CorpusFacts | None, paths: dict[str, Any]) -> list:
+def _texts(path: Path) -> Iterator[tuple[int, Sequence[tuple[int, int, str]]]]:
+    """Yield the number of tokens and the gold spans of each text."""
+    corpus = open_corpus(path)
+    if isinstance(corpus, (ConllCorpus, HFDatasetCorpus)):  # without making Docs, which takes long
+        for document in corpus.file.documents:
+            yield from ((len(s.words), s.spans) for s in document.sentences)
+    elif isinstance(corpus, Corpus):
+        try:
+            docs = list(corpus.read_docbin(Vocab(), walk_corpus(path, SUFFIX)))
+        except Exception as error:  # zlib, msgpack and srsly each have their own
+            raise ValueError(Errors.E924.format(path=path, problem=error)) from error
+        yield from map(_size_and_spans, docs)
+    else:
+        yield from (_size_and_spans(eg.reference) for eg in corpus(spacy.blank("xx")))
+
+
+def _size_and_spans(doc: Doc) -> tuple[int, Sequence[tuple[int, int, str]]]:
+    spans = annotated_spans(doc, SPANS_KEY) or []
+    return len(doc), [(span.start, span.end, span.label_) for span in spans]
+
+
+def check_gold(train: CorpusFacts | None, dev: CorpusFacts | None, paths: dict[str, Any]) -> list[str]:
     """Check that there is something to learn and to evaluate.
 
     train, dev (Optional[CorpusFacts]): The data, as far as it is given.
