@@ -223,7 +223,9 @@ def _size_and_spans(doc: Doc) -> tuple[int, Sequence[tuple[int, int, str]]]:
     return len(doc), [(span.start, span.end, span.label_) for span in spans]
 
 
-def check_gold(train: CorpusFacts | None, dev: CorpusFacts | None, paths: dict[str, Any]) -> list[str]:
+def check_gold(
+    train: CorpusFacts | None, dev: CorpusFacts | None, paths: dict[str, Any]
+) -> list[str]:
     """Check that there is something to learn and to evaluate.
 
     train, dev (Optional[CorpusFacts]): The data, as far as it is given.

@@ -31,7 +31,7 @@ def ensemble(
 
     Example:
 
-        python -m spacy llm2ner ensemble joined seed-0/model-best seed-1/model-best
+        python -m spacy llm2ner ensemble joined a/model-best b/model-best
 
     DOCS: docs/cli.md#ensemble
     """

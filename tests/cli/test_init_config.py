@@ -118,7 +118,8 @@ def test_train_with_it(tiny_llm: Path, corpus: Path, tmp_path: Path):
 def test_schedule_fits_the_data(corpus: Path):
     config = parsed(make_config("fast", train=corpus))["training"]
     size = count_corpus(corpus)
-    assert (size.docs, size.tokens) == (40, 4 * sum(len(spacy.blank("en")(t)) for t, _ in DATA))
+    nlp = spacy.blank("en")
+    assert (size.docs, size.tokens) == (40, 4 * sum(len(nlp(text)) for text, _ in DATA))
     assert config["batcher"]["size"] == 32
     # Two steps an epoch: as many epochs as it takes until the head has seen enough.
     assert (config["max_epochs"], config["max_steps"], config["eval_frequency"]) == (0, 400, 40)
@@ -241,6 +242,16 @@ def test_what_cannot_be_known_is_left_to_the_default(tmp_path: Path):
         plan = plan_config("fast", llm=llm)
         assert parsed(plan.text)["components"]["llm2ner"]["model"]["llm"]["layers"] is None
         assert any(sentence in warning for warning in plan.warnings)
+
+
+def test_a_model_in_the_cache_of_the_hub_is_known(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--org--encoder"
+    save_config("roberta", folder / "snapshots" / "abc")
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    facts = LLMFacts.of("org/encoder")
+    assert (facts.depth, facts.is_causal, facts.warnings) == (4, False, ())
 
 
 def save_config(family: str, folder: Path) -> Path:
