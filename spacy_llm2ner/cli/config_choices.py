@@ -140,15 +140,15 @@ def _not_at_hand(name: str) -> str:
         folder = f" (there is a folder '{parent}', but not this one in it)"
     return (
         f"'{name}' is no folder here{folder} and is taken for a hub id, to be downloaded at first "
-        f"use. Until then its depth and direction are unknown: for an encoder (such as BERT) set "
-        f'reading = "once".'
+        f"use. Until then its depth is unknown, and whether it is an encoder: an encoder (such as "
+        f'BERT) needs reading = "once".'
     )
 
 
 def _unknown_direction(name: str, source: str) -> str:
     return (
-        f"LLM '{name}': {source} does not say whether it is causal. For an encoder (such as BERT) "
-        f'set reading = "once".'
+        f"LLM '{name}': {source} does not say whether it is an encoder. An encoder (such as BERT) "
+        f'needs reading = "once".'
     )
 
 

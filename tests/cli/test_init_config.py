@@ -269,7 +269,7 @@ def test_encoders_are_read_once(family: str, tmp_path: Path):
     llm = parsed(plan.text)["components"]["llm2ner"]["model"]["llm"]
     assert llm["reading"] == ("twice" if FAMILIES[family].causal else "once")
     assert llm["layers"] == [1, 2, 3]  # a quarter to two thirds of 4 blocks
-    assert not any("direction" in warning for warning in plan.warnings)
+    assert not any("encoder" in warning for warning in plan.warnings)
 
 
 def test_it_prints_what_it_chose_and_why(corpus: Path, tmp_path: Path):
