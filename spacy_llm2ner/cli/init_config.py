@@ -11,15 +11,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-import spacy
 import typer
 from spacy.tokens import DocBin
 from thinc.api import Config
 from wasabi import Printer
 
-from ..corpora.conll import ConllError, read_conll
-from ..corpora.hf_dataset import HFDatasetCorpus, is_hf_dataset
-from ..corpora.reader import open_corpus
+from ..corpora.conll import ConllError
+from ..corpora.formats import format_of
+from ..corpora.reader import open_corpus, reader_block
 from ..errors import Errors
 from ..settings import check_choice
 
@@ -41,33 +40,6 @@ _GPU: Values = {
     _LLM: {"dtype": "bfloat16", "batch_pieces": 32768},
 }
 _CALIBRATE = {"@callbacks": "spacy_llm2ner.calibrate.v1"}
-_CONLL = {
-    "@readers": "spacy_llm2ner.ConllCorpus.v1",
-    "sentences_per_doc": 1,
-    "limit": 0,
-    "word_column": 0,
-    "tag_column": -1,
-    "comments": False,
-    "retokenize": False,
-    "spans_key": None,
-}
-_JSONL = {
-    "@readers": "spacy_llm2ner.JsonlCorpus.v1",
-    "sentences_per_doc": 1,
-    "limit": 0,
-    "spans_key": "sc",
-    "label2id": None,
-}
-
-
-_DATASET: dict[str, Any] = {
-    "@readers": "spacy_llm2ner.HFDatasetCorpus.v1",
-    **dict.fromkeys(("split", "tokens_column", "tags_column", "document_column")),
-    **dict.fromkeys(("labels", "subset", "revision")),
-    "sentences_per_doc": 1,
-    "limit": 0,
-    "spans_key": None,
-}
 
 
 class Preset(str, Enum):
@@ -183,13 +155,9 @@ def make_config(
 
 def _reader_of(path: Path) -> dict[str, Any] | None:
     """Return the settings of the reader for a path; None for spaCy's own reader."""
-    if is_hf_dataset(path):
-        return _DATASET
-    if path.suffix == _SUFFIX or path.is_dir():
-        return None
-    if not path.exists() and not path.suffix:
+    if format_of(path) == "conll" and not path.exists() and not path.suffix:
         raise ValueError(Errors.E922.format(path=path))
-    return _JSONL if path.suffix == ".jsonl" else _CONLL
+    return reader_block(path)
 
 
 def read_preset(preset: str) -> Values:
@@ -246,10 +214,7 @@ def count_corpus(path: Path) -> CorpusSize:
     RETURNS (CorpusSize): The counts.
     RAISES (ValueError): If it cannot be read or is empty (E923 to E925).
     """
-    if is_hf_dataset(path):
-        report = HFDatasetCorpus(path).file.report
-        size = CorpusSize(report.sentences, report.tokens)
-    elif path.is_dir() or path.suffix == _SUFFIX:
+    if format_of(path) == "spacy":
         files = sorted(path.rglob(f"*{_SUFFIX}")) if path.is_dir() else [path]
         if not files:
             raise ValueError(Errors.E923.format(path=path))
@@ -258,11 +223,8 @@ def count_corpus(path: Path) -> CorpusSize:
         except Exception as error:  # zlib, msgpack and srsly each have their own
             raise ValueError(Errors.E924.format(path=path, problem=error)) from error
         size = CorpusSize(sum(map(len, bins)), sum(len(t) for b in bins for t in b.tokens))
-    elif path.suffix == ".jsonl":
-        lengths = [len(example) for example in open_corpus(path)(spacy.blank("xx"))]
-        size = CorpusSize(len(lengths), sum(lengths))
     else:
-        report = read_conll(path).report
+        report = open_corpus(path).file.report  # type: ignore[attr-defined]
         size = CorpusSize(report.sentences, report.tokens)
     if not size.docs:
         raise ValueError(Errors.E925.format(path=path))
