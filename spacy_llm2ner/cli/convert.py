@@ -146,7 +146,7 @@ def convert_file(
     RETURNS (Tuple[CorpusReport, int]): The report on the input, and the number of Docs written.
     RAISES (CorpusError): With file and line, if the input cannot be read.
     RAISES (InputError): For settings that the input's format does not have (E941), and .spacy files
-        that cannot be read or joined (E902, E903, E905, E943).
+        that cannot be read or joined (E902, E905, E943).
     RAISES (OutputError): If the output is not a .spacy path (E940), or one of the input files
         (E942).
     RAISES (OSError): If a file cannot be opened.
@@ -189,7 +189,9 @@ def _format(path: Path, settings: dict[str, Any]) -> Format:
     """Find the format of the input, and require that it has the settings that are set."""
     given = [name for name, value in settings.items() if value != _DEFAULTS.get(name)]
     kind = format_of(path)
-    if kind == "jsonl" and any(name in _DATASET for name in given):
+    # A folder of parquet or JSON files laid out as on the hub, which only this command takes.
+    laid_out = kind == "spacy" and path.is_dir() and not any(path.rglob(f"*{SUFFIX}"))
+    if laid_out or (kind == "jsonl" and any(name in _DATASET for name in given)):
         kind = "dataset"
     if wrong := [name for name in given if name not in _SETTINGS[kind]]:
         raise InputError(
@@ -221,8 +223,6 @@ def _join(path: Path, output: Path) -> tuple[DocBin, CorpusReport]:
     if not path.exists():
         raise InputError(Errors.E902.format(path=path))
     files = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
-    if not files:
-        raise InputError(Errors.E903.format(path=path, suffix=SUFFIX))
     if output.exists() and any(output.samefile(file) for file in files):
         raise OutputError(Errors.E942.format(path=output))
     bins = []

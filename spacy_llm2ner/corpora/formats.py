@@ -38,11 +38,9 @@ def format_of(path: Path) -> Format:
 
     path (Path): A file or folder, which need not exist.
     RETURNS (str): For a file, what `SUFFIXES` says. For a folder: "dataset" if `save_to_disk` of
-        `datasets` wrote it, or if it has files of datasets and no .spacy file; else "spacy".
+        `datasets` wrote it, else "spacy".
     """
     if not path.is_dir():
         return SUFFIXES.get(path.suffix, "conll")
-    if any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
-        return "dataset"
-    found = {SUFFIXES.get(file.suffix) for file in path.rglob("*.*")}
-    return "dataset" if {"dataset", "jsonl"} & found and "spacy" not in found else "spacy"
+    saved = any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+    return "dataset" if saved else "spacy"

@@ -170,8 +170,9 @@ def open_corpus(path: str | Path) -> Callable[[Language], Iterable[Example]]:
     """Open annotated data of any supported format, with the default settings of its reader.
 
     path (Union[str, Path]): A .spacy file, or a folder of them, as `spacy evaluate` takes; a .jsonl
-        file (`JsonlCorpus`); a folder of a dataset with one split, or a .parquet, .arrow or .json
-        file of rows (`HFDatasetCorpus`); any other file is read as CoNLL-style (`ConllCorpus`).
+        file (`JsonlCorpus`); a folder written by `Dataset.save_to_disk` (of a DatasetDict, the
+        folder of one split) or a .parquet, .arrow or .json file of rows (`HFDatasetCorpus`); any
+        other file is read as CoNLL-style (`ConllCorpus`).
     RETURNS (Callable[[Language], Iterable[Example]]): The corpus. It has a `file` with a report,
         except for .spacy files.
     RAISES (FileNotFoundError): If there is no such path, or no data in the folder (E703, E704).
