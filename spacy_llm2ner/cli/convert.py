@@ -84,11 +84,19 @@ def convert(
     ] = None,
 ) -> None:
     """
-    Convert data to a .spacy file for training and evaluation: a CoNLL-style file (one word per
-    line, word and entity tag in columns, a blank line after each sentence); a .jsonl file; a
-    Hugging Face dataset on disk (a folder, or a .parquet, .arrow or .json file, with a row of words
-    and tags per sentence); or a folder of .spacy files, which are joined. The tag scheme (BIO1,
-    BIO2, IO, BIOES, BILOU) is detected, and natural spacing is restored.
+    Convert data of any format to a .spacy file.
+
+    A CoNLL-style file has a word per line, with word and entity tag in columns, and a blank line
+    after each sentence. A Hugging Face dataset on disk is a folder, or a .parquet, .arrow or .json
+    file, with a row of words and tags per sentence. A .jsonl file has an object per line. A folder
+    of .spacy files is joined. The tag scheme (BIO1, BIO2, IO, BIOES, BILOU) is detected, and
+    natural spacing is restored.
+
+    Example:
+
+        python -m spacy llm2ner convert train.conll train.spacy
+
+    DOCS: docs/cli.md#convert
     """
     msg = Printer()
     try:
