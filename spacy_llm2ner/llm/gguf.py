@@ -11,7 +11,6 @@ from ..compat import forget_quantization, gguf_options, save_tokenizer, transfor
 from ..errors import Errors
 from .digests import file_digest
 from .gguf_metadata import read_metadata
-from .gguf_tokenizer import make_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
@@ -46,6 +45,8 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         raise ImportError(Errors.E103.format(file=gguf, package=error.name)) from error
     import torch
     from transformers import AutoModelForCausalLM
+
+    from .gguf_tokenizer import make_tokenizer
 
     metadata = read_metadata(gguf)
     by_transformers = file_digest(gguf) in _TOKENIZER_OF_TRANSFORMERS
