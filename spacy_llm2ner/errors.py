@@ -461,7 +461,8 @@ class Errors(metaclass=_WithCodes):
     )
     E601 = (
         "objective '{objective}': accepted are f1, recall@P (the highest recall with precision P) "
-        "and precision@R, with P and R above 0 and up to 1, such as recall@0.95."
+        "and precision@R, with P and R above 0 and up to 1, such as recall@0.95; from 2 to 100 "
+        "they are percents (recall@95)."
     )
     E602 = (
         "{name}: a config file cannot hold thresholds for labels named like {labels} (with a comma "
@@ -473,8 +474,7 @@ class Errors(metaclass=_WithCodes):
     )
     E604 = "{name}: a component of this kind cannot be calibrated."
     E605 = (
-        "{name}: the dev data has no annotated text; entities are looked for in "
-        "doc.spans['{key}'] and in doc.ents."
+        "{name}: the dev data has no annotated text; entities are looked for in {where}."
     )
     E606 = (
         "{name}: {unmet}. Nothing was written. Give more dev data or a lower target, or accept "

@@ -22,11 +22,11 @@ from spacy_llm2ner.calibration.calibrate import (
     apply_calibration,
     calibrate_pipe,
     calibrated_view,
-    check_config_can_hold,
 )
 from spacy_llm2ner.calibration.callback import make_calibrate_callback
 from spacy_llm2ner.calibration.dev_scores import score_dev
 from spacy_llm2ner.calibration.threshold_search import Objective, prf
+from spacy_llm2ner.pipeline.thresholds import config_value
 from tests.pipeline.sample import (
     DATA,
     examples,
@@ -253,10 +253,12 @@ def test_a_bad_temperature_in_the_file_is_an_error(calibrated: Language, tmp_pat
 
 @pytest.mark.parametrize("label", ["A=B", "A:B", "#A", "[A]"])
 def test_labels_that_a_config_cannot_hold(label):
-    check_config_can_hold("llm2ner", 0.5)
-    check_config_can_hold("llm2ner", {"PER": 0.5, "per cent": 0.25, "B.C": 0.1, "Ä": 1.0})
+    assert config_value("llm2ner", 0.5) == 0.5
+    usual = {"PER": 0.5, "per cent": 0.25, "B.C": 0.1, "Ä": 1.0, "A,B": 0.5}
+    assert config_value("llm2ner", usual) == usual
+    assert config_value("llm2ner", {"PER": 0.5, label: 0.4}) == f"PER=0.5,{label}=0.4"
     with pytest.raises(ValueError, match=r"llm2ner: a config file cannot hold.*--global"):
-        check_config_can_hold("llm2ner", {"PER": 0.5, label: 0.4})
+        config_value("llm2ner", {"PER": 0.5, f"x,{label}": 0.4})
 
 
 def test_no_annotation_is_an_error(nlp_and_pipe):
