@@ -473,9 +473,7 @@ class Errors(metaclass=_WithCodes):
         "the pipeline that can be calibrated are {accepted}."
     )
     E604 = "{name}: a component of this kind cannot be calibrated."
-    E605 = (
-        "{name}: the dev data has no annotated text; entities are looked for in {where}."
-    )
+    E605 = "{name}: the dev data has no annotated text; entities are looked for in {where}."
     E606 = (
         "{name}: {unmet}. Nothing was written. Give more dev data or a lower target, or accept "
         "this with --force."

@@ -89,7 +89,11 @@ def score_dev(pipe: EntityPipe, examples: Iterable[Example]) -> ScoredDev:
     pipe._require_head()
     builder = _Builder(pipe, {label: index for index, label in enumerate(pipe.labels)})
     skipped: list[Example] = []  # until the first gold span, for the error
-    annotated = (eg for eg in _kept(examples, builder, skipped) if _gold_spans(eg, pipe) is not None and len(eg.predicted))
+    annotated = (
+        eg
+        for eg in _kept(examples, builder, skipped)
+        if _gold_spans(eg, pipe) is not None and len(eg.predicted)
+    )
     with tqdm(desc="Scoring dev texts", unit=" texts", delay=3.0, leave=False, disable=None) as bar:
         while some := list(islice(annotated, _BATCH_DOCS)):
             docs = [example.predicted for example in some]
@@ -113,9 +117,7 @@ def score_dev(pipe: EntityPipe, examples: Iterable[Example]) -> ScoredDev:
     return builder.build()
 
 
-def _kept(
-    examples: Iterable[Example], builder: _Builder, kept: list[Example]
-) -> Iterator[Example]:
+def _kept(examples: Iterable[Example], builder: _Builder, kept: list[Example]) -> Iterator[Example]:
     for example in examples:
         if builder.gold_labels:
             kept.clear()

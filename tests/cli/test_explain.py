@@ -92,11 +92,12 @@ def test_all_probabilities_are_calibrated(trained):
     pipe.temperature = {"PER": 3.0}
     pipe.threshold = "0.4,PER=0.3"
     html = explain_text(trained, TEXT, limit=20)
-    for span in (spans := trained(TEXT).spans["sc"]):
+    doc = trained(TEXT)
+    assert len(doc.spans["sc"]) > 0
+    for span in doc.spans["sc"]:
         name = f"{span.text}: {span.label_} {span._.score:.4f}"
         assert f'title="{name}"' in html  # the cell
         assert html.count(f"p = {span._.score:.4f}") == 1  # the parts
-    assert len(spans) > 0
     assert "Divided by temperature 3:" in html
     assert "PER 0.3" in html and "PER 3" in html  # threshold and temperature
 

@@ -155,8 +155,8 @@ def test_group_survives_its_own_bytes(blank: Language):
         ("0.98", ["Ada Lovelace"]),
         ("PER=0.99,LOC=0.5", ["Ada", "Babbage today"]),
         (" LOC = 0.99 ", ["Ada Lovelace", "Charles Babbage"]),
-        ("0.999, LOC=0.5", ["Babbage today"]),
-        ({"*": 0.999, "LOC": 0.5}, ["Babbage today"]),
+        ("0.999, LOC=0.96", ["Babbage today"]),
+        ({"*": 0.999, "LOC": 0.96}, ["Babbage today"]),
     ],
 )
 def test_threshold(blank: Language, threshold, expected: list[str]):

@@ -79,8 +79,9 @@ def test_temperatures_hold_everywhere():
     (cell,) = [e for e in parsed.all("a") if e["text"] == ".82"]
     assert cell["attrs"]["title"] == "Ada: LOC 0.8176"
     first, second = parsed.all("article")
-    assert "LOC p = 0.8176, logit +1.50" in first["text"] and "Divided" not in first["text"]
-    assert "PER p = 0.6225, logit +2.00" in second["text"]
+    assert "LOC\np = 0.8176, logit +1.50" in first["text"]
+    assert "Divided" not in first["text"]
+    assert "PER\np = 0.6225, logit +2.00" in second["text"]
     assert "Divided by temperature 4: +0.50." in second["text"]
     shown = parsed.all("main")[0]["text"]
     assert "0 spans found" in shown
