@@ -31,10 +31,11 @@ from ..llm.frozen import FrozenLLM
 from ..llm.pieces import by_token
 from ..log import logger
 from ..settings import check_choice
-from .data_checks import count_foreign, nothing_to_score, unscored_dev, where_annotated
+from .data_checks import ChecksData
 from .gold import Gold, count_unseen, labels_of, read_gold
 from .schedule import schedule_faults
 from .scorer import score_span_recognizer, unscored_weights
+from .state import State, no_effect
 from .thresholds import HasThreshold, PerLabel, per_label, read_threshold
 
 # Tokens whose states and scores are in memory at once during prediction.
@@ -60,37 +61,7 @@ DEFAULT_THRESHOLD = 0.5
 DEFAULT_TEMPERATURE = 1.0
 
 
-class State(dict[str, Any]):
-    """The `cfg` of a component: what is stored with its weights. A setting has no effect there, and
-    is refused.
-
-    name (str): The component instance's name.
-    settings (Iterable[str]): The names of its settings.
-    values (Optional[Mapping[str, Any]]): The state.
-    """
-
-    # Of the class too: a copy gets its items before its attributes.
-    name = ""
-    settings: frozenset[str] = frozenset()
-
-    def __init__(
-        self, name: str, settings: Iterable[str], values: Mapping[str, Any] | None = None
-    ) -> None:
-        super().__init__(values or {})
-        self.name, self.settings = name, frozenset(settings)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if key in self.settings:
-            raise ValueError(_no_effect(self.name, key, f"cfg['{key}']"))
-        super().__setitem__(key, value)
-
-
-def _no_effect(name: str, setting: str, where: str) -> str:
-    way = "threshold" if setting == "threshold" else f"settings['{setting}']"
-    return Errors.E331.format(name=name, setting=setting, where=where, way=way)
-
-
-class LLMPipe(HasThreshold, TrainablePipe):
+class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
     """A trainable component whose model holds an LLM.
 
     Labels can be added at any time. The head is written to disk, the LLM is not. The log reports
@@ -122,7 +93,7 @@ class LLMPipe(HasThreshold, TrainablePipe):
     def __setattr__(self, attribute: str, value: Any) -> None:
         """Refuse an attribute with the name of a setting, which would have no effect."""
         if attribute in self.__dict__.get("settings", ()) and attribute != "threshold":
-            raise AttributeError(_no_effect(self.name, attribute, f"the attribute '{attribute}'"))
+            raise AttributeError(no_effect(self.name, attribute, f"the attribute '{attribute}'"))
         super().__setattr__(attribute, value)
 
     @property
@@ -176,26 +147,6 @@ class LLMPipe(HasThreshold, TrainablePipe):
         if not any(gold.spans for gold in golds):
             self._report_unlabelled(golds, get_examples)
         self._require_known_labels(golds)
-
-    def _report_unlabelled(
-        self, golds: list[Gold], get_examples: Callable[[], Iterable[Example]]
-    ) -> None:
-        """Raise an error about training data without spans; with labels, warn if it is annotated
-        elsewhere."""
-        references = [example.reference for example in get_examples()]
-        elsewhere = any(len(spans) for doc in references for spans in doc.spans.values())
-        lost = sum(gold.lost for gold in golds)
-        facts = {
-            "name": self.name,
-            "texts": f"{len(golds):,} {'text' if len(golds) == 1 else 'texts'}",
-            "where": where_annotated(references, self.key),
-            "lost": f", {lost:,} of them not at token edges" if lost else "",
-        }
-        if not self.labels:
-            raise ValueError(Errors.E330.format(**facts))
-        # `nlp.initialize()` without data gives one text, and is legitimate with labels.
-        if elsewhere or len(golds) > 1:
-            self._warn_once(Warnings.W16.format(**facts))
 
     def _require_known_labels(self, golds: list[Gold]) -> None:
         unknown = sorted({*labels_of(golds)} - {*self.labels})
@@ -314,29 +265,6 @@ class LLMPipe(HasThreshold, TrainablePipe):
         examples = list(examples)
         self._report_scored(examples, "the scored data")
         return super().score(examples, **{**self.settings, **kwargs})
-
-    def _report_scored(self, examples: Sequence[Example], what: str) -> None:
-        """Warn about data on which the scores of some labels, or of all, can only be 0."""
-        if not self.labels:
-            return
-        gold = {"spans_key": self.key, "annotate": str(self.settings["annotate"])}
-        reason = nothing_to_score(examples, self.labels, **gold)
-        if reason:
-            self._warn_once(Warnings.W17.format(name=self.name, what=what, reason=reason))
-            return
-        foreign = count_foreign(examples, self.labels, **gold)
-        if foreign:
-            counts = ", ".join(f"{label} ({n:,})" for label, n in sorted(foreign.items()))
-            self._warn_once(Warnings.W18.format(name=self.name, what=what, counts=counts))
-
-    def _report_dev(self, nlp: Language | None) -> None:
-        """Warn before training about a dev corpus on which all scores can only be 0."""
-        if nlp is None:
-            return
-        gold = {"spans_key": self.key, "annotate": str(self.settings["annotate"])}
-        examples = unscored_dev(nlp, self.labels, **gold)
-        if examples is not None:
-            self._report_scored(examples, "the dev data of [training]")
 
     def _report_schedule(self, nlp: Language | None, n_docs: int) -> None:
         """Warn before training if it is too short, or if its last step is never evaluated."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from spacy.language import Language
@@ -15,6 +17,7 @@ from spacy.training import Example
 from spacy.util import dot_to_object, registry
 
 from ..decoding.spans import Spans, keep_mask
+from ..errors import Errors, Warnings
 from ..log import logger
 from .gold import Gold, annotated_ents, annotated_spans
 
@@ -136,14 +139,66 @@ def count_unreachable(golds: Iterable[Gold], decoding: str) -> int:
     count = 0
     for gold in golds:
         spans = sorted({*gold.spans})
-        if all(one[1] <= other[0] for one, other in zip(spans, spans[1:], strict=False)):
+        if all(one[1] <= other[0] for one, other in pairwise(spans)):
             continue
-        starts, ends, names = (list(column) for column in zip(*spans, strict=True))
-        labels = {name: index for index, name in enumerate(sorted({*names}))}
-        columns = (np.array(values, dtype=np.int32)
-                   for values in (starts, ends, [labels[name] for name in names]))  # fmt: skip
+        names = sorted({label for *_, label in spans})
+        triples = [(start, end, names.index(label)) for start, end, label in spans]
+        starts, ends, labels = np.array(triples, dtype=np.int32).T
         # With equal scores, the set with the largest total gain is the one with the most spans.
-        scored = Spans(*columns, scores=np.full(len(spans), 0.9, dtype=np.float32))
-        halves = np.full(len(labels), 0.5, dtype=np.float32)
+        scored = Spans(starts, ends, labels, np.full(len(spans), 0.9, dtype=np.float32))
+        halves = np.full(len(names), 0.5, dtype=np.float32)
         count += int(np.sum(~keep_mask(scored, halves, decoding)))
     return count
+
+
+class ChecksData:
+    """The part of a component that says what is wrong with its training and dev data."""
+
+    name: str
+    settings: dict[str, Any]
+    labels: tuple[str, ...]
+    key: str
+    _warn_once: Callable[[str], None]
+
+    def _report_unlabelled(
+        self, golds: list[Gold], get_examples: Callable[[], Iterable[Example]]
+    ) -> None:
+        """Raise an error about training data without spans; with labels, warn if it is annotated
+        elsewhere."""
+        references = [example.reference for example in get_examples()]
+        elsewhere = any(len(spans) for doc in references for spans in doc.spans.values())
+        lost = sum(gold.lost for gold in golds)
+        facts = {
+            "name": self.name,
+            "texts": f"{len(golds):,} {'text' if len(golds) == 1 else 'texts'}",
+            "where": where_annotated(references, self.key),
+            "lost": f" (but {lost:,} that do not begin and end where tokens do)" if lost else "",
+        }
+        if not self.labels:
+            raise ValueError(Errors.E330.format(**facts))
+        # `nlp.initialize()` without data gives one text, and is legitimate with labels.
+        if elsewhere or len(golds) > 1:
+            self._warn_once(Warnings.W16.format(**facts))
+
+    def _report_scored(self, examples: Sequence[Example], what: str) -> None:
+        """Warn about data on which the scores of some labels, or of all, can only be 0."""
+        if not self.labels:
+            return
+        gold = {"spans_key": self.key, "annotate": str(self.settings["annotate"])}
+        reason = nothing_to_score(examples, self.labels, **gold)
+        if reason:
+            self._warn_once(Warnings.W17.format(name=self.name, what=what, reason=reason))
+            return
+        foreign = count_foreign(examples, self.labels, **gold)
+        if foreign:
+            counts = ", ".join(f"{label} ({n:,})" for label, n in sorted(foreign.items()))
+            self._warn_once(Warnings.W18.format(name=self.name, what=what, counts=counts))
+
+    def _report_dev(self, nlp: Language | None) -> None:
+        """Warn before training about a dev corpus on which all scores can only be 0."""
+        if nlp is None:
+            return
+        gold = {"spans_key": self.key, "annotate": str(self.settings["annotate"])}
+        examples = unscored_dev(nlp, self.labels, **gold)
+        if examples is not None:
+            self._report_scored(examples, "the dev data of [training]")

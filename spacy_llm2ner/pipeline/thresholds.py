@@ -29,7 +29,7 @@ def read_threshold(name: str, value: Any) -> PerLabel:
     RETURNS (Union[float, Dict[str, float]]): The number, or the table.
     RAISES (ValueError): For anything else (E312).
     """
-    read = _read_text(value) if isinstance(value, str) else value
+    read: Any = _read_text(value) if isinstance(value, str) else value
     values = list(read.values()) if isinstance(read, Mapping) else [read]
     for number in values:
         # Negated, so that NaN fails too.
