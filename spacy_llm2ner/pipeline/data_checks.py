@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from spacy.language import Language
@@ -156,9 +156,17 @@ class ChecksData:
 
     name: str
     settings: dict[str, Any]
-    labels: tuple[str, ...]
-    key: str
     _warn_once: Callable[[str], None]
+
+    if TYPE_CHECKING:
+
+        @property
+        def labels(self) -> tuple[str, ...]:
+            """The labels."""
+
+        @property
+        def key(self) -> str:
+            """The key of `doc.spans`."""
 
     def _report_unlabelled(
         self, golds: list[Gold], get_examples: Callable[[], Iterable[Example]]
