@@ -61,9 +61,13 @@ def _read_text(text: str) -> float | dict[str, float] | None:
 
 def threshold_text(threshold: PerLabel) -> str:
     """Write a threshold as a text that `read_threshold` reads, e.g. "PER=0.9,LOC=0.4"."""
+
+    def shown(number: float) -> str:
+        return repr(float(number)).removesuffix(".0")  # all digits
+
     if not isinstance(threshold, dict):
-        return f"{threshold:g}"
-    return ",".join(f"{label}={value:g}" for label, value in threshold.items())
+        return shown(threshold)
+    return ",".join(f"{label}={shown(value)}" for label, value in threshold.items())
 
 
 def per_label(value: PerLabel, labels: Sequence[str], default: float) -> np.ndarray:
