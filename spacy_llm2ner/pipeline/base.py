@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -418,6 +419,7 @@ class EntityPipe(LLMPipe):
 
     @temperature.setter
     def temperature(self, value: PerLabel) -> None:
+        check_temperature(self.name, value)
         # A component that was never calibrated is stored without a temperature.
         self.cfg.pop("temperature", None)
         if value != DEFAULT_TEMPERATURE:
@@ -525,7 +527,7 @@ def check_temperature(name: str, temperature: PerLabel) -> None:
     RAISES (ValueError): If a temperature is not a finite number above 0 (E313).
     """
     values = temperature.values() if isinstance(temperature, dict) else [temperature]
-    if not all(0.0 < value < float("inf") for value in values):
+    if not all(isinstance(value, Real) and 0.0 < value < float("inf") for value in values):
         raise ValueError(Errors.E313.format(name=name, temperature=temperature))
 
 

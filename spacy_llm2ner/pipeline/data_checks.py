@@ -36,6 +36,11 @@ def where_annotated(docs: Iterable[Doc], spans_key: str) -> str:
     return f"{looked}; this data has spans under {', '.join(repr(key) for key in sorted(keys))}"
 
 
+def count_texts(texts: Sequence[Any]) -> str:
+    """Write the number of texts, e.g. "1 text" or "1,200 texts"."""
+    return f"{len(texts):,} {'text' if len(texts) == 1 else 'texts'}"
+
+
 def gold_spans(doc: Doc, spans_key: str, annotate: str) -> list[Span] | None:
     """A doc's gold for the annotation that is scored: "ents", or the spans; None without any."""
     find = annotated_ents if annotate == "ents" else annotated_spans
@@ -112,8 +117,8 @@ def nothing_to_score(
         return "has no texts"
     where = where_annotated((example.reference for example in examples), spans_key)
     if all(spans is None for spans in golds):
-        return f"has no annotated text among its {len(golds):,} (looked for in {where})"
-    return f"has no entity in its {len(golds):,} texts (looked for in {where})"
+        return f"has {count_texts(golds)}, and none is annotated (looked for in {where})"
+    return f"has {count_texts(golds)}, and no entity in them (looked for in {where})"
 
 
 def count_foreign(
@@ -178,7 +183,7 @@ class ChecksData:
         lost = sum(gold.lost for gold in golds)
         facts = {
             "name": self.name,
-            "texts": f"{len(golds):,} {'text' if len(golds) == 1 else 'texts'}",
+            "texts": count_texts(golds),
             "where": where_annotated(references, self.key),
             "lost": f" (but {lost:,} that do not begin and end where tokens do)" if lost else "",
         }

@@ -252,6 +252,14 @@ def test_a_bad_temperature_in_the_file_is_an_error(calibrated: Language, tmp_pat
         spacy.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("wrong", [0, -1.0, float("inf"), "2", {"PER": 0}])
+def test_a_bad_temperature_is_an_error(wrong):
+    pipe = fixed_pipe(spacy.blank("en"), {})
+    with pytest.raises(ValueError, match=r"L2N-E313\] llm2ner: the temperature is"):
+        pipe.temperature = wrong
+    assert pipe.temperature == 1.0
+
+
 @pytest.mark.parametrize("label", ["A=B", "A:B", "#A", "[A]"])
 def test_labels_that_a_config_cannot_hold(label):
     assert config_value("llm2ner", 0.5) == 0.5

@@ -114,7 +114,7 @@ def test_a_demand_that_is_not_met_is_refused(folder: Path, folds: int):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("Ada O\nleft O\n\n", "the dev data has no entity in its 1 texts (looked for in"),
+        ("Ada O\nleft O\n\n", "the dev data has 1 text, and no entity in them (looked for in"),
         ("Ada B-X\nleft O\n\n", "has the labels X, and the component LOC, ORG, PER: none in"),
     ],
 )

@@ -21,8 +21,8 @@ from tests.tiny import make_nlp
 
 DEV = {
     "empty": "has no texts",
-    "unannotated": r"has no annotated text among its 2 \(.*; this data has spans under 'mine'\)",
-    "without entities": "has no entity in its 2 texts",
+    "unannotated": r"has 2 texts, and none is annotated \(.*; this data has spans under 'mine'\)",
+    "without entities": "has 2 texts, and no entity in them",
     "foreign": "has the labels X, and the component LOC, ORG, PER: none in common",
 }
 
@@ -71,7 +71,7 @@ def test_scoring_names_labels_that_cannot_be_found(trained: Language):
     with pytest.warns(UserWarning, match=r"L2N-W18\] llm2ner: the scored data .*: DATE \(1\)"):
         trained.evaluate([foreign])
     trained.get_pipe("llm2ner")._warned.clear()
-    with pytest.warns(UserWarning, match=r"L2N-W17\] llm2ner: the scored data has no entity"):
+    with pytest.warns(UserWarning, match=r"L2N-W17\] llm2ner: the scored data has 1 text, and no"):
         trained.evaluate([ents_example(trained, "Nobody.", [])])
 
 
