@@ -291,8 +291,8 @@ class Errors(metaclass=_WithCodes):
         "'spans_key', or give labels in [initialize.components.{name}.labels]."
     )
     E331 = (
-        "{name}: '{setting}' is a setting, and {where} has no effect. At run time, set it by "
-        "nlp.get_pipe('{name}').{way}; for a stored pipeline, by the config."
+        "{name}: '{setting}' is a setting, and {where} has no effect. At run time, set "
+        "nlp.get_pipe('{name}').settings['{setting}']; for a stored pipeline, the config."
     )
 
     # E4xx tommer, hf

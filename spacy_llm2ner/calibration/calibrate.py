@@ -14,6 +14,7 @@ from spacy.training import Example
 from ..errors import Warnings
 from ..numeric import log_odds, sigmoid
 from ..pipeline.base import EntityPipe
+from ..pipeline.state import State
 from ..pipeline.thresholds import PerLabel, set_threshold
 from ..pipeline.token_tagger import TokenTagger
 from .dev_scores import ScoredDev, score_dev
@@ -290,5 +291,6 @@ def calibrated_view(nlp: Language, calibrations: Sequence[Calibration]) -> Langu
 
 def _with_own_cfg(pipe: Any) -> Any:
     twin = copy.copy(pipe)
-    twin.settings, twin.cfg = dict(pipe.settings), copy.copy(pipe.cfg)
+    twin.settings = dict(pipe.settings)
+    twin.cfg = State(pipe.name, twin.settings, pipe.cfg)
     return twin

@@ -89,6 +89,7 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
         self.name = name
         self.settings = settings
         self.cfg = State(name, settings, {"labels": []})
+        self._configured = self.threshold
         self._warned: set[str] = set()
 
     def __setattr__(self, attribute: str, value: Any) -> None:

@@ -93,8 +93,8 @@ class HasThreshold:
     # that the component does not have.
     default_threshold: ClassVar[float]
     _unknown_threshold: ClassVar[str]
-    # Whether the config of the pipeline has another threshold, set at run time.
-    _only_here = False
+    # The threshold in the config of the pipeline.
+    _configured: PerLabel
 
     @property
     def threshold(self) -> PerLabel:
@@ -111,7 +111,6 @@ class HasThreshold:
     @threshold.setter
     def threshold(self, value: float | str | dict[str, float]) -> None:
         self.settings["threshold"] = read_threshold(self.name, value)
-        self._only_here = True
 
     def _thresholds(self) -> np.ndarray:
         """The threshold of each label: float32 (labels,)."""
@@ -127,7 +126,7 @@ class HasThreshold:
 
     def _report_unstored(self) -> None:
         """Warn, where the component is stored, about a threshold that will not be."""
-        if self._only_here:
+        if self.threshold != self._configured:
             self._warn_once(  # type: ignore[attr-defined]
                 Warnings.W15.format(name=self.name, threshold=threshold_text(self.threshold))
             )
@@ -145,7 +144,7 @@ def set_threshold(nlp: Language, name: str, value: float | str | dict[str, float
     pipe: Any = nlp.get_pipe(name)
     stored = config_value(name, read_threshold(name, value))
     pipe.threshold = value
-    pipe._only_here = False
+    pipe._configured = pipe.threshold
     config = nlp.get_pipe_config(name).copy()
     config["threshold"] = stored
     nlp._pipe_configs[name] = config

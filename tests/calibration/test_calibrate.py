@@ -26,7 +26,7 @@ from spacy_llm2ner.calibration.calibrate import (
 from spacy_llm2ner.calibration.callback import make_calibrate_callback
 from spacy_llm2ner.calibration.dev_scores import score_dev
 from spacy_llm2ner.calibration.threshold_search import Objective, prf
-from spacy_llm2ner.pipeline.thresholds import config_value
+from spacy_llm2ner.pipeline.thresholds import config_value, set_threshold
 from tests.pipeline.sample import (
     DATA,
     examples,
@@ -143,10 +143,7 @@ def calibrated(tiny_llm: Path) -> Language:
     apply_calibration(nlp, calibration)
     # Whatever the data told, here every label has values of its own.
     pipe.temperature = {"LOC": 1.5, "ORG": 2.0, "PER": 0.75}
-    pipe.settings["threshold"] = {"LOC": 0.4, "ORG": 0.3, "PER": 0.6}
-    config = nlp.get_pipe_config("llm2ner").copy()
-    config["threshold"] = pipe.settings["threshold"]
-    nlp._pipe_configs["llm2ner"] = config
+    set_threshold(nlp, "llm2ner", {"LOC": 0.4, "ORG": 0.3, "PER": 0.6})
     return nlp
 
 

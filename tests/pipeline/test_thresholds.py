@@ -95,11 +95,25 @@ def test_the_property_is_checked_and_takes_effect(trained: Language):
 
 def test_a_setting_elsewhere_is_refused(trained: Language):
     pipe = trained.get_pipe("llm2ner")
-    with pytest.raises(ValueError, match=r"E331.*cfg\['threshold'\] has no .*'\)\.threshold; for"):
-        pipe.cfg["threshold"] = 0.9
+    with pytest.raises(ValueError, match=r"E331.*cfg\['decoding'\] has no .*settings\['decoding'"):
+        pipe.cfg["decoding"] = "all"
     with pytest.raises(AttributeError, match=r"E331.*'decoding' has no .*settings\['decoding'\]"):
         pipe.decoding = "all"
-    assert "threshold" not in pipe.cfg
+    assert pipe.settings["decoding"] == "flat"
+
+
+def test_the_threshold_of_cfg_is_the_setting(trained: Language):
+    """As in spaCy's spancat, and as `spacy find-threshold` sets it; but it is not stored there."""
+    for nlp in (trained, copy.deepcopy(trained), pickle.loads(pickle.dumps(trained))):
+        pipe = nlp.get_pipe("llm2ner")
+        pipe.cfg["threshold"] = {"PER": 1.0}
+        assert pipe.cfg["threshold"] == pipe.threshold == {"PER": 1.0}
+        assert found(nlp(TEXT)) == BOTH[:1]
+        with pytest.raises(ValueError, match="E312"):
+            pipe.cfg["threshold"] = 2
+        assert dict(pipe.cfg) == {"labels": ["LOC", "ORG", "PER"]}
+        with pytest.raises(KeyError):
+            pipe.cfg["other"]
 
 
 def test_a_threshold_that_will_not_be_stored_is_said(trained: Language, tmp_path: Path):
