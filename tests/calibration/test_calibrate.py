@@ -29,6 +29,7 @@ from spacy_llm2ner.calibration.threshold_search import Objective, prf
 from spacy_llm2ner.pipeline.thresholds import config_value, set_threshold
 from tests.pipeline.sample import (
     DATA,
+    ents_example,
     examples,
     fixed_pipe,
     found,
@@ -375,4 +376,23 @@ def test_the_callback_names_what_is_wrong(trained: Language, tmp_path: Path):
 def test_the_callback_leaves_frozen_components_alone(trained: Language, tmp_path: Path):
     trained.config["training"]["frozen_components"] = ["llm2ner"]
     view = make_calibrate_callback(dev=str(corpus_file(tmp_path)))(trained)
+    assert view.get_pipe("llm2ner") is trained.get_pipe("llm2ner")
+
+
+def test_the_callback_leaves_a_checkpoint_that_misses_the_demand(
+    trained: Language, tmp_path: Path, caplog
+):
+    # A gold span that is longer than any that the head can find.
+    dev = [ents_example(trained, text, [(text, "LOC")]) for text, _ in DATA[:3]]
+    DocBin(docs=[example.reference for example in dev]).to_disk(tmp_path / "dev.spacy")
+    callback = make_calibrate_callback(
+        dev=str(tmp_path / "dev.spacy"), objective="precision@0.9", folds=2
+    )
+    logger = logging.getLogger("spacy.llm2ner")
+    logger.addHandler(caplog.handler)
+    try:
+        view = callback(trained)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "llm2ner: not calibrated: precision@0.9 demands a recall of 90, but" in caplog.text
     assert view.get_pipe("llm2ner") is trained.get_pipe("llm2ner")

@@ -7,10 +7,12 @@ import pickle
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
 from spacy.language import Language
 
+from spacy_llm2ner.few_shot.component import FewShotRecognizer
 from spacy_llm2ner.pipeline.thresholds import read_threshold, set_threshold, threshold_text
 from tests.pipeline.sample import found
 from tests.pipeline.tagging import tagger_config
@@ -129,10 +131,6 @@ def test_a_threshold_that_will_not_be_stored_is_said(trained: Language, tmp_path
 
 
 def test_few_shot_thresholds_go_by_the_most_probable_label():
-    import numpy as np
-
-    from spacy_llm2ner.few_shot.component import FewShotRecognizer
-
     class Scorer:
         def probabilities(self, vectors):
             return np.array([[0.9, 0.1], [0.2, 0.8]], dtype=np.float32)
