@@ -870,3 +870,38 @@ class Warnings(metaclass=_WithCodes):
         "If the sentences are separate texts, set sentences_per_doc = 1, for a Doc per sentence "
         "(`convert --sentences-per-doc 1`)."
     )
+
+    # W6x LLMs
+    W60 = (
+        "The LLM {name} finds a paragraph of plain English hardly likelier than its words shuffled "
+        "(negative log-likelihood per character: {plain:.2f} and {shuffled:.2f}), so that its "
+        "states will tell little. Its tokenizer or its weights are not those of its training; get "
+        "the LLM in another format or from another source. Ignore this if it knows no English, or "
+        "was trained for another task than language modelling."
+    )
+    W61 = (
+        "The tokenizer of the LLM {name} does not cover a paragraph of plain English: {uncovered} "
+        "of {characters} characters belong to no piece, and {empty} of {pieces} pieces to no "
+        "character. Tokens without a piece have no states and cannot be found. Copy tokenizer.json "
+        "again from where the LLM was published, or choose another LLM."
+    )
+    W62 = (
+        "llm2ner: states of the LLM {name} have numbers at the limit of float16 ({share:.2%} of a "
+        "text): larger ones are cut off there. {advice}"
+    )
+    W63 = (
+        "The tokenizer of the LLM {name} needs {pieces:.1f} pieces for a word of {texts} (for "
+        "English, 1.1 to 1.6 are usual). Each piece takes time, and fewer words fit into a window. "
+        "Check that it is the LLM's own tokenizer, or choose an LLM for this language."
+    )
+    W64 = (
+        "The LLM {name} with dtype = '{dtype}': {error} The suggested settings do without it."
+    )
+    W65 = (
+        "The tokenizer of the LLM {name} gives no piece for {uncovered} of {characters} characters "
+        "of {texts}, and the piece for unknown characters {unknown} times. Entities with these "
+        "characters are read without them; choose an LLM for this language."
+    )
+    W66 = (
+        "The likelihood that the LLM {name} gives to a paragraph was not measured: {reason}."
+    )

@@ -14,6 +14,7 @@ from .ensemble import ensemble
 from .explain import explain
 from .import_hf import import_hf
 from .init_config import init_config
+from .inspect import inspect
 from .visualize import visualize
 
 
@@ -34,6 +35,7 @@ llm2ner_app = Typer(
 )
 # In the order of a workflow, which `--help` and docs/cli.md keep.
 llm2ner_app.command("convert")(convert)
+llm2ner_app.command("inspect")(inspect)
 llm2ner_app.command("init-config")(init_config)
 llm2ner_app.command("import-hf")(import_hf)
 llm2ner_app.command(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..compat import transformers_loader, translate_rope
 from ..errors import Errors
 from .digests import file_digest
 from .gguf import CONVERSION, convert_gguf
+from .plausibility import check_pieces
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -295,6 +297,8 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     are ordinary characters. (Exception: the SentencePiece Unigram model of T5 has "</s>" among its
     ordinary pieces, and transformers cannot remove it.)
 
+    Warns if pieces do not cover plain English (W61).
+
     RAISES (ValueError): If there is no tokenizer, or only a slow one without character offsets
         (E101, E109).
     """
@@ -312,6 +316,9 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = True
+    doubt = check_pieces(tokenizer, str(folder))
+    if doubt:
+        warnings.warn(doubt, stacklevel=2)
     return tokenizer
 
 

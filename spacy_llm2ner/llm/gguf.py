@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ from ..compat import forget_quantization, gguf_options, save_tokenizer, transfor
 from ..errors import Errors
 from .digests import file_digest
 from .gguf_metadata import read_metadata
+from .plausibility import likelihood
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 # Part of the name of converted folders, so that those of earlier conversions are not used. The
 # first conversion had no number, and the tokenizer of transformers.
@@ -30,7 +32,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
     The folder appears only when it is complete. The tokenizer is built from the file's metadata and
     saved as a plain fast tokenizer, so that no tokenizer class of one transformers version is
-    needed to read it.
+    needed to read it. Warns if the LLM finds plain English no likelier than shuffled words (W60).
 
     gguf (Path): A GGUF file of an architecture that `transformers` can dequantise.
     folder (Path): The folder to make; must not exist.
@@ -55,9 +57,22 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(
             str(gguf.parent), gguf_file=gguf.name, local_files_only=True, **gguf_options()
         )
-        model = model.to(torch.float16)
+    tokenizer = tokenizer or _tokenizer_of_transformers(gguf, model.config)
+    _warn_if_implausible(model, tokenizer, gguf)
+    model = model.to(torch.float16)
     forget_quantization(model)
-    _save(model, tokenizer or _tokenizer_of_transformers(gguf, model.config), folder)
+    _save(model, tokenizer, folder)
+
+
+def _warn_if_implausible(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, gguf: Path
+) -> None:
+    """Warn of an LLM that does not understand English: here the LM head is at hand."""
+    most = getattr(model.config, "max_position_embeddings", None)
+    found = likelihood(model.eval(), tokenizer, most=most)
+    doubt = found and found.warning(str(gguf))
+    if doubt:
+        warnings.warn(doubt, stacklevel=2)
 
 
 def _tokenizer_of_transformers(gguf: Path, config: PretrainedConfig) -> PreTrainedTokenizerFast:

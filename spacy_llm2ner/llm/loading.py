@@ -329,7 +329,7 @@ def _read_cut(spec: LoadSpec, depth: int) -> PreTrainedModel:
         )
     if is_cuttable(config):
         config = cut_config(config, depth)
-    auto_class = _auto_class(config)
+    auto_class = base_class(config)
     model, missing = read_model(spec, auto_class, config)
     nested = needed_weights(config, missing) and nested_prefix(weight_files(spec.folder), missing)
     if nested:
@@ -340,7 +340,7 @@ def _read_cut(spec: LoadSpec, depth: int) -> PreTrainedModel:
     return model.eval().to(spec.device)
 
 
-def _auto_class(config: PretrainedConfig) -> Any:
+def base_class(config: PretrainedConfig) -> Any:
     """The auto class: the encoder alone for T5 and similar models, else the base model."""
     from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoModel, AutoModelForTextEncoding
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..batching import batches_by_length
-from ..errors import Errors
+from ..errors import Errors, Warnings
 from .alignment import PIECES, PoolingPlan, align, plan_pieces, plan_pooling
 from .windows import Cut, Windows, cut_windows
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .reading import Reading
 
 _LARGEST_FLOAT16 = 65504.0
+# Where transformers cuts off states itself (T5 and others in float16).
+_LIMIT_FLOAT16 = _LARGEST_FLOAT16 - 1000
 
 
 @dataclass
@@ -239,6 +242,8 @@ class _Passes:
         picked = row_states[torch.from_numpy(positions).to(row_states.device)].float()
         if not bool(torch.isfinite(picked).all()):
             raise ValueError(Errors.E126.format(dtype=self.model.spec.dtype, name=self.name))
+        if self.model.spec.dtype == "float16":
+            self._warn_of_limit(picked, "Set 'dtype' to 'bfloat16' or 'float32'.")
         if self.normalize:
             picked = normalized(picked)
         weighted = picked.cpu() * torch.from_numpy(plan.weight[own])[:, None, None]
@@ -252,9 +257,20 @@ class _Passes:
         )
         sums = weighted.new_zeros(len(places), *picked.shape[1:])
         sums.index_add_(0, torch.from_numpy(which), weighted)
+        if not self.normalize:  # normalised states are small
+            self._warn_of_limit(sums, "They are stored as float16: set 'normalize' to true.")
         sums = sums.clamp(-_LARGEST_FLOAT16, _LARGEST_FLOAT16).half()
         text.states.index_add_(0, torch.from_numpy(places), sums)
         text.left -= 1
+
+    def _warn_of_limit(self, states: torch.Tensor, advice: str) -> None:
+        """Warn of states that float16 cuts off, here or in the LLM."""
+        cut_off = states.abs() >= _LIMIT_FLOAT16
+        if bool(cut_off.any()):
+            share = float(cut_off.float().mean())
+            warnings.warn(
+                Warnings.W62.format(name=self.name, share=share, advice=advice), stacklevel=2
+            )
 
     def finish(self, index: int) -> np.ndarray:
         """The states of a completely read text: float16 (tokens, layers, width)."""
