@@ -61,7 +61,6 @@ _MANY_MENTIONS = 2_000
         "labels": {},
         "words": {},
         "other": [],
-        "balance": None,
         "pretrained": "mentions",
         "spans_key": "sc",
         "annotate": "both",
@@ -79,7 +78,6 @@ def make_few_shot(
     labels: dict[str, list[str]] | list[str],
     words: dict[str, list[str]],
     other: list[str],
-    balance: bool | None,
     pretrained: str,
     spans_key: str,
     annotate: Literal["spans", "ents", "both"],
@@ -99,9 +97,6 @@ def make_few_shot(
         ["person", "politician"]}. By default the label itself; for labels of CoNLL-2003 and
         OntoNotes the words of a table. An empty list: none.
     other (List[str]): Names of things that have none of the labels.
-    balance (Optional[bool]): Whether labels count alike, however many names and words each has.
-        None: True, except for pipelines that were stored before this setting existed. Without
-        effect if there are annotated texts.
     pretrained (str): The head that finds mentions, one of those shipped with the package.
     spans_key (str): The key of `doc.spans` to write. Annotated spans are read from this key, else
         from `doc.ents`.
@@ -121,7 +116,6 @@ def make_few_shot(
         labels=labels,
         words=words,
         other=other,
-        balance=balance,
         pretrained=pretrained,
         spans_key=spans_key,
         annotate=annotate,
@@ -154,7 +148,6 @@ class FewShotRecognizer(LLMPipe):
         labels: Mapping[str, Sequence[str]] | Sequence[str] = (),
         words: Mapping[str, Sequence[str]] | None = None,
         other: Sequence[str] = (),
-        balance: bool | None = None,
         pretrained: str = "mentions",
         spans_key: str = "sc",
         annotate: Literal["spans", "ents", "both"] = "both",
@@ -185,11 +178,9 @@ class FewShotRecognizer(LLMPipe):
         self.strings = {label: tuple(given) for label, given in strings.items()}
         self.words = {label: tuple(given) for label, given in (words or {}).items()}
         self.other = tuple(other)
-        self.balance = balance
         self._check_strings()
         self.cfg["setting"] = list(self.strings)
-        # Stored with the weights; pipelines of the first version have no such entry.
-        self.cfg["balance"] = True
+        self.balance = True
         for label in self.strings:
             self.add_label(label)
 
@@ -314,7 +305,7 @@ class FewShotRecognizer(LLMPipe):
         It is fitted at first use, and stored with the weights until settings or labels change.
         """
         settings = [self.labels, self.strings, self.words, self.other]
-        made_from = json.dumps([*settings, "balance"] if self._balance else settings)
+        made_from = json.dumps([*settings, "balance"] if self.balance else settings)
         scorer = kept_scorer(self.model, made_from)
         if scorer is None:
             scorer = self._fit()
@@ -327,12 +318,22 @@ class FewShotRecognizer(LLMPipe):
         words = self._words({*annotated.classes, *(label for label in names if names[label])})
         logger.info("%s: %s", self.name, count_line(annotated, names, words))
         return fit_labels(
-            self.labels, annotated, names, words, self._read_strings, balance=self._balance
+            self.labels, annotated, names, words, self._read_strings, balance=self.balance
         )
 
     @property
-    def _balance(self) -> bool:
-        return self.cfg.get("balance", False) if self.balance is None else self.balance
+    def balance(self) -> bool:
+        """Whether labels count alike, however many names and words each has.
+
+        Without effect if there are annotated texts, whose numbers say how frequent labels are. It
+        is stored with the weights. Pipelines that were stored before it existed do not have it, and
+        keep their predictions.
+        """
+        return bool(self.cfg.get("balance"))
+
+    @balance.setter
+    def balance(self, value: bool) -> None:
+        self.cfg["balance"] = value
 
     def _words(self, exemplified: set[str]) -> dict[str, tuple[str, ...]]:
         """Return the words of each label: those of the settings, or the label itself.

@@ -29,40 +29,52 @@ _OWN = (
     *("MISC", "MENTION", "COMPANY", "CITY", "GROUP", "CORPORATION", "COUNTRY", "DISEASE"),
     *("CHEMICAL", "GENE", "PROTEIN", "SPECIES", "VEH"),
 )
-# Registered for displaCy ("spacy_displacy_colors" in setup.cfg). The colours of its own labels do
-# not change.
-DISPLACY_COLOURS = {
+_ADDED = {
     **{name: DEFAULT_LABEL_COLORS[known] for name, known in _SAME_AS.items()},
     **dict(zip(_OWN, _PALETTE, strict=False)),
 }
-_KNOWN = {**DISPLACY_COLOURS, **DEFAULT_LABEL_COLORS}
+_KNOWN = {**_ADDED, **DEFAULT_LABEL_COLORS}
 
 
-def label_colours(labels: Sequence[str]) -> dict[str, str]:
+def displacy_colours() -> dict[str, str]:
+    """Return colours for labels that displaCy draws in grey, in any of its views.
+
+    Registered as "spacy_llm2ner.displacy_colors.v1". displaCy's own labels keep their colours.
+
+    RETURNS (Dict[str, str]): Colours in CSS, by label in capitals.
+    """
+    return dict(_ADDED)
+
+
+def own_colours(labels: Sequence[str]) -> dict[str, str]:
     """Assign each label a colour that no other label has.
 
     Labels that displaCy draws in colour have the same one here. Of labels that share one there
-    (DATE and TIME, PER and PERSON), the first keeps it. Up to 72 others have different colours;
+    (DATE and TIME, PERSON and PER), the first keeps it. Up to 72 others have different colours;
     after that they repeat.
 
     labels (Sequence[str]): The labels.
-    RETURNS (Dict[str, str]): Colours in CSS, lighter or darker with the page's theme.
+    RETURNS (Dict[str, str]): Colours in CSS.
     """
     colours: dict[str, str] = {}
-    for label in sorted({*labels}):
+    for label in sorted({*labels}, key=lambda name: (name.upper() in _ADDED, name)):
         known = _KNOWN.get(label.upper())
         if known and known not in colours.values():
             colours[label] = known
-    free = [colour for colour in _cycle() if colour not in colours.values()]
+    cycle = [shade.format(colour) for shade in _SHADES for colour in _PALETTE]
+    free = [colour for colour in cycle if colour not in colours.values()]
     for number, label in enumerate(sorted({*labels} - {*colours})):
         colours[label] = free[number % len(free)]
-    return {label: themed(colours[label]) for label in labels}
+    return {label: colours[label] for label in labels}
 
 
-def themed(colour: str) -> str:
-    """Mix a colour with the background as the page's theme wants it (templates/base.css)."""
-    return f"color-mix(in srgb, {colour} var(--tint), var(--card))"
+def label_colours(labels: Sequence[str]) -> dict[str, str]:
+    """Return the backgrounds of labels: their own colours, darker if the page is dark.
 
-
-def _cycle() -> list[str]:
-    return [shade.format(colour) for shade in _SHADES for colour in _PALETTE]
+    labels (Sequence[str]): The labels.
+    RETURNS (Dict[str, str]): Colours in CSS, with variables of templates/base.css.
+    """
+    return {
+        label: f"color-mix(in srgb, {colour} var(--tint), var(--card))"
+        for label, colour in own_colours(labels).items()
+    }

@@ -10,10 +10,9 @@ from unicodedata import bidirectional
 
 from spacy import displacy
 
-from .error_classes import BOTH, KIND_NAMES, LABEL, MISSED, Finding, Mark
+from .error_classes import BOTH, KIND_NAMES, LABEL, MISSED, UNJUDGED, Finding, Mark
 from .templating import template_variable
 
-_N_COLOURS = 8  # --l0 ... of templates/base.css
 _TEMPLATES = "displacy.jinja"
 _SHORT = 28  # characters that fit on a line of a narrow screen
 # Pixels from the top of a line of text to its first line of labels, and between lines of labels.
@@ -48,10 +47,11 @@ class Canvas:
     colours: Mapping[str, str]
     language: str
 
-    def entities(self, drawn: Sequence[tuple[Mark, Finding]]) -> View:
+    def entities(self, drawn: Sequence[tuple[Mark, Finding | None]]) -> View:
         """Draw spans that do not overlap.
 
-        drawn (Sequence[Tuple[Mark, Finding]]): The spans in text order, each with its comparison.
+        drawn (Sequence[Tuple[Mark, Optional[Finding]]]): The spans in text order, each with its
+            comparison, if there is one.
         RETURNS (View): The text with its spans marked.
         """
         verdict = template_variable(_TEMPLATES, "verdict")
@@ -62,12 +62,14 @@ class Canvas:
                 "label": mark.label,
                 # displaCy does not escape the parameters of its template.
                 "params": {
-                    "kind": finding.kind,
+                    "kind": finding.kind if finding else UNJUDGED,
                     "bg": self.colours[mark.label],
                     "hint": escape(_hint(finding, mark)),
                     "shown": escape(_label(mark)),
                     "verdict": (
-                        verdict.format(name=KIND_NAMES[finding.kind]) if finding.is_error else ""
+                        verdict.format(name=KIND_NAMES[finding.kind])
+                        if finding and finding.is_error
+                        else ""
                     ),
                 },
             }
@@ -144,15 +146,6 @@ class Canvas:
         return {"lang": self.language, "direction": _direction(self.text)}
 
 
-def label_colours(labels: Sequence[str]) -> dict[str, str]:
-    """Assign each label a colour; the ninth label reuses the first colour.
-
-    labels (Sequence[str]): The labels.
-    RETURNS (Dict[str, str]): Colours in CSS.
-    """
-    return {label: f"var(--l{index % _N_COLOURS})" for index, label in enumerate(labels)}
-
-
 def shown_label(label: str) -> str:
     """Return the text shown for a label: an entity may have none."""
     return label or "(no label)"
@@ -163,8 +156,10 @@ def _label(mark: Mark) -> str:
     return shown_label(mark.label) + score
 
 
-def _hint(finding: Finding, mark: Mark) -> str:
+def _hint(finding: Finding | None, mark: Mark) -> str:
     score = "" if mark.score is None else f", probability {mark.score:.4f}"
+    if finding is None:
+        return f"{shown_label(mark.label)}{score}"
     gold = finding.gold
     other = f"; gold label {gold.label}" if finding.kind in (LABEL, BOTH) and gold else ""
     return f"{shown_label(mark.label)}{score}: {KIND_NAMES[finding.kind]}{other}"
