@@ -14,6 +14,8 @@ from .error_classes import BOTH, KIND_NAMES, LABEL, MISSED, UNJUDGED, Finding, M
 from .templating import template_variable
 
 _TEMPLATES = "displacy.jinja"
+# The characters of text beside which a label of so many characters fits, as a ratio; its margins.
+_LABEL_REACH, _LABEL_EDGES = 0.85, 2
 _SHORT = 28  # characters that fit on a line of a narrow screen
 # Pixels from the top of a line of text to its first line of labels, and between lines of labels.
 _SPAN_OFFSETS = {"top_offset": 30, "top_offset_step": 19}
@@ -92,15 +94,26 @@ class Canvas:
         RETURNS (View): The text with lines below its spans.
         """
         pieces, place = self._pieces([mark for mark, _ in drawn])
-        spans, colours = [], {}
+        spans: list[dict] = []
+        colours: dict[str, str] = {}
+        crowded: set[str] = set()
+        begins = sorted({mark.start for mark, _ in drawn})
         for mark, finding in drawn:
             verdict = f" {KIND_NAMES[finding.kind]}" if finding and finding.is_error else ""
             # displaCy does not escape labels, and looks up colours by them.
             label = escape(_label(mark) + verdict)
             missed = finding is not None and finding.kind == MISSED
             colours[label] = "var(--bad-soft)" if missed else self.colours[mark.label]
+            following = next((start for start in begins if start > mark.start), len(self.text))
+            if following - mark.start < _LABEL_REACH * len(label) + _LABEL_EDGES:
+                crowded.add(label)
             start, end = place[mark.start_token], place[mark.end_token]
             spans.append({"start_token": start, "end_token": end, "label": label})
+        # Only these labels hold the following words off; the CSS is read by the class "room".
+        colours = {
+            label: colour if label in crowded else f"{colour};--room:none"
+            for label, colour in colours.items()
+        }
         template = {
             name: template_variable(_TEMPLATES, name) for name in ("span", "slice", "start")
         }
