@@ -146,8 +146,8 @@ def test_commands_on_a_trained_pipeline(workplace: Path, tiny_llm: Path) -> None
 def test_commands_that_train(workplace: Path, tiny_llm: Path) -> None:
     for page, name in (
         ("docs/training.md", "config"),
-        ("docs/training.md", "nested"),
         ("docs/troubleshooting.md", "questions"),
+        ("docs/training.md", "nested"),
     ):
         run_commands(snippets(page)[name][1], tiny_llm, {"train": SHORT})
     assert spacy.load("training/model-last").get_pipe("llm2ner").settings["annotate"] == "spans"  # type: ignore[attr-defined]
