@@ -260,5 +260,6 @@ def test_every_snippet_is_run_or_says_why_not() -> None:
             not_run[page] = len(reasons)
         for name in snippets(page):
             # The tutorial's are run in a loop, and those of migrate.md have a test of their own.
-            assert page == "docs/tutorial.md" or f'"{name}"' in sources, f"{page}: {name}"
+            named = f'"{name}"' in sources or f"['{name}']" in sources
+            assert page == "docs/tutorial.md" or named, f"{page}: {name}"
     assert not_run == NOT_RUN

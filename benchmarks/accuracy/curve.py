@@ -67,7 +67,8 @@ class Axes:
             )
         middle = (LEFT + right) / 2
         parts.append(
-            f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">training sentences, on a logarithmic scale</text>'
+            f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">'
+            "training sentences, on a logarithmic scale</text>"
         )
         return parts
 

@@ -258,8 +258,8 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=("test", "dev"))
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--no-trained", action="store_true")
-    parser.add_argument("--unbalanced", action="store_true",
-                        help="labels weigh as much as their number of names, as in the results up to now")  # fmt: skip
+    unbalanced = "labels weigh as much as their number of names, as in the committed results"
+    parser.add_argument("--unbalanced", action="store_true", help=unbalanced)
     parser.add_argument("--llm", default=str(LLM))
     parser.add_argument("--store", default=str(CACHE / "{corpus}-states"))
     args = parser.parse_args()
