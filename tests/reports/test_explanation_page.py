@@ -78,7 +78,7 @@ def test_temperatures_hold_everywhere():
     # sigmoid(1.5) = 0.8176 and sigmoid(2 / 4) = 0.6225
     (cell,) = [e for e in parsed.all("a") if e["text"] == ".82"]
     assert cell["attrs"]["title"] == "Ada: LOC 0.8176"
-    first, second = parsed.all("article")
+    first, second = parsed.all("details", "why")
     assert "LOC\np = 0.8176, logit +1.50" in first["text"]
     assert "Divided" not in first["text"]
     assert "PER\np = 0.6225, logit +2.00" in second["text"]
