@@ -147,14 +147,23 @@ def test_commands_on_a_trained_pipeline(workplace: Path, tiny_llm: Path) -> None
         assert Path(made).is_file()
 
 
+def test_thresholds_given_at_load(workplace: Path) -> None:
+    scope = {"spacy": spacy}
+    nlp = run_python("docs/calibration.md", "load-threshold", scope)["nlp"]
+    assert nlp.get_pipe("llm2ner").settings["threshold"] == {"PER": 0.9, "LOC": 0.4}  # type: ignore[attr-defined]
+
+
 def test_commands_that_train(workplace: Path, tiny_llm: Path) -> None:
     for page, name in (
         ("docs/training.md", "config"),
         ("docs/troubleshooting.md", "questions"),
         ("docs/training.md", "nested"),
+        ("docs/calibration.md", "train-threshold"),
     ):
         run_commands(snippets(page)[name][1], tiny_llm, {"train": SHORT})
-    assert spacy.load("training/model-last").get_pipe("llm2ner").settings["annotate"] == "spans"  # type: ignore[attr-defined]
+        if name == "nested":
+            config = spacy.load("training/model-last").get_pipe_config("llm2ner")
+            assert (config["decoding"], config["annotate"]) == ("all", "spans")
 
 
 @pytest.mark.filterwarnings("ignore:.*L2N-W43")  # training steps do nothing
@@ -243,7 +252,7 @@ def test_the_mention_head_of_tommer_md(default_llm: Path) -> None:
 NOT_RUN = {
     "README.md": 2,
     "docs/accuracy.md": 1,
-    "docs/llms.md": 1,
+    "docs/llms.md": 2,
     "docs/prompted.md": 2,
     "docs/quickstart.md": 2,
     "docs/taggers.md": 1,
