@@ -609,6 +609,14 @@ class Errors(metaclass=_WithCodes):
         "{path} is read as a CoNLL-style file, but {settings} can be set for a dataset only: "
         "expected a folder, or a .parquet or .json file."
     )
+    E950 = "{path}: there is no state store (no file data.mdb)."
+    E951 = (
+        "--llm {given}: the fingerprints of {matches} LLMs in the store begin so, and one is "
+        "needed; there are {known}."
+    )
+    E952 = "say what to remove: --max-gb, --llm or --older-than."
+    E953 = "{option} is {value}; it must be 0 or more."
+    E954 = "this deletes the states of {texts} texts ({size}); --force does it."
 
 
 class Warnings(metaclass=_WithCodes):

@@ -239,9 +239,7 @@ def collect_words(scores: TagScores, logits: "Tensor", texts: Any, lengths: list
 # Shared by both kinds --------------------------------------------------------------------------
 
 
-def predict_batches(
-    shim: HeadShim, states: States
-) -> Iterator[tuple[list[int], "Tensor"]]:
+def predict_batches(shim: HeadShim, states: States) -> Iterator[tuple[list[int], "Tensor"]]:
     """Score texts in batches of similar length, within a budget of padded tokens.
 
     shim (HeadShim): The shim of the head.

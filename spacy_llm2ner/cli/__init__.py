@@ -14,6 +14,7 @@ from .ensemble import ensemble
 from .explain import explain
 from .import_hf import import_hf
 from .init_config import init_config
+from .store import store
 from .visualize import visualize
 
 llm2ner_app = Typer(
@@ -29,6 +30,7 @@ llm2ner_app.command("ensemble")(ensemble)
 llm2ner_app.command("explain")(explain)
 llm2ner_app.command("visualize")(visualize)
 llm2ner_app.command("import-hf")(import_hf)
+llm2ner_app.command("store")(store)
 llm2ner_app.command(
     "debug-data",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},

@@ -17,7 +17,7 @@ from .extraction import Extraction, FrozenLLMSettings
 from .loading import LoadedLLM, load
 from .passes import Text, prepare, read_slices, read_texts
 from .recent import Reader, RecentStates
-from .store import StateStore, state_key
+from .store import Origin, StateStore, state_key
 
 # A text and the character ranges of its tokens.
 _TextAndTokens = tuple[str, list[tuple[int, int]]]
@@ -89,6 +89,8 @@ class FrozenLLM(Extraction):
                 missing[key] = text
             else:
                 found[key] = remembered
+        if self.remembering and len(missing) < len(texts):
+            self._memory.note_use(self._origin)
         for done in self._read(missing):
             self._keep(done)
             found.update(done)
@@ -191,12 +193,19 @@ class FrozenLLM(Extraction):
         """The store of everything that is remembered."""
         return self.store if self.store is not None else _training
 
+    @property
+    def _origin(self) -> Origin:
+        layers = " ".join(map(str, self.layers))
+        name, reading = self.settings.name.rstrip("/").split("/")[-1], self.settings.reading
+        parts = [name, f"layers {layers}", reading, self.settings.pooling, self.settings.dtype]
+        return Origin(self.fingerprint, ", ".join(parts))
+
     def _recall(self, key: bytes) -> np.ndarray | None:
         return self._memory.get(key) if self.remembering else _recent.get(key, self._reader)
 
     def _keep(self, entries: list[tuple[bytes, np.ndarray]]) -> None:
         if self.remembering:
-            self._memory.put_many(entries)
+            self._memory.put_many(entries, self._origin)
         else:
             _recent.put_many(entries, self._reader)
 

@@ -171,7 +171,9 @@ class SpanRecognizer(EntityPipe):
         temperatures = self._temperatures()
         spans = joined(
             [
-                candidates(temper(part.logits, temperatures), thresholds, part.start, part.following)
+                candidates(
+                    temper(part.logits, temperatures), thresholds, part.start, part.following
+                )
                 for part in slices
             ]
         )
