@@ -282,6 +282,10 @@ class Errors(metaclass=_WithCodes):
         "llm2ner: a text has no states: the component 'transformer' that "
         "spacy_llm2ner.TransformerStates.v1 listens to is disabled or comes after it."
     )
+    E330 = (
+        "{name}: pipelines {first} and {second} have the same head, which would count twice in an "
+        "ensemble. Give each pipeline once; they must be trained with different seeds."
+    )
 
     # E4xx tommer, hf
     E400 = (
@@ -616,7 +620,7 @@ class Errors(metaclass=_WithCodes):
     )
     E952 = "say what to remove: --max-gb, --llm or --older-than."
     E953 = "{option} is {value}; it must be 0 or more."
-    E954 = "this deletes the states of {texts} texts ({size}); --force does it."
+    E954 = "this deletes the states of {texts} ({size}); --force does it."
 
 
 class Warnings(metaclass=_WithCodes):

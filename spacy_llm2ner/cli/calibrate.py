@@ -29,6 +29,7 @@ from ..errors import Errors
 from ..pipeline.base import EntityPipe
 from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
 from .debug_data import find_component
+from .output import Force, check_free
 
 PAGE, FIGURES = "index.html", "calibration.json"
 
@@ -73,6 +74,7 @@ def calibrate(
         Optional[Path], typer.Option("--json", "-j", help="Output JSON file with all figures")
     ] = None,
     use_gpu: Annotated[int, typer.Option("--use-gpu", "-g", help="GPU ID, or -1 for CPU")] = -1,
+    force: Force = False,
 ) -> None:
     """
     Calibrate the probabilities of a trained component, and choose the thresholds that maximise the
@@ -90,6 +92,8 @@ def calibrate(
         setup_gpu(use_gpu, silent=False)
         reader = open_corpus(dev)
         _check_output(model, output)
+        for path in (output, page and page / PAGE, page and page / FIGURES, figures):
+            check_free(path, force)
         nlp = util.load_model(model)
         pipe = find_component(nlp, component, msg)
         calibration = calibrate_component(nlp, pipe, reader(nlp), settings)

@@ -12,6 +12,7 @@ from ..corpora.conll import ConllError, ConllFile, ConllReport, read_conll
 from ..corpora.docs import border_warnings, make_docs
 from ..corpora.hf_dataset import HFDatasetCorpus, HFDatasetError, is_hf_dataset
 from ..errors import Errors
+from .output import Force, check_free
 
 SUFFIX = ".spacy"
 
@@ -51,6 +52,7 @@ def convert(
             "--labels", help="JSON file that maps the tags of a dataset to numbers, or lists them"
         ),
     ] = None,
+    force: Force = False,
 ) -> None:
     """
     Convert a CoNLL-style file (one word per line, word and entity tag in columns, a blank line
@@ -60,6 +62,7 @@ def convert(
     """
     msg = Printer()
     try:
+        check_free(output_path, force)
         report, n_docs = convert_file(
             input_path,
             output_path,

@@ -17,10 +17,10 @@ def check_free(path: Path | None, force: bool) -> None:
 
     path (Optional[Path]): The file or folder to write; None for no output. An empty folder is free.
     force (bool): Whether existing output may be overwritten.
-    RAISES (ValueError): If something is there (E920).
+    RAISES (FileExistsError): If something is there (E920).
     """
     if path is None or force or not path.exists():
         return
     if path.is_dir() and not any(path.iterdir()):
         return
-    raise ValueError(Errors.E920.format(path=path))
+    raise FileExistsError(Errors.E920.format(path=path))

@@ -38,7 +38,7 @@ def store(
         Optional[str],
         typer.Option(
             "--llm",
-            help='prune: remove the states of this LLM, by the start of its fingerprint, or "unknown"',
+            help='prune: remove an LLM, by the start of its fingerprint, or "unknown"',
         ),
     ] = None,
     older_than: Annotated[
@@ -68,7 +68,7 @@ def _print_contents(msg: Printer, path: Path) -> None:
 
     found = contents(path)
     texts = sum(llm.texts for llm in found.llms)
-    msg.info(f"State store {path}: {texts:,} texts, {_size(found.file_bytes)}")
+    msg.info(f"State store {path}: {_texts(texts)}, {_size(found.file_bytes)}")
     rows = [
         (
             llm.fingerprint[:12] or "unknown",
@@ -102,7 +102,7 @@ def _prune(
         written_before=None if older_than is None else time.time() - older_than * _DAY,
     )
     msg.good(
-        f"Removed the states of {removal.texts:,} texts: {_size(removal.before)} before, "
+        f"Removed the states of {_texts(removal.texts)}: {_size(removal.before)} before, "
         f"{_size(removal.after)} now"
     )
     if not removal.shrunk:
@@ -118,9 +118,13 @@ def _clear(msg: Printer, path: Path, force: bool) -> None:
     if not force:
         found = contents(path)
         texts = sum(llm.texts for llm in found.llms)
-        raise ValueError(Errors.E954.format(texts=f"{texts:,}", size=_size(found.file_bytes)))
+        raise ValueError(Errors.E954.format(texts=_texts(texts), size=_size(found.file_bytes)))
     removal = clear(path)
-    msg.good(f"Deleted {path}: {removal.texts:,} texts, {_size(removal.before)}")
+    msg.good(f"Deleted {path}: {_texts(removal.texts)}, {_size(removal.before)}")
+
+
+def _texts(number: int) -> str:
+    return f"{number:,} {'text' if number == 1 else 'texts'}"
 
 
 def _size(n_bytes: float) -> str:

@@ -21,6 +21,7 @@ from ..errors import Errors
 from ..pipeline.gold import annotated_ents, annotated_spans
 from ..reports.error_classes import Finding, Mark, Tally, judge, make_mark
 from ..reports.prediction_page import JudgedText, PredictionPage, render_prediction_page
+from .output import Force, check_free
 
 FACTORY = "llm2ner"
 PAGE = "index.html"
@@ -47,6 +48,7 @@ def visualize(
     title: Annotated[
         Optional[str], typer.Option("--title", "-t", help="The page's heading")
     ] = None,
+    force: Force = False,
 ) -> None:
     """
     Write an HTML page of a pipeline's predictions on test data: scores, counts of each class of
@@ -55,6 +57,7 @@ def visualize(
     """
     msg = Printer()
     try:
+        check_free(out / PAGE, force)
         setup_gpu(use_gpu, silent=False)
         page, report, nlp = visualize_file(
             model, data, out, limit=limit, spans_key=spans_key, title=title

@@ -155,9 +155,12 @@ class Disk:
         self._opened_as: tuple[int, ...] = ()
 
     def read(self, key: bytes) -> bytes | None:
+        """Look up an entry."""
         return self.transact(lambda _, transaction: transaction.get(key), write=False)
 
     def count(self) -> int:
+        """Count the entries."""
+
         def entries(_: "lmdb.Environment", transaction: "lmdb.Transaction[bytes]") -> int:
             prefixes = (NOTE_PREFIX, LLM_PREFIX, MARKER)
             others = sum(1 for prefix in prefixes for _ in with_prefix(transaction, prefix))
@@ -213,12 +216,18 @@ class Disk:
             raise
 
     def close(self) -> None:
+        """Close the environment until the next use."""
         if self._environment is not None:
             self._environment.close()
             self._environment = None
 
     def transact(self, work: Callable[..., T], *, write: bool) -> T:
-        """Do work in a transaction; retry with a larger map whenever the map is full."""
+        """Do work in a transaction; retry with a larger map whenever the map is full.
+
+        work (Callable): Gets the environment and the transaction.
+        write (bool): Whether it writes.
+        RETURNS (Any): Its result.
+        """
         import lmdb
 
         environment = self._current_environment()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -258,7 +257,7 @@ def _compact(disk: Disk) -> bool:
         beside.mkdir()
         try:
             _copy_pages_in_use(disk.path, beside)
-            os.replace(beside / _DATA, disk.path / _DATA)
+            (beside / _DATA).replace(disk.path / _DATA)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         # LMDB keeps the number of the last transaction in the lock file. The first to open the
@@ -288,7 +287,7 @@ def _alone(lock_file: Path) -> Iterator[bool]:
     except ImportError:
         yield True
         return
-    with open(lock_file, "a+b") as file:
+    with lock_file.open("a+b") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
         except OSError:

@@ -15,8 +15,8 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..architectures.shims import HeadShim
-from ..architectures.types import TagScores
 from ..architectures.slices import is_long, sliced_tag_scores
+from ..architectures.types import TagScores
 from ..batching import batches
 from ..decoding.spans import Spans
 from ..decoding.tags import TAG_DECODINGS, decode_tags, temper_scores, to_tokens

@@ -110,6 +110,6 @@ def test_clearing_leaves_other_files_alone(folder: Path):
 
 def test_a_fingerprint_must_be_of_one_llm(folder: Path):
     for given in ("a", "c"):
-        with pytest.raises(ValueError, match="L2N-E951.*aaaaaaaaaaaa, abababababab"):
+        with pytest.raises(ValueError, match=r"L2N-E951.*aaaaaaaaaaaa, abababababab"):
             prune(folder, fingerprint=given)
     assert len(present(folder)) == 30
