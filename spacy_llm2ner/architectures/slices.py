@@ -7,7 +7,7 @@ a frozen LLM come window by window, so that neither they nor the band exist as a
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from spacy.tokens import Doc
@@ -67,8 +67,7 @@ def sliced_tag_scores(model: Model, doc: Doc) -> TagScores:
     RETURNS (TagScores): The output of `model.predict([doc])`.
     """
     head = model.layers[1]
-    total = no_scores(head, 1)
-    xp = model.ops.xp
+    xp: Any = model.ops.xp
     rows: list[Any] = []
     words: list[Any] = []
     for start, logits in _logits(model, doc):
@@ -76,8 +75,8 @@ def sliced_tag_scores(model: Model, doc: Doc) -> TagScores:
         collect_words(part, logits[None], [0], [len(logits)])
         rows.append(part.logits[0])
         words.append(part.words[0] + start)
-    total.logits[0], total.words[0] = xp.concatenate(rows), np.concatenate(words)
-    return total
+    transitions = no_scores(head, 0).transitions
+    return TagScores([xp.concatenate(rows)], [cast(Any, np.concatenate(words))], transitions)
 
 
 def _context(model: Model) -> tuple[int, int] | None:

@@ -194,6 +194,7 @@ class TokenTagger(EntityPipe):
         """
         tag_set = self.tag_set
         for some in batches(docs, PREDICT_TOKENS, self._cost):
+            scores: Any
             if is_long(self.model, some[0]):
                 scores = sliced_tag_scores(self.model, some[0])
             else:
