@@ -48,8 +48,16 @@ def store(
     force: Annotated[bool, typer.Option("--force", "-F", help="clear: delete the store")] = False,
 ) -> None:
     """
-    List, shrink or delete the states of an LLM that a training remembered on disk. Removed states
-    are computed again when they are needed.
+    List, shrink or delete a store of states.
+
+    A training remembers the states of an LLM on disk. Removed states are computed again when they
+    are needed.
+
+    Example:
+
+        python -m spacy llm2ner store info training/states
+
+    DOCS: docs/cli.md#store
     """
     msg = Printer()
     try:
