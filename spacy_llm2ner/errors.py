@@ -496,26 +496,32 @@ class Errors(metaclass=_WithCodes):
         "JSON object per line."
     )
     E706 = (
-        "{path}:{line}: expected an object with 'tokens' and 'spans' or 'tags', or with "
+        "{where}: expected an object with 'tokens' and 'spans' or 'tags', or with "
         "'tokenized_text' and 'ner' ({problem})."
     )
     E707 = "{reader}: the setting 'limit' is {limit}: expected a number of Docs, or 0 for all."
+    E708 = (
+        "{source} is {kind}, not a CoNLL-style file: expected one word per line. Its reader is "
+        "{reader}."
+    )
+    E709 = (
+        "{reader}: the settings 'labels' and 'label2id' are both set, but mean the same: expected "
+        "one of them."
+    )
     E710 = (
-        "{source}, line {line}: byte {byte} found, which is not UTF-8: expected a file in UTF-8 "
-        "(convert it with: iconv -t UTF-8)."
+        "{where}: byte {byte} found, which is not UTF-8: expected a file in UTF-8 (convert it "
+        "with: iconv -t UTF-8)."
     )
     E711 = "{source}: no sentence found, expected lines of at least 2 columns (word ... tag)."
-    E712 = "{source}, line {line}: {found}, {expected} expected as in line {first}."
-    E713 = "{source}, line {line}: {found}, at least 2 expected (word ... tag)."
+    E712 = "{where}: {found}, {expected} expected as in line {first}."
+    E713 = "{where}: {found}, at least 2 expected (word ... tag)."
     E714 = (
-        "{source}, line {line}: {found}, so that {setting} = {column} does not exist: expected "
-        "{least} to {most}."
+        "{where}: {found}, so that {setting} = {column} does not exist: expected {least} to {most}."
     )
     E715 = (
-        "{source}, line {line}: {found}, and word_column = {word_column} is the same column as "
-        "tag_column = {tag_column}: expected two different ones."
+        "{where}: {found}, and word_column = {word_column} is the same column as tag_column = "
+        "{tag_column}: expected two different ones."
     )
-    E716 = "{source}, line {line}: column {column}: {problem}{hint}"
     E720 = (
         "{reader}: the setting 'path' is not set: expected a folder, a file, or the name of a "
         "dataset on the hub."
@@ -533,21 +539,76 @@ class Errors(metaclass=_WithCodes):
         "{reader}: the setting '{setting}' is not set, and {source} has none of the columns "
         "{usual} but {columns}."
     )
-    E726 = "{source}, row {row}: expected a list of words and a list of tags."
-    E727 = "{source}, row {row}: {words} words, {tags} tags: expected one tag per word."
-    E728 = "{source}, row {row}: {problem}"
+    E726 = "{where}: expected a list of words and a list of tags, but found {found}."
+    E727 = "{where}: {words} words, {tags} tags: expected one tag per word."
     E729 = (
-        "{source}, row {row}: the tag {tag} is a number, and the dataset does not name its tags: "
-        "expected the setting 'labels', the tags in order or a JSON file of tag -> number."
+        "{where}: the tag {tag} is a number without a name: expected the setting 'labels' of the "
+        "reader, the tags in order, tag -> number, or a JSON file of either."
     )
-    E730 = "{source}, row {row}: the tag {tag} is not one of the {labels} labels."
+    E730 = "{where}: the tag {tag} is not one of the {labels} labels."
     E731 = (
         "{reader}: the setting 'labels' is '{path}', expected a JSON file of tags, or of tag -> "
         "number ({problem})."
     )
     E732 = (
         "{reader}: the setting 'labels' is {labels}: expected the tags in order, or tag -> number "
-        "from 0."
+        "from 0, or tag of the data -> tag."
+    )
+    E733 = "{where}: expected a list of {what}, but found {value}."
+    E734 = "{where}: word {index} (from 0) is {value}: expected a string that is not empty."
+    E735 = (
+        "{where}: the span {span} is none: expected [start, end, label] with start and end as "
+        "whole numbers, counted in words from 0."
+    )
+    E736 = "{where}: the span {span} is not within the {words} words of the sentence."
+    E737 = (
+        "{where}: the span {span} has no label: expected a string that is not empty as its third "
+        "element."
+    )
+    E738 = (
+        "{where}: the tag {tag} is none: expected a string that is not empty, such as O or B-PER, "
+        "or the number of a tag."
+    )
+    E740 = (
+        "{where}: the tag '{tag}' has no letter, and nothing shows what it stands for (tags: "
+        "{tags}). Set 'labels' of the reader: the tags of the numbers in order, such as ['O', "
+        "'B-PER', 'I-PER'], or {{'{tag}': 'O'}} for words outside entities; or set scheme = "
+        "'plain' if each tag, except O, is a label.{hint}"
+    )
+    E741 = (
+        "{where}: '{tag}' is not a tag: expected O, or B-, I-, E-, S-, L- or U- before a label, "
+        "as in '{other}'. Set scheme = 'plain' of the reader if each tag, except O, is a label; "
+        "or say by 'labels' what '{tag}' stands for, such as {{'{tag}': 'O'}}.{hint}"
+    )
+    E742 = (
+        "{where}: nothing shows whether the tag '{tag}' is the label '{tag}', or '{label}' with "
+        "the prefix {prefix}- (tags: {tags}). Set scheme = 'plain' of the reader if each tag, "
+        "except O, is a label; or the scheme of the prefixes, such as 'BIOES'.{hint}"
+    )
+    E743 = (
+        "{where}: the tag '{tag}' is a prefix without a label (tags: {tags}). Set 'labels' of the "
+        "reader to say what such tags stand for, such as {{'B': 'B-DISEASE', 'I': 'I-DISEASE'}}; "
+        "or set scheme = 'plain' if each tag, except O, is a label.{hint}"
+    )
+    E744 = (
+        "{where}: the tags '{tag}' and '{other}' look like B- and I- in another spelling. Set "
+        "'labels' of the reader to say what they stand for, such as {{'{tag}': 'B-X', '{other}': "
+        "'I-X'}}; or set scheme = 'plain' if each tag, except O, is a label.{hint}"
+    )
+    E745 = (
+        "{where}: no tag is O, so that every word would belong to an entity (tags: {tags}). Check "
+        "that the right column is read; set 'labels' of the reader to name the tag of words "
+        "outside entities, such as {{'{tag}': 'O'}}; or set scheme = 'plain' if each tag is a "
+        "label.{hint}"
+    )
+    E746 = (
+        "{where}: the setting 'scheme' is '{scheme}', but the tag '{tag}' is neither O nor has a "
+        "prefix ({prefixes}). Set scheme = 'plain' of the reader if each tag, except O, is a "
+        "label; or say by 'labels' what '{tag}' stands for.{hint}"
+    )
+    E747 = (
+        "{where}: nothing shows whether this is a comment, or the word # with the tag '{tag}'. "
+        "Read the file with comments = true, or with scheme = 'plain'.{hint}"
     )
 
     # E8xx reports, hub
@@ -612,9 +673,11 @@ class Errors(metaclass=_WithCodes):
         "in doc.spans['{key}']. Annotate them, or give other data by --train."
     )
     E940 = "output path {path}: expected a file with the suffix {suffix}."
-    E941 = (
-        "{path} is read as a CoNLL-style file, but {settings} can be set for a dataset only: "
-        "expected a folder, or a .parquet or .json file."
+    E941 = "{path} is {kind}: {settings} cannot be set for it (its settings: {accepted})."
+    E942 = "output path {path}: this is an input file; give another path."
+    E943 = (
+        "{path}: the .spacy files of this folder store different attributes, so that they cannot "
+        "be joined."
     )
     E950 = "{path}: there is no state store (no file data.mdb)."
     E951 = (
@@ -746,4 +809,11 @@ class Warnings(metaclass=_WithCodes):
     W44 = (
         "{name}: the mention head finds {found} of {total} annotated spans. Mentions that it does "
         "not find get no label: for spans of this kind, train 'llm2ner'."
+    )
+
+    # W5x corpora
+    W50 = (
+        "{source}: {why}, so that with sentences_per_doc = {value} {what} ({sentences} sentences). "
+        "If the sentences are separate texts, set sentences_per_doc = 1, for a Doc per sentence "
+        "(`convert --sentences-per-doc 1`)."
     )

@@ -88,8 +88,12 @@ def main() -> None:
     parser = command_line("long_docs", __doc__)
     parser.add_argument("--read", type=int, default=60_000, help="characters of the first row")
     parser.add_argument("--measure", type=int, default=2_240_000, help="those of the second row")
-    parser.add_argument("--passes", type=int, default=8, help="passes of the LLM for the second row")
-    parser.add_argument("--only", nargs=2, metavar=("CHARACTERS", "PASSES"), help="one row, as JSON")
+    parser.add_argument(
+        "--passes", type=int, default=8, help="passes of the LLM for the second row"
+    )
+    parser.add_argument(
+        "--only", nargs=2, metavar=("CHARACTERS", "PASSES"), help="one row, as JSON"
+    )
     args = parser.parse_args()
     if args.only:
         passes = None if args.only[1] == "all" else int(args.only[1])

@@ -3,9 +3,9 @@
 python -m benchmarks.speed [--words 1000] [--rounds 1]
 
 One thread of the CPU, single sentences of the sample corpus. A word is a token of spaCy. The time
-is that of the processor, so that waiting for other programs does not count, and the best of the rounds
-is taken. Every round reads the same texts: without a store, repeated texts are read again. Each
-preset has a process of its own, because pipelines in one process share the passes of an LLM.
+is that of the processor, so that waiting for other programs does not count, and the best of the
+rounds is taken. Every round reads the same texts: without a store, repeated texts are read again.
+Each preset has a process of its own, because pipelines in one process share the LLM's passes.
 """
 
 from __future__ import annotations
