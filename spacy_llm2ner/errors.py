@@ -246,8 +246,10 @@ class Errors(metaclass=_WithCodes):
         "the pipeline again, or load it with exclude=['cfg'] to keep the current labels."
     )
     E312 = (
-        "{name}: the setting 'threshold' is {threshold}; probabilities from 0 to 1 are expected, "
-        "one for all labels or one per label."
+        "{name}: the setting 'threshold' is {threshold}; probabilities from 0 to 1 are expected: "
+        "one number for all labels, or one per label, as a table ({{'PER': 0.9}}) or as text "
+        "('PER=0.9,LOC=0.4'; '0.3,PER=0.9' has one for all other labels, as {{'*': 0.3, 'PER': "
+        "0.9}} has)."
     )
     E313 = (
         "{name}: the temperature is {temperature}; numbers above 0 are expected, one for all "
@@ -285,6 +287,16 @@ class Errors(metaclass=_WithCodes):
     E330 = (
         "{name}: pipelines {first} and {second} have the same head, which would count twice in an "
         "ensemble. Give each pipeline once; they must be trained with different seeds."
+    )
+
+    E330 = (
+        "{name}: there are no labels (spaCy's E143): the training data, {texts}, has no annotated "
+        "span{lost}. Annotation is looked for in {where}. Annotate the data there, set "
+        "'spans_key', or give labels in [initialize.components.{name}.labels]."
+    )
+    E331 = (
+        "{name}: '{setting}' is a setting, and {where} has no effect. At run time, set "
+        "nlp.get_pipe('{name}').settings['{setting}']; for a stored pipeline, the config."
     )
 
     # E4xx tommer, hf
@@ -453,21 +465,24 @@ class Errors(metaclass=_WithCodes):
     )
     E601 = (
         "objective '{objective}': accepted are f1, recall@P (the highest recall with precision P) "
-        "and precision@R, with P and R above 0 and up to 1, such as recall@0.95."
+        "and precision@R, with P and R above 0 and up to 1, such as recall@0.95; from 2 to 100 "
+        "they are percents (recall@95)."
     )
     E602 = (
-        "{name}: a config file cannot hold thresholds for labels named like {labels} (with '=', "
-        "':' or a '#' at the start); calibrate with one threshold for all labels (--global)."
+        "{name}: a config file cannot hold thresholds for labels named like {labels} (with a comma "
+        "and one of '=', ':' or '#'); give one threshold for all labels (calibrate --global)."
     )
     E603 = (
         "spacy_llm2ner.calibrate.v1: the setting 'component' is '{component}'; the components of "
         "the pipeline that can be calibrated are {accepted}."
     )
     E604 = "{name}: a component of this kind cannot be calibrated."
-    E605 = (
-        "{name}: the dev data has no annotated text; entities are looked for in "
-        "doc.spans['{key}'] and in doc.ents."
+    E605 = "{name}: the dev data has no annotated text; entities are looked for in {where}."
+    E606 = (
+        "{name}: {unmet}. Nothing was written. Give more dev data or a lower target, or accept "
+        "this with --force."
     )
+    E607 = "{name}: the dev data {reason}: it cannot be calibrated on."
     E650 = (
         "llm2ner: SelfDistillation.v1 names the component '{name}', which is not an 'llm2ner' "
         "component of the pipeline ({pipes})."
@@ -733,6 +748,26 @@ class Warnings(metaclass=_WithCodes):
         "They are not counted."
     )
 
+    W15 = (
+        "{name}: the threshold was set to {threshold} at run time, and the stored pipeline will "
+        "have that of its config instead. To store it, set it by spacy_llm2ner.pipeline.thresholds."
+        "set_threshold(nlp, '{name}', '{threshold}')."
+    )
+    W16 = (
+        "{name}: there is nothing to learn: the training data, {texts}, has no annotated span"
+        "{lost}. Annotation is looked for in {where}."
+    )
+    W17 = "{name}: {what} {reason}. All scores of this component are 0 or empty."
+    W18 = (
+        "{name}: {what} has spans with labels that the component does not have: {counts}. They "
+        "cannot be found, and count as missed."
+    )
+    W19 = (
+        "{name}: {count} of {total} gold spans of the training data overlap others in such a way "
+        "that annotate = '{annotate}' with decoding = '{decoding}' can never write them. Set "
+        "{remedy} to find them."
+    )
+
     # W2x token taggers
     W20 = (
         "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
@@ -787,6 +822,11 @@ class Warnings(metaclass=_WithCodes):
         "nothing is learnt."
     )
 
+    W34 = (
+        "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
+        "{labels}: that threshold has no effect."
+    )
+
     # W4x few-shot recognition
     W40 = (
         "{name}: these labels have neither annotated texts nor names in the setting 'labels', and "
@@ -809,6 +849,10 @@ class Warnings(metaclass=_WithCodes):
     W44 = (
         "{name}: the mention head finds {found} of {total} annotated spans. Mentions that it does "
         "not find get no label: for spans of this kind, train 'llm2ner'."
+    )
+    W45 = (
+        "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
+        "{labels}: that threshold has no effect."
     )
 
     # W5x corpora
