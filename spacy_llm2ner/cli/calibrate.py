@@ -29,7 +29,7 @@ from ..errors import Errors
 from ..pipeline.base import EntityPipe
 from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
 from .debug_data import find_component
-from .output import Force, check_free
+from .output import check_free
 
 PAGE, FIGURES = "index.html", "calibration.json"
 
@@ -79,11 +79,12 @@ def calibrate(
     force: Annotated[
         bool,
         typer.Option(
-            "--force", "-F", help="Write also if held-out texts miss the demand of --objective"
+            "--force",
+            "-F",
+            help="Overwrite existing output; write also if held-out texts miss --objective",
         ),
     ] = False,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
-    force: Force = False,
 ) -> None:
     """
     Fit probabilities and thresholds to dev data.
