@@ -284,7 +284,7 @@ class Errors(metaclass=_WithCodes):
         "llm2ner: a text has no states: the component 'transformer' that "
         "spacy_llm2ner.TransformerStates.v1 listens to is disabled or comes after it."
     )
-    E330 = (
+    E345 = (
         "{name}: pipelines {first} and {second} have the same head, which would count twice in an "
         "ensemble. Give each pipeline once; they must be trained with different seeds."
     )

@@ -111,7 +111,7 @@ def _check_different(name: str, members: Sequence[list[dict[str, Any]]]) -> None
         for head in heads:
             for other, known in seen:
                 if all(bool((head[key] == known[key]).all()) for key in head):
-                    raise ValueError(Errors.E330.format(name=name, first=other, second=number))
+                    raise ValueError(Errors.E345.format(name=name, first=other, second=number))
             seen.append((number, head))
 
 
