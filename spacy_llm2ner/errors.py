@@ -175,6 +175,27 @@ class Errors(metaclass=_WithCodes):
         "StateStore.disk_gb must be above 0 (GB) and come with StateStore.path, or be left out "
         "for no limit, but is {disk_gb!r} with path = {path!r}."
     )
+    E150 = "llm2ner: the GGUF file {file} cannot be loaded: {error}."
+    E151 = (
+        "llm2ner: the tokenizer in the GGUF file {file} is of the kind '{kind}' "
+        "(tokenizer.ggml.model); accepted are {accepted}. Give the LLM as a hub id or a folder "
+        "with tokenizer.json instead."
+    )
+    E152 = (
+        "llm2ner: the tokenizer in the GGUF file {file} splits texts in the way '{pre}' "
+        "(tokenizer.ggml.pre), which is not known; accepted are {accepted}. With another one, the "
+        "LLM would read other pieces than in its training. Convert the model to GGUF again if the "
+        "file is older than May 2024, or give the LLM as a hub id or a folder with tokenizer.json."
+    )
+    E153 = (
+        "llm2ner: the tokenizer in the GGUF file {file}, of the kind '{kind}', lacks '{key}'. "
+        "Convert the model to GGUF again, or give the LLM as a hub id or a folder with "
+        "tokenizer.json."
+    )
+    E154 = (
+        "llm2ner: the tokenizer in the GGUF file {file} contradicts itself: {error}. Convert the "
+        "model to GGUF again, or give the LLM as a hub id or a folder with tokenizer.json."
+    )
 
     # E2xx heads, decoding, losses, tags
     E201 = "'{tag}' is not a tag: expected O, or B-, I-, E-, S-, L- or U- before a label."
