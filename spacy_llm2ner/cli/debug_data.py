@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-import numpy as np
 import typer
 from spacy import util
 from spacy.cli._util import import_code, parse_config_overrides, show_validation_error
@@ -144,17 +143,17 @@ def _overlaps(spans: Sequence[tuple[int, int, str]]) -> tuple[int, int]:
 
 
 def _count_pieces(report: DataReport, example: Example, llm: ReadBy) -> None:
-    from ..llm.alignment import align
+    from ..llm.alignment import align, blank_tokens
 
     text = example.predicted.text
     encoded = llm.tokenizer(
         text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
     )
     touched = align(text, encoded["offset_mapping"], token_boundaries(example.predicted)).touched
-    space = np.array([token.is_space for token in example.predicted], dtype=bool)
+    blank = blank_tokens(example.predicted)
     report.pieces += len(encoded["input_ids"])
     report.longest = max(report.longest, len(encoded["input_ids"]))
-    report.unread += int((~touched & ~space).sum())
+    report.unread += int((~touched & ~blank).sum())
     report.windows += len(encoded["input_ids"]) > llm.window
 
 

@@ -19,13 +19,11 @@ from ..batching import batches
 from ..decoding.spans import Spans, decode
 from ..errors import Errors, Warnings
 from ..log import logger
+from ..pipeline.annotate import OnExistingEnts, OnExistingSpans
 from ..pipeline.base import (
-    ANNOTATE,
     DEFAULT_THRESHOLD,
-    ON_EXISTING_ENTS,
     PREDICT_TOKENS,
     LLMPipe,
-    OnExistingEnts,
     ReadingLog,
     check_threshold,
     no_spans,
@@ -34,7 +32,6 @@ from ..pipeline.gold import Gold, read_gold
 from ..pipeline.pretrained_head import with_pretrained_head
 from ..pipeline.scorer import score_span_recognizer
 from ..pipeline.span_recognizer import DEFAULT_MODEL
-from ..settings import check_choice
 from .examples import (
     OTHER,
     Annotated,
@@ -66,6 +63,7 @@ _MANY_MENTIONS = 2_000
         "annotate": "both",
         "threshold": DEFAULT_THRESHOLD,
         "on_existing_ents": "keep",
+        "on_existing_spans": "replace",
         "bundle_llm": False,
         "scorer": {"@scorers": "spacy_llm2ner.span_recognizer_scorer.v1"},
     },
@@ -83,6 +81,7 @@ def make_few_shot(
     annotate: Literal["spans", "ents", "both"],
     threshold: float,
     on_existing_ents: Literal["keep", "replace", "merge"],
+    on_existing_spans: Literal["replace", "merge"],
     bundle_llm: bool,
     scorer: Callable | None,
 ) -> "FewShotRecognizer":
@@ -104,6 +103,8 @@ def make_few_shot(
     threshold (float): The least probability that a span is a mention with one of the labels.
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
         win where they overlap.
+    on_existing_spans (str): If `doc.spans[spans_key]` exists: "replace" its spans, with a warning,
+        or "merge": they stay besides the predicted ones.
     bundle_llm (bool): Store the cut LLM in the component's folder.
     scorer (Optional[Callable]): The scoring method.
 
@@ -121,6 +122,7 @@ def make_few_shot(
         annotate=annotate,
         threshold=threshold,
         on_existing_ents=on_existing_ents,
+        on_existing_spans=on_existing_spans,
         bundle_llm=bundle_llm,
         scorer=scorer,
     )
@@ -153,6 +155,7 @@ class FewShotRecognizer(LLMPipe):
         annotate: Literal["spans", "ents", "both"] = "both",
         threshold: float = DEFAULT_THRESHOLD,
         on_existing_ents: OnExistingEnts = "keep",
+        on_existing_spans: OnExistingSpans = "replace",
         bundle_llm: bool = False,
         scorer: Callable | None = score_span_recognizer,
     ) -> None:
@@ -160,8 +163,6 @@ class FewShotRecognizer(LLMPipe):
 
         RAISES (ValueError): For a setting that is not accepted.
         """
-        check_choice("annotate", annotate, ANNOTATE, component=name)
-        check_choice("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS, component=name)
         check_threshold(name, threshold)
         super().__init__(
             vocab,
@@ -171,6 +172,7 @@ class FewShotRecognizer(LLMPipe):
             annotate=annotate,
             threshold=threshold,
             on_existing_ents=on_existing_ents,
+            on_existing_spans=on_existing_spans,
             bundle_llm=bundle_llm,
         )
         self.scorer = scorer

@@ -11,7 +11,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..compat import save_tokenizer
-from .alignment import token_boundaries
+from .alignment import PIECES, token_boundaries, without_blanks
 from .checkpoint import Checkpoint, write_identity
 from .extraction import Extraction, FrozenLLMSettings
 from .loading import LoadedLLM, load
@@ -70,7 +70,7 @@ class FrozenLLM(Extraction):
 
         docs (Sequence[Doc]): Any docs; the text is `doc.text`, character for character.
         RETURNS (List[ndarray]): For each doc, float16 (tokens, layers, width), read-only. Zeros for
-            white space and for tokens that no piece of the LLM touches.
+            blank tokens (see `alignment.is_blank`) and for those that no piece of the LLM touches.
         """
         store = self._store()
         keys, texts = self._addressed(docs)
@@ -84,7 +84,7 @@ class FrozenLLM(Extraction):
             if remembered is None:
                 missing[key] = text
             else:
-                found[key] = remembered
+                found[key] = self._as_read_now(remembered, text)
         for done in self._read(missing):
             store.put_many(done)
             found.update(done)
@@ -113,6 +113,10 @@ class FrozenLLM(Extraction):
         nothing.flags.writeable = False
         return {key: nothing for key, (_, boundaries) in texts.items() if not boundaries}
 
+    def _as_read_now(self, states: np.ndarray, text: _TextAndTokens) -> np.ndarray:
+        """Remembered states, as this version computes them."""
+        return states if self.settings.pooling == PIECES else without_blanks(states, *text)
+
     def _read(self, texts: dict[bytes, _TextAndTokens]) -> Iterator[list[tuple[bytes, np.ndarray]]]:
         """Run the LLM over texts; yield, after each pass, the states of completed texts."""
         if not texts:
@@ -123,7 +127,13 @@ class FrozenLLM(Extraction):
         cut = self.cut(is_causal=self.model.is_causal)
         passes = read_texts(
             self.model,
-            prepare(self.tokenizer, list(texts.values()), cut, self.settings.pooling),
+            prepare(
+                self.tokenizer,
+                list(texts.values()),
+                cut,
+                self.settings.pooling,
+                self.spec.device,
+            ),
             self.reading,
             layers=self.layers,
             normalize=self.settings.normalize,
