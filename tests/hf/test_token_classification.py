@@ -14,6 +14,7 @@ import pytest
 import spacy
 import torch
 from spacy.language import Language
+from spacy.tokens import Doc
 from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,

@@ -105,9 +105,7 @@ def test_pieces_on_one_character_are_an_error_for_every_component(kind: Any, fol
     name, config = kind(damage_tokenizer(folder))
     nlp = spacy.blank("en")
     nlp.add_pipe(name, config=config)
-    with pytest.raises(
-        ValueError, match=r"\[L2N-E140\].*copy cannot be used.*cover 1 of its"
-    ) as caught:
+    with pytest.raises(ValueError, match=r"E140.*copy cannot be used.*cover 1 of its") as caught:
         first_use(nlp)
     assert "copy tokenizer.json again" in str(caught.value)
 

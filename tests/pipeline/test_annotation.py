@@ -335,7 +335,7 @@ def two_pipes(blank: Language, spans_key: str = "sc", **settings) -> Doc:
 def test_replacing_spans_of_another_component_is_a_warning(blank: Language):
     with pytest.warns(UserWarning, match=r"\[L2N-W15\] second: doc.spans\['sc'\] already had 2"):
         doc = two_pipes(blank)
-    assert {span.label_ for span in doc.spans["sc"]} == {"PER"}
+    assert {span.label_ for span in doc.spans["sc"]} == {"PER", "LOC"}
     two_pipes(blank, spans_key="other")  # a warning would be an error
 
 
@@ -350,8 +350,8 @@ def test_replacing_warns_once(blank: Language):
 def test_merging_keeps_both_with_their_scores(blank: Language):
     doc = two_pipes(blank, on_existing_spans="merge")
     spans, scores = doc.spans["sc"], doc.spans["sc"].attrs["scores"]
-    assert [(s.start, s.end, s.label_) for s in spans] == [*OTHERS, (0, 2, "PER"), (3, 5, "PER")]
-    expected = [*OTHERS.values(), CROSSING[0, 2, "PER"], CROSSING[3, 5, "PER"]]
+    assert [(s.start, s.end, s.label_) for s in spans] == [*OTHERS, (0, 2, "PER"), (4, 6, "LOC")]
+    expected = [*OTHERS.values(), CROSSING[0, 2, "PER"], CROSSING[4, 6, "LOC"]]
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-np.array(expected))), atol=1e-6)
     assert scores.dtype == np.float32
 
@@ -359,7 +359,7 @@ def test_merging_keeps_both_with_their_scores(blank: Language):
 def test_merging_the_same_spans_again_updates_their_scores(blank: Language):
     doc = two_pipes(blank, on_existing_spans="merge")
     before = doc.spans["sc"].attrs["scores"].tolist()
-    run(blank, doc=doc, spans={(3, 5, "PER"): 0.5}, on_existing_spans="merge")
+    run(blank, doc=doc, spans={(4, 6, "LOC"): 0.5}, on_existing_spans="merge")
     assert len(doc.spans["sc"]) == 4
     assert doc.spans["sc"].attrs["scores"][:3].tolist() == before[:3]
     assert doc.spans["sc"].attrs["scores"][3] == pytest.approx(1 / (1 + np.exp(-0.5)))
