@@ -15,8 +15,18 @@ from thinc.api import Config, Model
 from thinc.types import Floats3d
 
 from ..architectures.shims import HeadShim
+from ..architectures.slices import BandSlice, band_slices, is_long
 from ..batching import batches
-from ..decoding.spans import ILLEGAL_LOGIT, SPAN_DECODINGS, Spans, decode, flatten, temper
+from ..decoding.spans import (
+    ILLEGAL_LOGIT,
+    SPAN_DECODINGS,
+    Spans,
+    candidates,
+    flatten,
+    joined,
+    keep_mask,
+    temper,
+)
 from ..errors import Warnings
 from ..losses import SpanBCE, SpanLoss
 from .annotate import OnExistingEnts, OnExistingSpans, write_ents
@@ -29,6 +39,7 @@ from .base import (
     ReadingLog,
     no_spans,
 )
+from .data_checks import count_unreachable
 from .gold import Gold, longest_span, read_gold, target_band
 from .pretrained_head import with_pretrained_head
 from .scorer import score_span_recognizer
@@ -81,7 +92,7 @@ class SpanRecognizer(EntityPipe):
         loss: SpanLoss | None = None,
         spans_key: str = DEFAULT_SPANS_KEY,
         annotate: Literal["spans", "ents", "both"] = "both",
-        threshold: float | dict[str, float] = DEFAULT_THRESHOLD,
+        threshold: float | str | dict[str, float] = DEFAULT_THRESHOLD,
         decoding: Literal["all", "greedy", "flat", "nested"] = "flat",
         on_existing_ents: OnExistingEnts = "keep",
         on_existing_spans: OnExistingSpans = "replace",
@@ -134,12 +145,8 @@ class SpanRecognizer(EntityPipe):
             return [no_spans() for _ in docs]
         self._require_head()
         thresholds = self._thresholds()
-        temperatures, decoding = self._temperatures(), self.settings["decoding"]
         with ReadingLog(self, always=False):
-            return [
-                decode(temper(band, temperatures), thresholds, decoding)
-                for band in self.score_bands(docs)
-            ]
+            return [self._decode(slices, thresholds) for slices in self._score(docs)]
 
     def score_bands(self, docs: list[Doc]) -> Iterator[np.ndarray]:
         """The head's raw logits for docs, before any temperature.
@@ -147,9 +154,31 @@ class SpanRecognizer(EntityPipe):
         docs (List[Doc]): The docs.
         YIELDS (ndarray): For each doc float32 (tokens, width, labels).
         """
-        for some in batches(docs, PREDICT_TOKENS):
+        for slices in self._score(docs):
+            parts = [part.logits for part in slices]
+            yield parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _score(self, docs: list[Doc]) -> Iterator[Iterable[BandSlice]]:
+        """Score docs: for each doc its slices, made one by one if it is long."""
+        for some in batches(docs, PREDICT_TOKENS, self._cost):
+            if is_long(self.model, some[0]):
+                yield band_slices(self.model, some[0])
+                continue
             for logits in self.model.predict(some):
-                yield self.model.ops.to_numpy(logits)
+                yield [BandSlice(0, self.model.ops.to_numpy(logits), 0)]
+
+    def _decode(self, slices: Iterable[BandSlice], thresholds: np.ndarray) -> Spans:
+        """Decode the spans of one doc."""
+        temperatures = self._temperatures()
+        spans = joined(
+            [
+                candidates(
+                    temper(part.logits, temperatures), thresholds, part.start, part.following
+                )
+                for part in slices
+            ]
+        )
+        return spans.select(keep_mask(spans, thresholds, self.settings["decoding"]))
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Spans]) -> None:
         """Write predicted spans to docs.
@@ -196,11 +225,12 @@ class SpanRecognizer(EntityPipe):
         self._warned.clear()
         self.target_hooks.clear()
         golds = [read_gold(example, self.key) for example in get_examples()]
-        self._take_labels(golds, labels)
+        self._take_labels(golds, labels, get_examples)
         width = self._band_width(golds)
         self._report_lost(golds, width)
         self._report_score_weights(nlp)
         self._report_schedule(nlp, len(golds))
+        self._report_dev(nlp)
         reading = self._read_corpus(get_examples)
         self._report_unread(reading, sum(len(gold.spans) for gold in golds))
         # From now on the head belongs to this LLM, even if it was trained on another one before.
@@ -232,6 +262,32 @@ class SpanRecognizer(EntityPipe):
                 )
             )
         self._report_misaligned(golds)
+        self._report_unreachable(golds, total)
+
+    def _report_unreachable(self, golds: list[Gold], total: int) -> None:
+        """Warn, before training, about gold spans that the decoding cannot find together."""
+        annotate, decoding = self.settings["annotate"], self.settings["decoding"]
+        if annotate == "ents" or decoding in ("flat", "greedy"):
+            count = count_unreachable(golds, "flat")
+        elif decoding == "nested":
+            count = count_unreachable(golds, "nested")
+        else:
+            return
+        if count:
+            self._warn_once(
+                Warnings.W19.format(
+                    name=self.name,
+                    count=count,
+                    total=total,
+                    annotate=annotate,
+                    decoding=decoding,
+                    remedy="annotate = 'both' and decoding = 'nested' or 'all'"
+                    if annotate == "ents"
+                    else "decoding = 'all'"
+                    if decoding == "nested"
+                    else "decoding = 'nested' or 'all'",
+                )
+            )
 
     def _report_unread(self, reading: CorpusReading, n_spans: int) -> None:
         if reading.unseen:
@@ -300,7 +356,7 @@ def make_span_recognizer(
     loss: SpanLoss,
     spans_key: str,
     annotate: Literal["spans", "ents", "both"],
-    threshold: float | dict[str, float],
+    threshold: float | str | dict[str, float],
     decoding: Literal["all", "greedy", "flat", "nested"],
     on_existing_ents: Literal["keep", "replace", "merge"],
     on_existing_spans: Literal["replace", "merge"],
@@ -316,8 +372,9 @@ def make_span_recognizer(
     spans_key (str): The key of `doc.spans` to write. In training, gold spans are read from this
         key, else from `doc.ents`.
     annotate (str): The annotation to write: "spans", "ents" or "both".
-    threshold (Union[float, Dict[str, float]]): The least probability of a span: one for all labels,
-        or one per label (0.5 for labels that are not named). `llm2ner calibrate` tunes it.
+    threshold (Union[float, str, Dict[str, float]]): The least probability of a span: one for all
+        labels, or one per label as a table or a text, e.g. "PER=0.9,LOC=0.4" (0.5 for labels that
+        are not named). `llm2ner calibrate` tunes it.
     decoding (str): Which spans above the threshold are kept in `doc.spans`: "all", "greedy" (best
         first, disjoint), "flat" (the most probable disjoint set), "nested" (the most probable set
         without crossings). `doc.ents` are always disjoint: greedy with "greedy", else flat.

@@ -15,6 +15,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..architectures.shims import HeadShim
+from ..architectures.slices import is_long, sliced_tag_scores
 from ..architectures.types import TagScores
 from ..batching import batches
 from ..decoding.spans import Spans
@@ -76,7 +77,7 @@ class TokenTagger(EntityPipe):
         loss: TagLoss | None = None,
         spans_key: str = DEFAULT_SPANS_KEY,
         annotate: Literal["spans", "ents", "both"] = "ents",
-        threshold: float | dict[str, float] = 0.0,
+        threshold: float | str | dict[str, float] = 0.0,
         decoding: Literal["viterbi", "argmax"] = "viterbi",
         on_existing_ents: OnExistingEnts = "keep",
         on_existing_spans: OnExistingSpans = "replace",
@@ -194,8 +195,12 @@ class TokenTagger(EntityPipe):
             `to_tokens`.
         """
         tag_set = self.tag_set
-        for some in batches(docs, PREDICT_TOKENS):
-            scores = self.model.predict(some)
+        for some in batches(docs, PREDICT_TOKENS, self._cost):
+            scores: Any
+            if is_long(self.model, some[0]):
+                scores = sliced_tag_scores(self.model, some[0])
+            else:
+                scores = self.model.predict(some)
             found = decode_tags(*self._arrays(scores), tag_set, self.settings["decoding"])
             for entities, words in zip(found, scores.words, strict=True):
                 yield to_tokens(entities, words, self.labels)
@@ -236,10 +241,11 @@ class TokenTagger(EntityPipe):
         if self.model.has_dim("nO"):
             self.model.set_dim("nO", None, force=True)  # type: ignore[arg-type]
         self._adopt_tags()
-        self._take_labels(golds, labels)
+        self._take_labels(golds, labels, get_examples)
         self._report_lost(golds)
         self._report_score_weights(nlp)
         self._report_schedule(nlp, len(golds))
+        self._report_dev(nlp)
         reading = self._read_corpus(get_examples)
         if reading.unseen:
             total = sum(len(gold.spans) for gold in golds)
@@ -322,7 +328,7 @@ def make_token_tagger(
     loss: TagLoss,
     spans_key: str,
     annotate: Literal["spans", "ents", "both"],
-    threshold: float | dict[str, float],
+    threshold: float | str | dict[str, float],
     decoding: Literal["viterbi", "argmax"],
     on_existing_ents: Literal["keep", "replace", "merge"],
     on_existing_spans: Literal["replace", "merge"],
@@ -337,8 +343,9 @@ def make_token_tagger(
     spans_key (str): The key of `doc.spans` to write, depending on `annotate`. In training, gold
         spans are read from this key, else from `doc.ents`.
     annotate (str): The annotation to write: "ents", "spans" or "both".
-    threshold (Union[float, Dict[str, float]]): The least score of an entity: one for all labels, or
-        one per label (0 for labels that are not named). `llm2ner calibrate` tunes it.
+    threshold (Union[float, str, Dict[str, float]]): The least score of an entity: one for all
+        labels, or one per label as a table or a text, e.g. "PER=0.9,LOC=0.4" (0 for labels that are
+        not named). `llm2ner calibrate` tunes it.
     decoding (str): "viterbi": the best sequence that the tag scheme allows; "argmax": each word
         independently, as `transformers` does.
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
