@@ -88,7 +88,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
         """Everything that the answers depend on besides the prompt and the trained weights."""
         return self.checkpoint.identity
 
-    def mismatch(self, differences: str) -> str:
+    def mismatch(self, differences: str, *, other_model: bool) -> str:
         """The text of the error about another LLM."""
         return Errors.E553.format(name=self.settings.name, differences=differences)
 
