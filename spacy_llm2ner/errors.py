@@ -176,6 +176,16 @@ class Errors(metaclass=_WithCodes):
         "for no limit, but is {disk_gb!r} with path = {path!r}."
     )
 
+    E136 = (
+        "llm2ner: the LLM's weight '{weight}' has values up to {largest:.3g}, and float16 ends at "
+        "65504. Bundle it with dtype 'original' or '4bit'."
+    )
+    E137 = (
+        "llm2ner: the model {model} comes with its own code (trust_remote_code), and cannot be "
+        "bundled in 4 bits. Bundle it with dtype 'original' or 'float16'."
+    )
+    E138 = "llm2ner: the weights in 4 bits {file} are damaged: {error}. Bundle the LLM again."
+
     # E2xx heads, decoding, losses, tags
     E201 = "'{tag}' is not a tag: expected O, or B-, I-, E-, S-, L- or U- before a label."
     E202 = "({start}, {end}, '{label}') is not a labelled span of a sentence of {words} words."
@@ -645,6 +655,15 @@ class Warnings(metaclass=_WithCodes):
         "{labels}: that threshold has no effect."
     )
     W08 = "{name}: the schedule does not fit the data: {faults}"
+    W09 = (
+        "{name}: the LLM '{llm}' of this pipeline is not on this machine (working directory: "
+        "{cwd}). The pipeline is loaded, but the first text will be an error. Give the LLM's "
+        "folder: spacy.load(..., config={{'components.{name}.model.llm.name': FOLDER}}), with the "
+        "very files that the pipeline was trained with (digests: its README.md, or `python -m "
+        "spacy llm2ner card`). Or, where the LLM is, write a pipeline that carries it: python -m "
+        "spacy llm2ner bundle MODEL OUT. Or, if these files are on the model hub, give their hub "
+        "id as FOLDER, and they are downloaded."
+    )
     W11 = (
         "{name}: {unscored} of {total} gold spans of the training data have more pieces of the "
         "LLM's tokenizer than the head's sliding_window allows, or begin or end with a mark that "

@@ -102,6 +102,11 @@ class HFTokenClassifier(TrainableReader):
         return self._checkpoint
 
     @property
+    def needed(self) -> Checkpoint | None:
+        """The checkpoint's folder; None if the pipeline stores all of it."""
+        return None if self._files else self.checkpoint
+
+    @property
     def spec(self) -> LoadSpec:
         """The key of the loaded model."""
         return LoadSpec.of(

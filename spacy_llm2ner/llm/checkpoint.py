@@ -157,6 +157,30 @@ def _looks_like_path(name: str) -> bool:
     )
 
 
+def missing(name: str, revision: str | None = None) -> bool:
+    """Whether an LLM is neither on this machine nor, by its name, one of the hub.
+
+    With the environment variable HF_HUB_OFFLINE, a hub id counts as missing if it is not in the
+    cache. Nothing is loaded or downloaded.
+
+    name (str): As for `find_folder`.
+    revision (Optional[str]): Branch, tag or commit of a hub id.
+    """
+    if Path(name).expanduser().exists():
+        return False
+    if _looks_like_path(name):
+        return True
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if not HF_HUB_OFFLINE:
+        return False
+    try:
+        return not isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
+    except ValueError:  # no valid id
+        return True
+
+
 def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -288,12 +312,12 @@ def identity(folder: Path) -> dict[str, str]:
 
     folder (Path): A model folder, as `find_folder` gives it.
     RETURNS (Dict[str, str]): sha256 digests {"model": weights and config, "tokenizer": ...}.
-        A cut model that was bundled with a pipeline has the digests of its original.
+        A cut model that was bundled with a pipeline has the digests of its original and, if its
+        weights were rounded, "storage": "float16" or "4bit".
     RAISES (FileNotFoundError): If there are no weight files or no fast tokenizer (E110, E111).
     """
-    bundled = folder / _IDENTITY_FILE
-    if bundled.is_file():
-        return dict(json.loads(bundled.read_text(encoding="utf8")))
+    if is_bundle(folder):
+        return dict(json.loads((folder / _IDENTITY_FILE).read_text(encoding="utf8")))
     weights = weight_files(folder)
     if not weights:
         raise FileNotFoundError(Errors.E110.format(folder=folder))
@@ -324,8 +348,16 @@ def _tokenizer_digest(folder: Path) -> str:
 
 
 def write_identity(folder: Path, parts: dict[str, str]) -> None:
-    """Write the digests of the original model into `folder`, which holds a cut copy of it."""
+    """Write the digests of the original model into `folder`, which holds a cut copy of it.
+
+    parts (Dict[str, str]): The digests; also, if weights of the copy were rounded, "storage": how.
+    """
     (folder / _IDENTITY_FILE).write_text(json.dumps(parts, indent=2) + "\n", encoding="utf8")
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder holds a cut copy, made for a pipeline, that knows its original."""
+    return (folder / _IDENTITY_FILE).is_file()
 
 
 def differing_parts(expected: dict[str, Any], found: dict[str, Any]) -> set[str]:

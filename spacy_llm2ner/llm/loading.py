@@ -22,6 +22,7 @@ from thinc.api import get_torch_default_device
 from ..compat import dtype_options, one_thread_after_fork, transformers_loader
 from ..errors import Errors
 from ..settings import check_choice
+from .bundle import read_packed, save_weights
 from .checkpoint import Checkpoint, load_config, weight_files
 from .cutting import (
     check_weights,
@@ -119,7 +120,8 @@ def read_model(
     options: Other arguments of `from_pretrained`.
     RETURNS (Tuple[PreTrainedModel, List[str]]): The model, and the names of its weights that are
         not in the folder and were initialised at random.
-    RAISES (ValueError): If `transformers` cannot load it (E101).
+    RAISES (ValueError): If `transformers` cannot load it (E101), or weights in 4 bits are damaged
+        (E138).
     RAISES (ValueError): If the device does not exist (E114).
     """
     import torch
@@ -128,9 +130,13 @@ def read_model(
     one_thread_after_fork()
     if spec.attention is not None:
         options["attn_implementation"] = spec.attention
+    source: str | None = str(spec.folder)
+    packed = read_packed(spec.folder, getattr(torch, spec.dtype))
+    if packed is not None:
+        source, options["state_dict"] = None, packed
     with transformers_loader(what, spec.folder):
         model, info = auto_class.from_pretrained(
-            str(spec.folder),
+            source,
             config=config,
             trust_remote_code=spec.trust_remote_code,
             local_files_only=True,
@@ -304,10 +310,14 @@ class LoadedLLM:
             for handle in handles:
                 handle.remove()
 
-    def save(self, folder: Path, depth: int) -> None:
-        """Write the first `depth` blocks as an ordinary model folder (without tokenizer)."""
+    def save(self, folder: Path, depth: int, precision: str) -> bool:
+        """Write the first `depth` blocks as a model folder (without tokenizer).
+
+        precision (str): See `save_weights`.
+        RETURNS (bool): Whether the stored weights equal those in memory.
+        """
         model = self.model if depth >= self.depth else _read_cut(self.spec, depth)
-        model.save_pretrained(folder)
+        return save_weights(model, folder, precision)
 
 
 def load(spec: LoadSpec, depth: int) -> LoadedLLM:

@@ -15,6 +15,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from .alignment import token_boundaries
+from .checkpoint import Checkpoint
 from .passes import Text, batches_of, owned, pad_rows, prepare, rows_of
 from .reading import Reading
 from .weights import restore, trained
@@ -82,6 +83,11 @@ class TrainableReader(ABC):
     @abstractmethod
     def device(self) -> str:
         """The torch device."""
+
+    @property
+    @abstractmethod
+    def needed(self) -> Checkpoint | None:
+        """The model folder that is needed for a text; None if the pipeline stores all of it."""
 
     @abstractmethod
     def _load(self) -> torch.nn.Module:

@@ -88,6 +88,11 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
         """Everything that the answers depend on besides the prompt and the trained weights."""
         return self.checkpoint.identity
 
+    @property
+    def needed(self) -> Checkpoint | None:
+        """The LLM's folder; None if the setting `name` is null."""
+        return self.checkpoint if self.settings.name else None
+
     def mismatch(self, differences: str) -> str:
         """The text of the error about another LLM."""
         return Errors.E553.format(name=self.settings.name, differences=differences)
