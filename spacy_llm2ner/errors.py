@@ -279,6 +279,15 @@ class Errors(metaclass=_WithCodes):
         "the {part} of '{name}' is {value} in the first pipeline, but {other} in pipeline "
         "{number}; only heads that were trained alike can be joined"
     )
+    E318 = (
+        "the pipeline has no component with a spacy_llm2ner.FrozenLLM.v1, the only kind of LLM "
+        "that can be bundled; its components are {components}."
+    )
+    E319 = (
+        "the LLM '{llm}' of the component '{name}' cannot be bundled: that takes a "
+        "spacy_llm2ner.FrozenLLM.v1. Remove the component first, or copy the LLM's folder to the "
+        "other machine and give it there as {setting}."
+    )
     E320 = (
         "llm2ner: spacy_llm2ner.TransformerStates.v1 needs the extra 'spacy-transformers': "
         "pip install 'spacy-llm2ner[spacy-transformers]' (missing: {missing})."
@@ -614,6 +623,10 @@ class Errors(metaclass=_WithCodes):
     E924 = "data path {path}: cannot be read as .spacy data ({problem})."
     E925 = "data path {path}: there are no texts in it."
     E926 = "the config has no setting {settings}."
+    E960 = (
+        "{path} is the pipeline itself: give another folder as OUT. The files of a bundled LLM may "
+        "be in use while it is written."
+    )
     E940 = "output path {path}: expected a file with the suffix {suffix}."
     E941 = (
         "{path} is read as a CoNLL-style file, but {settings} can be set for a dataset only: "
@@ -657,12 +670,18 @@ class Warnings(metaclass=_WithCodes):
     W08 = "{name}: the schedule does not fit the data: {faults}"
     W09 = (
         "{name}: the LLM '{llm}' of this pipeline is not on this machine (working directory: "
-        "{cwd}). The pipeline is loaded, but the first text will be an error. Give the LLM's "
-        "folder: spacy.load(..., config={{'components.{name}.model.llm.name': FOLDER}}), with the "
-        "very files that the pipeline was trained with (digests: its README.md, or `python -m "
-        "spacy llm2ner card`). Or, where the LLM is, write a pipeline that carries it: python -m "
-        "spacy llm2ner bundle MODEL OUT. Or, if these files are on the model hub, give their hub "
-        "id as FOLDER, and they are downloaded."
+        "{cwd}). The pipeline is loaded, but the first text will be an error. Give the folder of "
+        "the same LLM: spacy.load(..., config={{'{setting}': FOLDER}}); `python -m spacy llm2ner "
+        "card MODEL` says which files these are. Or, where the LLM is, write a pipeline that "
+        "carries it: python -m spacy llm2ner bundle MODEL OUT. Or, if the same files are on the "
+        "model hub, give their hub id as FOLDER, and they are downloaded."
+    )
+    W10 = (
+        "{name}: the LLM '{llm}' of this pipeline is not on this machine (working directory: "
+        "{cwd}). The pipeline is loaded, but the first text will be an error. Give the folder of "
+        "the same LLM: spacy.load(..., config={{'{setting}': FOLDER}}); or, if its files are on "
+        "the model hub, their hub id, and they are downloaded. (`llm2ner bundle` cannot write a "
+        "pipeline that carries this LLM: that takes a spacy_llm2ner.FrozenLLM.v1.)"
     )
     W11 = (
         "{name}: {unscored} of {total} gold spans of the training data have more pieces of the "

@@ -104,7 +104,10 @@ class IdentityShim(Shim):
     the error.
 
     expected (Dict[str, Any]): The identity that the weights belong to; empty before training.
+    name_setting (str): The setting that names the LLM, within the component's config.
     """
+
+    name_setting = "model.llm.name"
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -327,6 +330,7 @@ class TunedShim(WeightsShim, IdentityShim):
         )
         super().__init__(reader)
         self.reader = reader
+        self.name_setting = reader.name_setting
         self.learn_rate_scale = learn_rate_scale
         self._scaling = LossScaling(enabled=reader.mixed_precision == "float16")
 

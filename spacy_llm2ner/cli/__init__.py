@@ -6,6 +6,7 @@ spaCy imports this module on every run of its command line, so it imports nothin
 from spacy.cli._util import app
 from typer import Typer
 
+from .bundle import bundle
 from .calibrate import calibrate
 from .card import card
 from .convert import convert
@@ -25,6 +26,7 @@ llm2ner_app.command("convert")(convert)
 llm2ner_app.command("calibrate")(calibrate)
 llm2ner_app.command("init-config")(init_config)
 llm2ner_app.command("card")(card)
+llm2ner_app.command("bundle")(bundle)
 llm2ner_app.command("ensemble")(ensemble)
 llm2ner_app.command("explain")(explain)
 llm2ner_app.command("visualize")(visualize)

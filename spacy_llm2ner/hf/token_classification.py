@@ -72,6 +72,8 @@ class HFTokenClassifier(TrainableReader):
     settings (ClassifierSettings): The settings.
     """
 
+    name_setting = "model.name"
+
     def __init__(self, settings: ClassifierSettings) -> None:
         super().__init__()
         self.settings = settings

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 
 from thinc.api import get_torch_default_device
 
-from ..compat import dtype_options, one_thread_after_fork, transformers_loader
+from ..compat import dtype_options, model_class, one_thread_after_fork, transformers_loader
 from ..errors import Errors
 from ..settings import check_choice
 from .bundle import read_packed, save_weights
@@ -133,7 +133,7 @@ def read_model(
     source: str | None = str(spec.folder)
     packed = read_packed(spec.folder, getattr(torch, spec.dtype))
     if packed is not None:
-        source, options["state_dict"] = None, packed
+        auto_class, source, options["state_dict"] = model_class(auto_class, config), None, packed
     with transformers_loader(what, spec.folder):
         model, info = auto_class.from_pretrained(
             source,

@@ -38,6 +38,8 @@ class TrainableReader(ABC):
     batch_pieces: int
     mixed_precision: str | None
 
+    name_setting = "model.llm.name"  # in the config of the component
+
     def __init__(self) -> None:
         self._module: torch.nn.Module | None = None
         self._waiting: dict[str, torch.Tensor] = {}

@@ -314,13 +314,19 @@ class LLMPipe(TrainablePipe):
                 if bundle is not None:
                     shim.llm.use_bundle(bundle)
             if bundle is None:
-                self._warn_if_missing(shim.needed)
+                self._warn_if_missing(shim)
         return self
 
-    def _warn_if_missing(self, llm: Checkpoint | None) -> None:
-        """Warn (W09) about an LLM that is not on this machine: the first text will be an error."""
-        if llm is not None and missing(llm.name, llm.revision):
-            self._warn_once(Warnings.W09.format(name=self.name, llm=llm.name, cwd=Path.cwd()))
+    def _warn_if_missing(self, shim: IdentityShim) -> None:
+        """Warn (W09, W10) about an LLM that is not on this machine, but needed for a text."""
+        llm = shim.needed
+        if llm is None or not missing(llm.name, llm.revision):
+            return
+        text = Warnings.W09 if isinstance(shim, LLMShim) else Warnings.W10
+        setting = f"components.{self.name}.{shim.name_setting}"
+        self._warn_once(
+            text.format(name=self.name, llm=llm.name, cwd=Path.cwd(), setting=setting)
+        )
 
     @contextmanager
     def _loading(self, exclude: Iterable[str]) -> Iterator[None]:

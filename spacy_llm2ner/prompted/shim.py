@@ -56,6 +56,8 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     settings (GeneratorSettings): The LLM, and the weights to train.
     """
 
+    name_setting = "model.name"
+
     def __init__(self, settings: GeneratorSettings) -> None:
         super().__init__(None)
         self.settings = settings
