@@ -12,6 +12,7 @@ import typer
 from spacy import util
 from spacy.cli._util import setup_gpu
 from spacy.language import Language
+from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 from wasabi import Printer, table
@@ -89,8 +90,9 @@ class Measured:
 
 def measure(nlp: Language, examples: Sequence[Example]) -> Measured:
     """Run a pipeline on annotated data."""
-    scores = nlp.evaluate(examples)
-    return Measured([example.predicted for example in examples], scores)
+    docs = list(nlp.pipe([example.predicted for example in examples]))
+    judged = [Example(doc, example.reference) for doc, example in zip(docs, examples, strict=True)]
+    return Measured(docs, Scorer(nlp).score(judged))
 
 
 def changed_docs(before: Sequence[Doc], after: Sequence[Doc]) -> int:
@@ -130,15 +132,16 @@ def _print_sizes(msg: Printer, llm: Carried, out: Path) -> None:
         ("what the pipeline carries of it", _size(llm.folder)),
         ("the pipeline, all in all", _size(out)),
     ]
-    msg.text(table(rows, aligns=("l", "r")))
+    print(table(rows, aligns=("l", "r")))
 
 
 def _print_comparison(msg: Printer, before: Measured, after: Measured) -> None:
     rows = []
     for key, score in before.scores.items():
-        if key.endswith("_f") and isinstance(score, float):
-            other = after.scores[key]
-            rows.append((f"{key} on the data", f"{100 * score:.2f}", f"{100 * other:.2f}"))
+        other = after.scores.get(key)
+        if key.endswith("_f") and key != "token_f" and isinstance(score, float):
+            after_score = f"{100 * other:.2f}" if isinstance(other, float) else "-"
+            rows.append((key, f"{100 * score:.2f}", after_score))
     changed = changed_docs(before.docs, after.docs)
     rows.append(("texts with other spans", "", f"{changed} of {len(after.docs)}"))
-    msg.text(table(rows, header=("", "before", "after"), divider=True, aligns=("l", "r", "r")))
+    print(table(rows, header=("", "before", "after"), divider=True, aligns=("l", "r", "r")))

@@ -76,7 +76,7 @@ class Checkpoint:
         self.name = name
         self.revision = revision
         self.trust_remote_code = trust_remote_code
-        self._known_folder = folder
+        self.known_folder = folder
 
     def __getstate__(self) -> dict[str, Any]:
         cached = ("folder", "config", "tokenizer")
@@ -88,8 +88,8 @@ class Checkpoint:
 
         RAISES (FileNotFoundError, OSError): See `find_folder`.
         """
-        if self._known_folder is not None:
-            return self._known_folder
+        if self.known_folder is not None:
+            return self.known_folder
         return find_folder(
             self.name, revision=self.revision, trust_remote_code=self.trust_remote_code
         )

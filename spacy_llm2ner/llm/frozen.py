@@ -191,6 +191,11 @@ class FrozenLLM(Extraction):
         rounded = {} if exact else {"storage": precision}
         write_identity(folder, {**self.checkpoint.identity, **rounded})
 
+    @property
+    def bundle(self) -> Path | None:
+        """The folder of the bundle that replaces `name`; None if none does."""
+        return self.checkpoint.known_folder
+
     def use_bundle(self, folder: Path) -> None:
         """Read the model from a folder that `save_bundle` wrote, instead of from `name`."""
         chosen = self.settings
