@@ -124,9 +124,7 @@ def _size(folder: Path) -> str:
 
 
 def _print_sizes(msg: Printer, llm: Carried, out: Path) -> None:
-    msg.info(
-        f"{', '.join(llm.components)}: {llm.blocks} of {llm.of_blocks} blocks of '{llm.name}'"
-    )
+    msg.info(f"{', '.join(llm.components)}: {llm.blocks} of {llm.of_blocks} blocks of '{llm.name}'")
     rows = [
         ("the LLM's folder", _size(llm.source)),
         ("what the pipeline carries of it", _size(llm.folder)),

@@ -13,7 +13,6 @@ from thinc.api import Model
 from .llm_facts import SHIPPED, LLMFacts, llm_facts
 
 
-
 @dataclass(frozen=True)
 class HeadFacts:
     """One component with a head on an LLM.

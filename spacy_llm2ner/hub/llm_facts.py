@@ -103,7 +103,7 @@ def _files(settings: FrozenLLMSettings, identity: dict[str, Any]) -> tuple[LLMFi
     path = Path(settings.name).expanduser()
     if path.is_file():
         files = [path]
-    elif path.is_dir() and FrozenLLM(settings).checkpoint.identity["model"] == identity.get("model"):
+    elif path.is_dir() and identity_of(path)["model"] == identity.get("model"):
         tokenizer = path / "tokenizer.json"
         files = [*weight_files(path), *([tokenizer] if tokenizer.is_file() else [])]
     else:

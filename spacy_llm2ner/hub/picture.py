@@ -1,4 +1,4 @@
-"""The picture of a model card: precision, recall and F1 of each label as an SVG, without a browser."""
+"""The picture of a model card: precision, recall and F1 of each label, as SVG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cut model -> a folder that goes along with a pipeline: its weights, exactly, halved or in 4 bits.
+"""A cut model -> a folder that goes along with a pipeline: weights as they are, or rounded.
 
 The precision on disk is not that of the computation: weights are converted to the setting `dtype`
 when they are read. In 4 bits, 32 neighbouring weights share a scale and a minimum (as in Q4_1 of
@@ -66,7 +66,6 @@ def save_weights(model: PreTrainedModel, folder: Path, precision: str) -> bool:
 
 def _converted(model: PreTrainedModel, precision: str) -> tuple[dict[str, torch.Tensor], bool]:
     """The weights by name in the types that are stored, and whether their values are the same."""
-    import torch
 
     known: dict[tuple[int, torch.Size], torch.Tensor] = {}
     stored, exact = {}, precision != FOUR_BITS

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-import srsly
 from spacy import util
 from spacy.errors import Errors as SpacyErrors
 from spacy.language import Language
@@ -27,9 +26,8 @@ from ..architectures.shims import HeadShim, IdentityShim, LLMShim
 from ..batching import batches
 from ..decoding.spans import Spans
 from ..errors import Errors, Warnings
-from ..llm.frozen import FrozenLLM
 from ..llm.bundle import find_bundle, write_place
-from ..llm.checkpoint import Checkpoint, missing
+from ..llm.checkpoint import missing
 from ..llm.pieces import by_token
 from ..log import logger
 from ..settings import check_choice
@@ -324,9 +322,7 @@ class LLMPipe(TrainablePipe):
             return
         text = Warnings.W09 if isinstance(shim, LLMShim) else Warnings.W10
         setting = f"components.{self.name}.{shim.name_setting}"
-        self._warn_once(
-            text.format(name=self.name, llm=llm.name, cwd=Path.cwd(), setting=setting)
-        )
+        self._warn_once(text.format(name=self.name, llm=llm.name, cwd=Path.cwd(), setting=setting))
 
     @contextmanager
     def _loading(self, exclude: Iterable[str]) -> Iterator[None]:

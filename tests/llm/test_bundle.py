@@ -74,7 +74,7 @@ def test_float16_says_whether_weights_were_rounded(tmp_path: Path) -> None:
 
 
 def test_faults_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'dtype' .* is 'int4'; accepted are .*4bit"):
+    with pytest.raises(ValueError, match=r"'dtype' .* is 'int4'; accepted are .*4bit"):
         save_weights(tiny_model(), tmp_path, "int4")
     own_code = tiny_model(auto_map={"AutoModel": "modeling.Model"})
     with pytest.raises(ValueError, match="comes with its own code"):

@@ -43,7 +43,9 @@ def test_runs_without_the_llm(moved, tmp_path: Path, precision: str, states: flo
     loaded.to_disk(tmp_path / "again")
     again = spacy.load(tmp_path / "again")
     assert state_difference(loaded, again, [nlp.make_doc(TEXTS[0])]) == 0
-    names = [{f.name for f in (tmp_path / n / "llm2ner" / "llm").iterdir()} for n in ("out", "again")]
+    names = [
+        {f.name for f in (tmp_path / n / "llm2ner" / "llm").iterdir()} for n in ("out", "again")
+    ]
     assert names[0] == names[1]
 
 
