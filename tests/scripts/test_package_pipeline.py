@@ -11,6 +11,8 @@ import pytest
 from scripts import package_pipeline
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # spaCy leaves files open here
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("bundle", ["none", "4bit"])
 def test_a_package_has_a_card_and_what_was_asked_for(
     trained_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: str
