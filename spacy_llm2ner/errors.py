@@ -592,10 +592,9 @@ class Errors(metaclass=_WithCodes):
     # E9xx cli
     E901 = "output path {path}: expected a folder, but this is a file."
     E902 = "data path {path}: there is no such file or folder."
-    E903 = "data path {path}: there is no {suffix} file in this folder."
-    E904 = (
-        "data path {path}: expected a {suffix} file; `python -m spacy convert` and "
-        "`python -m spacy llm2ner convert` make them."
+    E903 = (
+        "data path {path}: the folder has no .spacy file and is not a dataset saved by `datasets`; "
+        "`python -m spacy llm2ner convert` makes .spacy files of other datasets."
     )
     E905 = "data path {path}: cannot be read as {suffix} data ({error})."
     E906 = "the text has {tokens} tokens; give a text of 1 to {most} tokens."
@@ -623,14 +622,18 @@ class Errors(metaclass=_WithCodes):
     E924 = "data path {path}: cannot be read as .spacy data ({problem})."
     E925 = "data path {path}: there are no texts in it."
     E926 = "the config has no setting {settings}."
-    E960 = (
-        "{path} is the pipeline itself: give another folder as OUT. The files of a bundled LLM may "
-        "be in use while it is written."
+    E927 = (
+        "training data {path}: there are no entities in its {docs} texts, neither in doc.ents nor "
+        "in doc.spans['{key}']. Annotate them, or give other data by --train."
     )
     E940 = "output path {path}: expected a file with the suffix {suffix}."
     E941 = (
         "{path} is read as a CoNLL-style file, but {settings} can be set for a dataset only: "
         "expected a folder, or a .parquet or .json file."
+    )
+    E960 = (
+        "{path} is the pipeline itself: give another folder as OUT. The files of a bundled LLM may "
+        "be in use while it is written."
     )
 
 

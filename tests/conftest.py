@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Before numpy is imported: BLAS rounds differently with several threads; the gate compares bits.
@@ -25,6 +26,12 @@ DEFAULT_LLM = Path(__file__).parents[1] / "assets" / "llm" / "SmolLM2-135M-Instr
 
 # Forked workers of nlp.pipe(n_process=2) hang if torch ran with several threads before.
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the modules and tests, which live as long as the session."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "spacy_llm2ner"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # Imported by spaCy for every pipeline and every command, so they must not cost seconds.
-HEAVY = ("transformers", "datasets", "lmdb", "matplotlib", "spacy_transformers", "peft")
+HEAVY = (
+    "transformers",
+    "datasets",
+    "lmdb",
+    "matplotlib",
+    "spacy_transformers",
+    "peft",
+    "safetensors",
+    "tokenizers",
+)
 
 # Folders that any other may import.
 BASE = {"errors", "compat", "log", "settings", "tags", "numeric", "batching"}

@@ -112,7 +112,11 @@ def test_settings_of_components(name):
 def test_options_of_commands(name):
     expected = {}
     for parameter in COMMANDS[name].params:
-        if parameter.param_type_name == "option" and parameter.name != "help":
+        if (
+            parameter.param_type_name == "option"
+            and parameter.name != "help"
+            and not parameter.hidden
+        ):
             names = [*parameter.opts, *parameter.secondary_opts]
             default = getattr(parameter.default, "value", parameter.default)
             quiet = default in (None, "") or (default is False and not parameter.secondary_opts)

@@ -17,22 +17,34 @@ from .import_hf import import_hf
 from .init_config import init_config
 from .visualize import visualize
 
+
+def _old_names(**names: str) -> dict[str, object]:
+    """Context settings that accept former names of options, which `--help` does not list.
+
+    names (str): Former name -> name, without dashes and with "_" for "-". A short name stands for
+        another short name only.
+    """
+    known = {old.replace("_", "-"): new.replace("_", "-") for old, new in names.items()}
+    return {"token_normalize_func": lambda name: known.get(name, name)}
+
+
 llm2ner_app = Typer(
     name="llm2ner",
     help="Named entities from the hidden states of a frozen LLM.",
     no_args_is_help=True,
 )
+# In the order of a workflow, which `--help` and docs/cli.md keep.
 llm2ner_app.command("convert")(convert)
-llm2ner_app.command("calibrate")(calibrate)
 llm2ner_app.command("init-config")(init_config)
-llm2ner_app.command("card")(card)
-llm2ner_app.command("bundle")(bundle)
-llm2ner_app.command("ensemble")(ensemble)
-llm2ner_app.command("explain")(explain)
-llm2ner_app.command("visualize")(visualize)
 llm2ner_app.command("import-hf")(import_hf)
 llm2ner_app.command(
     "debug-data",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(debug_data)
+llm2ner_app.command("ensemble")(ensemble)
+llm2ner_app.command("calibrate", context_settings=_old_names(use_gpu="gpu_id"))(calibrate)
+llm2ner_app.command("visualize", context_settings=_old_names(use_gpu="gpu_id"))(visualize)
+llm2ner_app.command("explain", context_settings=_old_names(c="p"))(explain)
+llm2ner_app.command("bundle")(bundle)
+llm2ner_app.command("card")(card)
 app.add_typer(llm2ner_app)

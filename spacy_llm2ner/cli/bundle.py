@@ -40,22 +40,29 @@ def bundle(
     out: Annotated[Path, typer.Argument(help="Folder for the pipeline that carries its LLM")],
     dtype: Annotated[
         Precision,
-        typer.Option("--dtype", "-d", help="The LLM's weights on disk: exactly, rounded, packed"),
+        typer.Option("--dtype", help="The LLM's weights on disk: exactly, rounded, packed"),
     ] = Precision.original,
     data: Annotated[
         Optional[Path],
         typer.Option("--data", help="Annotated data: compare the predictions of both pipelines"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-F", help="Overwrite OUT")] = False,
-    use_gpu: Annotated[int, typer.Option("--use-gpu", "-g", help="GPU ID, or -1 for CPU")] = -1,
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
 ) -> None:
     """
-    Write a copy of a pipeline that carries its LLM, so that it runs where the LLM is missing.
-    Only the blocks that the head reads go along.
+    Write a pipeline that carries its LLM.
+
+    The copy runs where the LLM is missing. Only the blocks that the head reads go along.
+
+    Example:
+
+        python -m spacy llm2ner bundle training/model-best training/carried --dtype 4bit
+
+    DOCS: docs/cli.md#bundle
     """
     msg = Printer()
     try:
-        setup_gpu(use_gpu, silent=True)
+        setup_gpu(gpu_id, silent=True)
         _check_output(model, out, force)
         examples = None if data is None else open_corpus(data)
         before = util.load_model(model)

@@ -72,12 +72,19 @@ def calibrate(
     figures: Annotated[
         Optional[Path], typer.Option("--json", "-j", help="Output JSON file with all figures")
     ] = None,
-    use_gpu: Annotated[int, typer.Option("--use-gpu", "-g", help="GPU ID, or -1 for CPU")] = -1,
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
 ) -> None:
     """
-    Calibrate the probabilities of a trained component, and choose the thresholds that maximise the
-    F-score, recall at a precision, or precision at a recall. The pipeline is rewritten in place, or
-    written to --output.
+    Fit probabilities and thresholds to dev data.
+
+    The thresholds maximise the F-score, recall at a precision, or precision at a recall. The
+    pipeline is rewritten in place, or written to --output.
+
+    Example:
+
+        python -m spacy llm2ner calibrate training/model-best dev.spacy
+
+    DOCS: docs/cli.md#calibrate
     """
     msg = Printer()
     try:
@@ -87,7 +94,7 @@ def calibrate(
             temperature=temperature,
             folds=folds,
         )
-        setup_gpu(use_gpu, silent=False)
+        setup_gpu(gpu_id, silent=False)
         reader = open_corpus(dev)
         _check_output(model, output)
         nlp = util.load_model(model)

@@ -37,8 +37,16 @@ def card(
     ] = None,
 ) -> None:
     """
-    Write the model card of a pipeline: metadata for the hub, the LLM and the head, training,
-    scores, limitations and citation.
+    Write the model card of a pipeline.
+
+    A card has metadata for the hub, the LLM and the head, training, scores, limitations and
+    citation.
+
+    Example:
+
+        python -m spacy llm2ner card training/model-best --license mit
+
+    DOCS: docs/cli.md#card
     """
     msg = Printer()
     try:

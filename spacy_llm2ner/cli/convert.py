@@ -53,10 +53,18 @@ def convert(
     ] = None,
 ) -> None:
     """
-    Convert a CoNLL-style file (one word per line, word and entity tag in columns, a blank line
-    after each sentence), or a Hugging Face dataset on disk (a folder, or a .parquet or .json file,
-    with a row of words and tags per sentence) to a .spacy file for training and evaluation. The tag
-    scheme (BIO1, BIO2, IO, BIOES, BILOU) is detected, and natural spacing is restored.
+    Convert a CoNLL-style file or a dataset to a .spacy file.
+
+    A CoNLL-style file has a word per line, with word and entity tag in columns, and a blank line
+    after each sentence. A Hugging Face dataset on disk is a folder, or a .parquet or .json file,
+    with a row of words and tags per sentence. The tag scheme (BIO1, BIO2, IO, BIOES, BILOU) is
+    detected, and natural spacing is restored.
+
+    Example:
+
+        python -m spacy llm2ner convert train.conll train.spacy
+
+    DOCS: docs/cli.md#convert
     """
     msg = Printer()
     try:

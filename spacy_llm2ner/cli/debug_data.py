@@ -168,9 +168,16 @@ def debug_data(
         Optional[Path], typer.Option("--code", "-c", help="Python file with registered functions")
     ] = None,
 ) -> None:
-    """Check the training data for a component: labels, span lengths, and annotation that is lost.
+    """
+    Check training data: labels, lengths, lost annotation.
 
     Settings of the config can be overridden as in `spacy train`: --paths.train FILE.
+
+    Example:
+
+        python -m spacy llm2ner debug-data config.cfg --paths.train train.spacy
+
+    DOCS: docs/cli.md#debug-data
     """
     overrides = parse_config_overrides(ctx.args)
     import_code(code_path)

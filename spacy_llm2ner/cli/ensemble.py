@@ -24,8 +24,16 @@ def ensemble(
     ] = "",
 ) -> None:
     """
-    Join the heads of pipelines that were trained with different seeds, on the same LLM and labels.
-    The joint head predicts the mean of their logits; the LLM still reads each text once.
+    Join pipelines that were trained with different seeds.
+
+    They have the same LLM and labels. The joint head predicts the mean of their logits; the LLM
+    still reads each text once.
+
+    Example:
+
+        python -m spacy llm2ner ensemble joined a/model-best b/model-best
+
+    DOCS: docs/cli.md#ensemble
     """
     msg = Printer()
     try:

@@ -25,7 +25,7 @@ def explain(
     text: Annotated[str, typer.Argument(help="The text, or the path of a text file")],
     out: Annotated[Path, typer.Argument(help="The HTML file to write")] = Path(_PAGE),
     component: Annotated[
-        Optional[str], typer.Option("--component", "-c", help="The component; default: the first")
+        Optional[str], typer.Option("--component", "-p", help="The component; default: the first")
     ] = None,
     limit: Annotated[
         int,
@@ -38,9 +38,16 @@ def explain(
     ] = None,
 ) -> None:
     """
-    Write an HTML page of the scores that a pipeline gives to the spans of a text: the predicted
-    spans, a heat map of all scores, and the parts of the best scores. The page is one file and
-    needs no network.
+    Write an HTML page of the scores of a text's spans.
+
+    It shows the predicted spans, a heat map of all scores, and the parts of the best scores. The
+    page is one file and needs no network.
+
+    Example:
+
+        python -m spacy llm2ner explain training/model-best "Ada met Babbage."
+
+    DOCS: docs/cli.md#explain
     """
     msg = Printer()
     try:

@@ -32,10 +32,17 @@ def import_hf(
     ] = "ents",
 ) -> None:
     """
-    Convert a token-classification checkpoint to a spaCy pipeline with the checkpoint's labels. The
-    pipeline contains the model: the checkpoint's folder is no longer needed. Its predictions are
-    those of transformers.pipeline("token-classification", aggregation_strategy="first"), and it
-    can be trained further with `spacy train`.
+    Make a pipeline from a token-classification checkpoint.
+
+    It has the checkpoint's labels and contains the model: the checkpoint's folder is no longer
+    needed. Its predictions are those of transformers.pipeline("token-classification",
+    aggregation_strategy="first"), and it can be trained further with `spacy train`.
+
+    Example:
+
+        python -m spacy llm2ner import-hf dslim/bert-base-NER my_ner
+
+    DOCS: docs/cli.md#import-hf
     """
     msg = Printer()
     try:

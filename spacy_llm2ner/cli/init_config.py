@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import configparser
 import json
-import math
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from enum import Enum
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-import spacy
 import typer
-from spacy.tokens import DocBin
 from thinc.api import Config
 from wasabi import Printer
 
-from ..corpora.conll import ConllError, read_conll
-from ..corpora.hf_dataset import HFDatasetCorpus, is_hf_dataset
-from ..corpora.reader import open_corpus
+from ..corpora.hf_dataset import is_hf_dataset
 from ..errors import Errors
 from ..settings import check_choice
+from .config_choices import (
+    DEFAULT_LLM,
+    SUFFIX,
+    Choice,
+    LLMFacts,
+    Schedule,
+    check_gold,
+    count_corpus,
+    span_choice,
+)
 
 Values = dict[str, dict[str, Any]]  # section -> setting -> value
 
-# The LLM that the presets are made for, and its depth.
-DEFAULT_LLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
-_DEFAULT_DEPTH = 30
 _LLM = "components.llm2ner.model.llm"
-_SUFFIX = ".spacy"
-# Size of a training step: tokens (about) and docs (at most).
-_TOKENS_PER_STEP, _DOCS_PER_STEP = 1000, 32
-_MOST_WARMUP_STEPS = 200
-# Small corpora are trained for more epochs, up to this number of steps.
-_LEAST_STEPS = 400
-_MOST_EVALUATIONS = 10
 _GPU: Values = {
     "system": {"gpu_allocator": "pytorch"},
     _LLM: {"dtype": "bfloat16", "batch_pieces": 32768},
@@ -58,8 +55,6 @@ _JSONL = {
     "spans_key": "sc",
     "label2id": None,
 }
-
-
 _DATASET: dict[str, Any] = {
     "@readers": "spacy_llm2ner.HFDatasetCorpus.v1",
     **dict.fromkeys(("split", "tokens_column", "tags_column", "document_column")),
@@ -68,6 +63,10 @@ _DATASET: dict[str, Any] = {
     "limit": 0,
     "spans_key": None,
 }
+_NOT_FITTED = (
+    "The schedule is not fitted to training data: set total_steps in "
+    "[training.optimizer.learn_rate], max_steps and eval_frequency in [training], or pass --train"
+)
 
 
 class Preset(str, Enum):
@@ -81,7 +80,7 @@ class Preset(str, Enum):
 def init_config(
     out: Annotated[Path, typer.Argument(help="Output config, or - for standard output")],
     preset: Annotated[
-        Preset, typer.Option("--preset", "-p", help="Trade-off between speed and accuracy")
+        Preset, typer.Option("--preset", help="Trade-off between speed and accuracy")
     ] = Preset.balanced,
     lang: Annotated[str, typer.Option("--lang", "-l", help="Language code")] = "en",
     llm: Annotated[
@@ -105,37 +104,81 @@ def init_config(
     force: Annotated[
         bool, typer.Option("--force", "-F", help="Overwrite an existing file")
     ] = False,
+    # The former short name of --preset; elsewhere -p is --component.
+    former_preset: Annotated[Optional[Preset], typer.Option("-p", hidden=True)] = None,
 ) -> None:
     """
-    Write a full config with comments for `spacy train`. With --train, the number of training steps
-    is fitted to the data.
+    Write a training config that fits your data and LLM.
+
+    The config is full, with comments, for `spacy train`. With --train, batch size and number of
+    steps are fitted to the data. The choices and their reasons are printed.
+
+    Example:
+
+        python -m spacy llm2ner init-config config.cfg --train train.spacy
+
+    DOCS: docs/cli.md#init-config
     """
     to_stdout = str(out) == "-"
-    msg = Printer(no_print=to_stdout)
-    try:
-        if not to_stdout and out.exists() and not force:
-            raise ValueError(Errors.E920.format(path=out))
-        text = make_config(
-            preset.value, lang=lang, llm=llm, train=train, dev=dev, gpu=gpu, calibrate=calibrate
-        )
-    except (ValueError, OSError, ConllError) as error:
-        msg.fail(f"Can't make a config for {out}", str(error))
-        raise typer.Exit(1) from None
+    # Messages must not get into a config on standard output.
+    with redirect_stdout(sys.stderr if to_stdout else sys.stdout):
+        msg = Printer()
+        try:
+            if not to_stdout and out.exists() and not force:
+                raise ValueError(Errors.E920.format(path=out))
+            plan = plan_config(
+                (former_preset or preset).value,
+                lang=lang,
+                llm=llm,
+                train=train,
+                dev=dev,
+                gpu=gpu,
+                calibrate=calibrate,
+            )
+        except (ValueError, OSError) as error:
+            msg.fail(f"Can't make a config for {out}", str(error), exits=1)
+        _print_plan(msg, plan)
+        if not to_stdout:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(plan.text, encoding="utf8")
+            msg.good(f"Wrote {out}", f"python -m spacy train {out} --output training")
     if to_stdout:
-        typer.echo(text, nl=False)
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf8")
-    if train is None or not train.exists():
-        msg.warn(
-            "The schedule is not fitted to training data: set total_steps in "
-            "[training.optimizer.learn_rate], max_steps and eval_frequency in [training], or pass "
-            "--train"
-        )
-    msg.good(f"Wrote {out}", f"python -m spacy train {out} --output training")
+        typer.echo(plan.text, nl=False)
 
 
-def make_config(
+def _print_plan(msg: Printer, plan: ConfigPlan) -> None:
+    rows = [(choice.setting, choice.value, choice.reason) for choice in plan.choices]
+    msg.table(rows, header=("setting", "value", "why"), divider=True)
+    for sentence in plan.warnings:
+        msg.warn(sentence)
+
+
+@dataclass(frozen=True)
+class ConfigPlan:
+    """A config, and what there is to say about it.
+
+    text (str): The text of the config.
+    choices (List[Choice]): Settings that were chosen for the LLM and the data.
+    warnings (List[str]): Sentences about what is missing or not known.
+    """
+
+    text: str
+    choices: list[Choice]
+    warnings: list[str]
+
+
+def make_config(preset: str, **settings: Any) -> str:
+    """Make a full config with comments.
+
+    preset (str): "fast", "balanced" or "accurate".
+    settings (Any): See `plan_config`.
+    RETURNS (str): The text of the config.
+    RAISES (ValueError): For an unknown preset or unreadable data.
+    """
+    return plan_config(preset, **settings).text
+
+
+def plan_config(
     preset: str,
     *,
     lang: str = "en",
@@ -144,25 +187,29 @@ def make_config(
     dev: Path | None = None,
     gpu: bool = False,
     calibrate: bool = False,
-) -> str:
-    """Make a full config with comments.
+) -> ConfigPlan:
+    """Choose the settings of a config.
 
     preset (str): "fast", "balanced" or "accurate".
     lang (str): Language code.
     llm (str): Hub id, model folder or GGUF file. The presets name layers of the default LLM. For
-        another LLM whose depth is known from a folder's config.json, layers at the same relative
-        depths are chosen; else the setting is null, which means the four default layers.
-    train, dev (Optional[Path]): The data. Existing training data is counted for the schedule.
+        another LLM whose config.json is at hand, layers at the same relative depths are chosen, and
+        an encoder is read once; else `layers` is null, which means the four default layers.
+    train, dev (Optional[Path]): The data. Training data is counted for the schedule.
     gpu (bool): Whether a GPU will be used.
     calibrate (bool): Whether to calibrate checkpoints.
-    RETURNS (str): The text of the config.
-    RAISES (ValueError): For an unknown preset or unreadable data.
+    RETURNS (ConfigPlan): The config, and the reasons for its settings.
+    RAISES (FileNotFoundError): If there is no such LLM (E104 to E106).
+    RAISES (ValueError): For an unknown preset, or data that is missing, unreadable or without
+        entities (E922 to E927).
     """
     check_choice("preset", preset, [*Preset.__members__], component="init-config")
     values = read_preset(preset)
+    facts = LLMFacts.of(llm)
     chosen = values.setdefault(_LLM, {})
     chosen["name"] = llm
-    chosen["layers"] = layers_for(llm, chosen.get("layers"))
+    chosen["layers"] = facts.layers(chosen.get("layers"))
+    chosen["reading"], choices = facts.choices(chosen["layers"], chosen["reading"])
     values["nlp"] = {"lang": lang}
     paths = {"train": train, "dev": dev}
     values["paths"] = {name: None if p is None else str(p) for name, p in paths.items()}
@@ -175,20 +222,27 @@ def make_config(
         if block is not None:
             reader = {"path": f"${{paths.{name}}}", **block}
             text = _replace_section(text, f"corpora.{name}", reader)
-    if train is not None and train.exists():
+    counts = {name: None if path is None else count_corpus(path) for name, path in paths.items()}
+    warnings = [*facts.warnings, *check_gold(counts["train"], counts["dev"], values["paths"])]
+    choices.append(span_choice(counts["train"]))
+    if counts["train"] is None:
+        warnings.append(_NOT_FITTED)
+    else:
         epochs = Config().from_str(text, interpolate=False)["training"]["max_epochs"]
-        text = set_values(text, _schedule(count_corpus(train), epochs))
-    return text
+        schedule = Schedule.of(counts["train"], epochs)
+        text = set_values(text, schedule.values)
+        choices += schedule.choices()
+    return ConfigPlan(text, choices, warnings)
 
 
 def _reader_of(path: Path) -> dict[str, Any] | None:
     """Return the settings of the reader for a path; None for spaCy's own reader."""
+    if not path.exists():
+        raise ValueError(Errors.E922.format(path=path))
     if is_hf_dataset(path):
         return _DATASET
-    if path.suffix == _SUFFIX or path.is_dir():
+    if path.suffix == SUFFIX or path.is_dir():
         return None
-    if not path.exists() and not path.suffix:
-        raise ValueError(Errors.E922.format(path=path))
     return _JSONL if path.suffix == ".jsonl" else _CONLL
 
 
@@ -207,88 +261,6 @@ def read_preset(preset: str) -> Values:
 def _preset_text(name: str) -> str:
     package = __package__.split(".")[0]
     return resources.files(package).joinpath(f"presets/{name}.cfg").read_text(encoding="utf8")
-
-
-def layers_for(llm: str, layers: list[int] | None) -> list[int] | None:
-    """Map layers of the default LLM to those of another one.
-
-    llm (str): See `make_config`.
-    layers (Optional[List[int]]): Layers of the default LLM, or None.
-    RETURNS (Optional[List[int]]): Layers at the same relative depths; None (the default layers) if
-        the depth is unknown.
-    """
-    if layers is None or llm == DEFAULT_LLM:
-        return layers
-    config = Path(llm) / "config.json"
-    if not config.is_file():
-        return None
-    depth = json.loads(config.read_text(encoding="utf8")).get("num_hidden_layers")
-    if not isinstance(depth, int):
-        return None
-    return sorted({max(1, round(layer * depth / _DEFAULT_DEPTH)) for layer in layers})
-
-
-# The training data ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class CorpusSize:
-    """Size of the training data: docs and tokens."""
-
-    docs: int
-    tokens: int
-
-
-def count_corpus(path: Path) -> CorpusSize:
-    """Count docs and tokens of data in any format that `open_corpus` supports.
-
-    path (Path): The data.
-    RETURNS (CorpusSize): The counts.
-    RAISES (ValueError): If it cannot be read or is empty (E923 to E925).
-    """
-    if is_hf_dataset(path):
-        report = HFDatasetCorpus(path).file.report
-        size = CorpusSize(report.sentences, report.tokens)
-    elif path.is_dir() or path.suffix == _SUFFIX:
-        files = sorted(path.rglob(f"*{_SUFFIX}")) if path.is_dir() else [path]
-        if not files:
-            raise ValueError(Errors.E923.format(path=path))
-        try:
-            bins = [DocBin().from_disk(file) for file in files]
-        except Exception as error:  # zlib, msgpack and srsly each have their own
-            raise ValueError(Errors.E924.format(path=path, problem=error)) from error
-        size = CorpusSize(sum(map(len, bins)), sum(len(t) for b in bins for t in b.tokens))
-    elif path.suffix == ".jsonl":
-        lengths = [len(example) for example in open_corpus(path)(spacy.blank("xx"))]
-        size = CorpusSize(len(lengths), sum(lengths))
-    else:
-        report = read_conll(path).report
-        size = CorpusSize(report.sentences, report.tokens)
-    if not size.docs:
-        raise ValueError(Errors.E925.format(path=path))
-    return size
-
-
-def _schedule(size: CorpusSize, epochs: int) -> Values:
-    """Convert epochs to steps, such that the last step is evaluated.
-
-    spaCy evaluates at multiples of `eval_frequency`; a limit in epochs would end between two.
-    """
-    fitting = round(_TOKENS_PER_STEP * size.docs / max(size.tokens, 1))
-    per_step = max(1, min(_DOCS_PER_STEP, fitting))
-    per_epoch = math.ceil(size.docs / per_step)
-    epochs = max(epochs, math.ceil(_LEAST_STEPS / per_epoch))
-    evaluations = min(epochs, _MOST_EVALUATIONS)
-    frequency = math.ceil(per_epoch * epochs / evaluations)
-    total = frequency * evaluations
-    return {
-        "training": {"max_epochs": 0, "max_steps": total, "eval_frequency": frequency},
-        "training.batcher": {"size": per_step},
-        "training.optimizer.learn_rate": {
-            "total_steps": total,
-            "warmup_steps": min(_MOST_WARMUP_STEPS, math.ceil(total / 10)),
-        },
-    }
 
 
 # Editing the text, which keeps the comments -------------------------------------------------

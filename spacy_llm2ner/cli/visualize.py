@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Optional
@@ -17,16 +17,23 @@ from thinc.api import Model
 from tqdm import tqdm
 from wasabi import Printer
 
+from ..corpora.reader import open_corpus
 from ..errors import Errors
 from ..pipeline.gold import annotated_ents, annotated_spans
-from ..reports.error_classes import Finding, Mark, Tally, judge, make_mark
+from ..reports.error_classes import Finding, Mark, Tally, judge, make_mark, share
 from ..reports.prediction_page import JudgedText, PredictionPage, render_prediction_page
+
+_Corpus = Callable[[Language], Iterable[Example]]
 
 FACTORY = "llm2ner"
 PAGE = "index.html"
 _SUFFIX = ".spacy"
 # Small, so that the progress bar moves while the LLM reads.
 _BATCH_TEXTS = 32
+# What a component that finds entities assigns.
+_WRITTEN = {"doc.ents", "doc.spans"}
+# Labels that a message lists.
+_MOST_LABELS = 10
 
 
 class InputError(ValueError):
@@ -35,7 +42,10 @@ class InputError(ValueError):
 
 def visualize(
     model: Annotated[str, typer.Argument(help="Name or path of a trained pipeline")],
-    data: Annotated[Path, typer.Argument(help="A .spacy file, or a folder of them, to run it on")],
+    data: Annotated[
+        Path,
+        typer.Argument(help="Data: .spacy (file or folder), .jsonl, CoNLL file or dataset"),
+    ],
     out: Annotated[Path, typer.Argument(help=f"The folder to write {PAGE} to")],
     limit: Annotated[
         int, typer.Option("--limit", "-l", min=0, help="Number of texts to show; 0 for all")
@@ -43,19 +53,26 @@ def visualize(
     spans_key: Annotated[
         str, typer.Option("--spans-key", "-sk", help="The key of doc.spans to show")
     ] = "sc",
-    use_gpu: Annotated[int, typer.Option("--use-gpu", "-g", help="GPU ID, or -1 for CPU")] = -1,
+    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
     title: Annotated[
         Optional[str], typer.Option("--title", "-t", help="The page's heading")
     ] = None,
 ) -> None:
     """
-    Write an HTML page of a pipeline's predictions on test data: scores, counts of each class of
-    error, and every text with its entities, their probabilities and errors. The page is one file
-    and needs no network.
+    Write an HTML page of predictions and errors.
+
+    It shows the scores on test data, counts of each class of error, and every text with its
+    entities, their probabilities and errors. The page is one file and needs no network.
+
+    Example:
+
+        python -m spacy llm2ner visualize training/model-best test.spacy visuals
+
+    DOCS: docs/cli.md#visualize
     """
     msg = Printer()
     try:
-        setup_gpu(use_gpu, silent=False)
+        setup_gpu(gpu_id, silent=False)
         page, report, nlp = visualize_file(
             model, data, out, limit=limit, spans_key=spans_key, title=title
         )
@@ -69,10 +86,10 @@ def visualize(
     if not report.n_gold_texts:
         msg.warn(f"No text of {data} has gold {report.unit}; the page has no scores")
     elif report.n_texts:
-        score = report.tally.total
-        msg.info(
-            f"{report.n_texts:,} texts, F {100 * score.fscore:.2f}, {report.tally.errors:,} errors"
-        )
+        f_score = share(report.tally.total, "fscore")
+        msg.info(f"{report.n_texts:,} texts, F {f_score}, {report.tally.errors:,} errors")
+    for note in report.notes:
+        msg.warn(note)
     msg.good(f"Wrote {page}")
 
 
@@ -88,21 +105,21 @@ def visualize_file(
     """Run a pipeline on data and write the page.
 
     model (Union[str, Path]): Name or path of a pipeline.
-    data (Path): A .spacy file, or a folder of such files.
+    data (Path): Data in any format that `open_corpus` supports.
     out (Path): The folder to write to; created if it does not exist.
     limit (int): The number of texts shown; 0 for all. Scores and counts cover all texts.
     spans_key (str): The key of `doc.spans` to show.
     title (Optional[str]): The heading; None for the pipeline's name and version.
     RETURNS (Tuple[Path, PredictionPage, Language]): The page's path, its data, and the pipeline.
     RAISES (InputError): For a path that is missing or unreadable (E901-E905).
-    RAISES (OSError, ValueError): If the pipeline cannot be loaded.
+    RAISES (OSError, ValueError): If the pipeline cannot be loaded, or other data cannot be read.
     """
     if out.exists() and not out.is_dir():
         raise InputError(Errors.E901.format(path=out))
-    _check_data(data)
+    corpus = _open(data)
     nlp = util.load_model(model)
     report = make_report(
-        nlp, _read(data, nlp), data=str(data), limit=limit, spans_key=spans_key, title=title
+        nlp, _read(corpus, data, nlp), data=str(data), limit=limit, spans_key=spans_key, title=title
     )
     out.mkdir(parents=True, exist_ok=True)
     page = out / PAGE
@@ -110,20 +127,21 @@ def visualize_file(
     return page, report, nlp
 
 
-def _check_data(data: Path) -> None:
+def _open(data: Path) -> _Corpus:
     if not data.exists():
         raise InputError(Errors.E902.format(path=data))
-    if data.is_dir():
-        if not any(data.rglob(f"*{_SUFFIX}")):
-            raise InputError(Errors.E903.format(path=data, suffix=_SUFFIX))
-    elif data.suffix != _SUFFIX:
-        raise InputError(Errors.E904.format(path=data, suffix=_SUFFIX))
-
-
-def _read(data: Path, nlp: Language) -> list[Example]:
     try:
-        return list(Corpus(data)(nlp))
-    except Exception as error:  # zlib, msgpack and srsly raise different ones
+        return open_corpus(data)
+    except FileNotFoundError as error:
+        raise InputError(Errors.E903.format(path=data)) from error
+
+
+def _read(corpus: _Corpus, data: Path, nlp: Language) -> list[Example]:
+    try:
+        return list(corpus(nlp))
+    except Exception as error:  # of .spacy files: zlib, msgpack and srsly raise different ones
+        if not isinstance(corpus, Corpus):
+            raise
         raise InputError(Errors.E905.format(path=data, suffix=_SUFFIX, error=error)) from error
 
 
@@ -172,7 +190,36 @@ def make_report(
         span_tally=span_tally if len(span_tally.total) else None,
         spans_key=spans_key,
         language=nlp.lang or "",
+        notes=_notes(nlp, texts, "spans" if compared.is_spans else "entities"),
     )
+
+
+def _notes(nlp: Language, texts: Sequence[JudgedText], unit: str) -> list[str]:
+    """List what a score of 0 may mean other than a bad pipeline."""
+    findings = [finding for text in texts for finding in text.findings]
+    gold = {f.gold.label for f in findings if f.gold is not None}
+    if not gold:
+        annotated = any(text.has_gold for text in texts)
+        what = f"The texts are annotated, but without any gold {unit}: the scores are n/a"
+        return [what] if annotated else []
+    known = {f.predicted.label for f in findings if f.predicted is not None} | _labels(nlp)
+    if not known or gold & known:
+        return []
+    return [
+        f"The data and the pipeline have no label in common, so that nothing can be correct: the "
+        f"data has {_listed(gold)}, the pipeline has {_listed(known)}"
+    ]
+
+
+def _labels(nlp: Language) -> set[str]:
+    """The labels of all components that write entities or span groups."""
+    writers = (name for name in nlp.pipe_names if _WRITTEN & {*nlp.get_pipe_meta(name).assigns})
+    return {label for name in writers for label in nlp.pipe_labels.get(name, ())}
+
+
+def _listed(labels: set[str]) -> str:
+    shown = ", ".join(sorted(labels)[:_MOST_LABELS])
+    return f"{shown} and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else shown
 
 
 def _predict(nlp: Language, examples: Sequence[Example]) -> None:

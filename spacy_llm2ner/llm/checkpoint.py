@@ -50,6 +50,9 @@ _POSITIONS_AFTER_PAD = {
     "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }
 # fmt: on
+# Model types without masked LM that transformers also lists as causal, which they are only with
+# is_decoder.
+_ENCODERS = {"bert-generation", "xlnet"}
 
 _digests: dict[tuple[str, int, int], str] = {}
 
@@ -134,18 +137,49 @@ def find_folder(name: str, *, revision: str | None = None, trust_remote_code: bo
         E106).
     RAISES (OSError): If the hub has no such model or cannot be reached (E107).
     """
+    path = _local_path(name)
+    if path is None:
+        return _from_hub(name, revision, trust_remote_code)
+    return _converted_gguf(path) if path.is_file() else path
+
+
+def folder_at_hand(name: str, *, revision: str | None = None) -> Path | None:
+    """The local folder of an LLM, if it can be had without a download or a conversion.
+
+    name (str): As in `find_folder`.
+    revision (Optional[str]): Branch, tag or commit; only for hub ids.
+    RETURNS (Optional[Path]): A folder with config.json. None for a .gguf file, and for a hub id
+        that is not in the hub's cache.
+    RAISES (FileNotFoundError): If `name` looks like a path without a usable model (E104, E105,
+        E106).
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    path = _local_path(name)
+    if path is not None:
+        return None if path.is_file() else path
+    try:
+        config = try_to_load_from_cache(name, "config.json", revision=revision)
+    except HFValidationError as error:
+        raise FileNotFoundError(Errors.E106.format(name=name, cwd=Path.cwd())) from error
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def _local_path(name: str) -> Path | None:
+    """The model folder or .gguf file that `name` stands for; None if it is a hub id."""
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise FileNotFoundError(Errors.E104.format(folder=name))
         return path
     if path.is_file():
-        if path.suffix.lower() == ".gguf":
-            return _converted_gguf(path)
-        raise FileNotFoundError(Errors.E105.format(file=name))
+        if path.suffix.lower() != ".gguf":
+            raise FileNotFoundError(Errors.E105.format(file=name))
+        return path
     if _looks_like_path(name):
         raise FileNotFoundError(Errors.E106.format(name=name, cwd=Path.cwd()))
-    return _from_hub(name, revision, trust_remote_code)
+    return None
 
 
 def _looks_like_path(name: str) -> bool:
@@ -158,7 +192,7 @@ def _looks_like_path(name: str) -> bool:
 
 
 def missing(name: str, revision: str | None = None) -> bool:
-    """Whether an LLM is neither on this machine nor, by its name, one of the hub.
+    """Whether `name` is no usable model of this machine and cannot be one of the hub.
 
     With the environment variable HF_HUB_OFFLINE, a hub id counts as missing if it is not in the
     cache. Nothing is loaded or downloaded.
@@ -166,19 +200,13 @@ def missing(name: str, revision: str | None = None) -> bool:
     name (str): As for `find_folder`.
     revision (Optional[str]): Branch, tag or commit of a hub id.
     """
-    if Path(name).expanduser().exists():
-        return False
-    if _looks_like_path(name):
-        return True
-    from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
-    if not HF_HUB_OFFLINE:
-        return False
     try:
-        return not isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
-    except ValueError:  # no valid id
+        at_hand = folder_at_hand(name, revision=revision) is not None
+    except FileNotFoundError:
         return True
+    return not at_hand and not Path(name).expanduser().is_file() and HF_HUB_OFFLINE
 
 
 def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:
@@ -250,6 +278,32 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedC
                 Errors.E108.format(folder=folder, model_type=config.model_type, setting=setting)
             )
     return config
+
+
+def expects_causal(config: PretrainedConfig) -> bool | None:
+    """Whether pieces attend only to preceding pieces, as far as the configuration tells.
+
+    Needs no weights; `loading.is_causal` tests a loaded model.
+
+    config (PretrainedConfig): As `load_config` returns it.
+    RETURNS (Optional[bool]): None if the configuration does not tell.
+    """
+    from transformers.models.auto import modeling_auto as auto
+
+    kind = config.model_type
+    # Of an encoder-decoder, only the encoder is read.
+    if config.is_encoder_decoder or getattr(config, "use_bidirectional_attention", None):
+        return False
+    if config.is_decoder:
+        return True
+    if kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES or kind in _ENCODERS:
+        return False
+    if kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return True
+    for name in config.architectures or ():
+        if name.endswith(("ForMaskedLM", "ForCausalLM", "LMHeadModel")):
+            return not name.endswith("ForMaskedLM")
+    return None
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:

@@ -239,6 +239,16 @@ def _gold_tokens(
     return start, end
 
 
+def share(score: PRFScore, part: str) -> str:
+    """Format a part of a score in percent.
+
+    score (PRFScore): The counts.
+    part (str): "precision", "recall" or "fscore".
+    RETURNS (str): Two decimals; "n/a" if nothing is in the gold annotation.
+    """
+    return f"{100 * getattr(score, part):.2f}" if score.tp + score.fn else "n/a"
+
+
 @dataclass
 class Tally:
     """Counts over texts. Precision, recall and F-score equal those of `nlp.evaluate`.

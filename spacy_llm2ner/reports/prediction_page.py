@@ -18,6 +18,7 @@ from .error_classes import (
     Finding,
     Mark,
     Tally,
+    share,
 )
 from .templating import render
 
@@ -85,6 +86,7 @@ class PredictionPage:
     span_tally (Optional[Tally]): Counts for the span group, where it differs from the entities.
     spans_key (str): The name of the span group.
     language (str): Language code of the texts.
+    notes (Sequence[str]): Sentences about what the scores do not say.
     """
 
     title: str
@@ -97,6 +99,7 @@ class PredictionPage:
     span_tally: Tally | None = None
     spans_key: str = "sc"
     language: str = "en"
+    notes: Sequence[str] = ()
 
     @cached_property
     def labels(self) -> list[str]:
@@ -194,4 +197,5 @@ def render_prediction_page(page: PredictionPage) -> str:
         correct=CORRECT,
         unjudged=UNJUDGED,
         shown_label=shown_label,
+        share=share,
     )

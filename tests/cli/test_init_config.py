@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import spacy
 from datasets import Dataset
 from spacy.cli._util import app
-from spacy.tokens import DocBin
+from spacy.tokens import Doc, DocBin, Span
+from spacy.vocab import Vocab
 from thinc.api import Config
 from typer.testing import CliRunner
 
+from spacy_llm2ner.cli.config_choices import CorpusFacts, LLMFacts, Schedule, count_corpus
 from spacy_llm2ner.cli.init_config import (
     Preset,
-    count_corpus,
-    layers_for,
     make_config,
+    plan_config,
     read_preset,
     set_values,
 )
+from tests.llm.families import FAMILIES
 from tests.pipeline.sample import DATA, examples, found
 from tests.tiny import save_tiny_llama
 
@@ -40,6 +43,13 @@ def ok(*args) -> str:
 
 def parsed(text: str) -> Config:
     return Config().from_str(text, interpolate=False)
+
+
+def annotated(n_words: int, labels: tuple[str, ...] = ("LOC",)) -> Doc:
+    """A doc whose first words are entities with these labels."""
+    doc = Doc(Vocab(), words=["word"] * n_words)
+    doc.set_ents([Span(doc, i, i + 1, label=label) for i, label in enumerate(labels)])
+    return doc
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +118,8 @@ def test_train_with_it(tiny_llm: Path, corpus: Path, tmp_path: Path):
 def test_schedule_fits_the_data(corpus: Path):
     config = parsed(make_config("fast", train=corpus))["training"]
     size = count_corpus(corpus)
-    assert (size.docs, size.tokens) == (40, 4 * sum(len(spacy.blank("en")(t)) for t, _ in DATA))
+    nlp = spacy.blank("en")
+    assert (size.docs, size.tokens) == (40, 4 * sum(len(nlp(text)) for text, _ in DATA))
     assert config["batcher"]["size"] == 32
     # Two steps an epoch: as many epochs as it takes until the head has seen enough.
     assert (config["max_epochs"], config["max_steps"], config["eval_frequency"]) == (0, 400, 40)
@@ -117,23 +128,42 @@ def test_schedule_fits_the_data(corpus: Path):
 
 
 @pytest.mark.parametrize("n_docs", [1, 33, 1000, 12345])
-@pytest.mark.parametrize("preset", ["fast", "accurate"])
-def test_the_end_of_the_training_is_evaluated(n_docs: int, preset: str, tmp_path: Path):
-    doc = spacy.blank("en")("word " * 20)
-    DocBin(docs=[doc] * n_docs).to_disk(tmp_path / "train.spacy")
-    config = parsed(make_config(preset, train=tmp_path))["training"]
-    steps, size = config["max_steps"], config["batcher"]["size"]
+@pytest.mark.parametrize("epochs", [5, 8])
+def test_the_end_of_the_training_is_evaluated(n_docs: int, epochs: int):
+    values = Schedule.of(CorpusFacts(n_docs, 20 * n_docs), epochs).values
+    training, size = values["training"], values["training.batcher"]["size"]
+    steps = training["max_steps"]
     # spaCy evaluates at steps that divide by the frequency, and stops at step max_steps.
-    assert steps % config["eval_frequency"] == 0 and config["max_epochs"] == 0
-    assert config["optimizer"]["learn_rate"]["total_steps"] == steps
-    epochs = {"fast": 5, "accurate": 8}[preset]
+    assert steps % training["eval_frequency"] == 0 and training["max_epochs"] == 0
+    assert values["training.optimizer.learn_rate"]["total_steps"] == steps
     assert steps >= max(400, epochs * n_docs // size)
     assert steps <= max(400, epochs * -(-n_docs // size)) + 10 + -(-n_docs // size)
 
 
+@pytest.mark.parametrize(
+    ("preset", "enough"), [("fast", 2560), ("balanced", 1600), ("accurate", 1600)]
+)
+def test_epochs_are_those_of_the_table(preset: str, enough: int):
+    """docs/training.md: from so many sentences on, the presets' epochs; below, at least 400 steps.
+
+    The table's epochs are those of the preset files.
+    """
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf8")
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{preset}`"))
+    epochs, sentences = (cell.strip() for cell in row.strip("|").split("|")[-2:])
+    assert sentences == f"{enough:,}"
+    assert read_preset(preset)["training"]["max_epochs"] == int(epochs)
+    for n_docs, steps_at_least in ((enough, 400), (enough - 32, 400), (275, 400)):
+        schedule = Schedule.of(CorpusFacts(n_docs, 15 * n_docs), int(epochs))
+        as_said = schedule.steps // schedule.steps_per_epoch == int(epochs)
+        assert as_said == (n_docs >= enough)
+        assert schedule.steps >= steps_at_least
+    assert "275 sentences" in page and schedule.steps == 410
+    assert f"{schedule.steps} steps" in page and schedule.steps // schedule.steps_per_epoch == 45
+
+
 def test_long_docs_make_small_batches(tmp_path: Path):
-    doc = spacy.blank("en")("word " * 500)
-    DocBin(docs=[doc] * 3).to_disk(tmp_path / "train.spacy")
+    DocBin(docs=[annotated(500)] * 3).to_disk(tmp_path / "train.spacy")
     config = parsed(make_config("fast", train=tmp_path))["training"]
     assert config["batcher"]["size"] == 2
 
@@ -196,18 +226,99 @@ def test_settings_of_the_command():
 
 def test_layers_follow_the_depth(tmp_path: Path):
     folder = save_tiny_llama(tmp_path / "llm", n_blocks=15)
-    assert layers_for(str(folder), [8, 12, 16, 20]) == [4, 6, 8, 10]
-    assert layers_for("HuggingFaceTB/SmolLM2-135M-Instruct", [8, 12]) == [8, 12]
-    # What cannot be known is left to the default: null.
-    assert layers_for("some/other-model", [8, 12]) is None
-    assert layers_for("model.gguf", [8, 12]) is None
-    (folder / "config.json").write_text(json.dumps({"model_type": "other"}))
-    assert layers_for(str(folder), [8, 12]) is None
+    assert LLMFacts.of(str(folder)).layers([8, 12, 16, 20]) == [4, 6, 8, 10]
+    assert LLMFacts.of("HuggingFaceTB/SmolLM2-135M-Instruct").layers([8, 12]) == [8, 12]
+
+
+def test_what_cannot_be_known_is_left_to_the_default(tmp_path: Path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "config.json").write_text(json.dumps({"model_type": "other"}))
+    for llm, sentence in [
+        ("some/other-model", "taken for a hub id"),
+        (str(tmp_path / "model.gguf"), "the GGUF file before its conversion"),
+        (str(tmp_path / "new"), "L2N-E101"),
+    ]:
+        plan = plan_config("fast", llm=llm)
+        assert parsed(plan.text)["components"]["llm2ner"]["model"]["llm"]["layers"] is None
+        assert any(sentence in warning for warning in plan.warnings)
+
+
+def test_a_model_in_the_cache_of_the_hub_is_known(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--org--encoder"
+    save_config("roberta", folder / "snapshots" / "abc")
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    facts = LLMFacts.of("org/encoder")
+    assert (facts.depth, facts.is_causal, facts.warnings) == (4, False, ())
+
+
+def save_config(family: str, folder: Path) -> Path:
+    """Write the config.json of a model, without weights."""
+    config = FAMILIES[family].make_config()
+    config.architectures = [FAMILIES[family].model]
+    config.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_encoders_are_read_once(family: str, tmp_path: Path):
+    """Found out without weights; the table of families says independently which are causal."""
+    plan = plan_config("balanced", llm=str(save_config(family, tmp_path / family)))
+    llm = parsed(plan.text)["components"]["llm2ner"]["model"]["llm"]
+    assert llm["reading"] == ("twice" if FAMILIES[family].causal else "once")
+    assert llm["layers"] == [1, 2, 3]  # a quarter to two thirds of 4 blocks
+    assert not any("encoder" in warning for warning in plan.warnings)
+
+
+def test_it_prints_what_it_chose_and_why(corpus: Path, tmp_path: Path):
+    llm = save_config("bert", tmp_path / "bert")
+    output = ok("llm2ner", "init-config", tmp_path / "c.cfg", "--llm", llm, "--train", corpus)
+    longest = max(len(e) for eg in examples(spacy.blank("en")) for e in eg.reference.ents)
+    for setting, value, why in [
+        ("reading", "once", r"\(bert\) sees the words on both sides"),
+        ("layers", r"\[1, 2, 3\]", "of 4 blocks"),
+        ("max_span_tokens", f"null: {longest}", "longest of the training data"),
+        ("batch size", "32 docs", "1,000 tokens"),
+        ("epochs", "200 of 2 steps", "the preset's 8 are fewer than 400 steps"),
+        ("max_steps", "400", "evaluated every 40 steps"),
+    ]:
+        assert re.search(f"^{setting} +{value} +.*{why}", output, flags=re.M), setting
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--train", "no/such.conll"), "E922"),
+        (("--dev", "no/such.spacy"), "E922"),
+        (("--llm", "./no/such/llm"), "E106"),
+        (("--llm", "{tmp}"), "there is no config.json in it"),
+        (("--train", "{tmp}/plain.spacy"), "there are no entities in its 3 texts"),
+    ],
+)
+def test_what_is_missing_is_an_error_at_once(options: tuple, sentence: str, tmp_path: Path):
+    DocBin(docs=[annotated(4, labels=())] * 3).to_disk(tmp_path / "plain.spacy")
+    config = tmp_path / "c.cfg"
+    result = run("llm2ner", "init-config", config, *(o.format(tmp=tmp_path) for o in options))
+    assert result.exit_code == 1 and not config.exists()
+    assert sentence in " ".join(result.output.split())
+
+
+def test_dev_data_that_cannot_score_is_a_warning(tmp_path: Path):
+    for name, labels in [("train", ("LOC",)), ("empty", ()), ("other", ("place",))]:
+        DocBin(docs=[annotated(4, labels)] * 3).to_disk(tmp_path / f"{name}.spacy")
+    train = tmp_path / "train.spacy"
+    assert not plan_config("fast", train=train, dev=train).warnings
+    for name, sentence in [("empty", "no entities"), ("other", r"no label in common \(LOC; place")]:
+        (warning,) = plan_config("fast", train=train, dev=tmp_path / f"{name}.spacy").warnings
+        assert re.search(sentence, warning)
 
 
 def test_standard_output():
-    output = ok("llm2ner", "init-config", "-", "--lang", "fr")
-    assert parsed(output)["nlp"]["lang"] == "fr"
+    result = run("llm2ner", "init-config", "-", "--lang", "fr")
+    assert parsed(result.stdout)["nlp"]["lang"] == "fr"
+    assert "not fitted to training data" in result.stderr
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path):

@@ -4,7 +4,9 @@ import sys
 import numpy as np
 import pytest
 import spacy
+import srsly
 import typer
+from datasets import Dataset
 from spacy.language import Language
 from spacy.tokens import DocBin, SpanGroup
 from spacy.training import Corpus
@@ -59,8 +61,8 @@ def make_data(path, data=DATA):
     return path
 
 
-def make_pipeline(*more):
-    nlp = spacy.blank("en")
+def make_pipeline(*more, lang="en"):
+    nlp = spacy.blank(lang)
     nlp.add_pipe("entity_ruler").add_patterns(PATTERNS)
     for name in more:
         nlp.add_pipe(name)
@@ -76,6 +78,13 @@ def data(tmp_path):
 def model(tmp_path):
     make_pipeline().to_disk(tmp_path / "model")
     return tmp_path / "model"
+
+
+@pytest.fixture
+def light_model(tmp_path):
+    """The same rules with a tokenizer without exceptions, which loads in a tenth of the time."""
+    make_pipeline(lang="xx").to_disk(tmp_path / "light")
+    return tmp_path / "light"
 
 
 @pytest.fixture
@@ -246,6 +255,60 @@ def test_a_folder_of_files(model, data, tmp_path, run):
     assert len(read(tmp_path / "out").all("article")) == 8
 
 
+def _conll(path):
+    words = "Ada B-PER\nLovelace I-PER\nwas O\nborn O\nin O\nLondon B-LOC\n. O\n"
+    path.write_text(words, encoding="utf8")
+
+
+def _jsonl(path):
+    tokens = ["Ada", "Lovelace", "was", "born", "in", "London", "."]
+    row = {"tokens": tokens, "spans": [[0, 2, "PER"], [5, 6, "LOC"]]}
+    srsly.write_jsonl(path, [row])
+
+
+def _dataset(path):
+    tokens = ["Ada", "Lovelace", "was", "born", "in", "London", "."]
+    tags = ["B-PER", "I-PER", "O", "O", "O", "B-LOC", "O"]
+    Dataset.from_dict({"tokens": [tokens], "ner_tags": [tags]}).save_to_disk(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("test.conll", _conll), ("test.jsonl", _jsonl), ("test", _dataset)],
+)
+def test_every_format_of_the_readers(light_model, tmp_path, name, write):
+    """The first text of DATA, of which the rules find one entity, and one with another label."""
+    write(tmp_path / name)
+    _, report, _ = visualize_file(light_model, tmp_path / name, tmp_path / "out")
+    assert [text.text for text in report.texts] == [DATA[0][0]]
+    assert dict(report.tally.kinds) == {"correct": 1, "label": 1}
+
+
+def test_no_label_in_common_is_said(light_model, tmp_path, run):
+    other = [(DATA[0][0], [(0, 2, "person"), (5, 6, "place")])]
+    data = make_data(tmp_path / "other.spacy", other)
+    code, output, _ = run(light_model, data, tmp_path / "out")
+    assert code == 0
+    note = "the data has person, place, the pipeline has LOC, ORG, PER"
+    assert "no label in common" in output and note in output
+    assert note in read(tmp_path / "out").all("main")[0]["text"]
+    # One label in common, even if nothing with it is found: no note.
+    some = make_data(tmp_path / "some.spacy", [(DATA[0][0], [(0, 2, "person"), (3, 4, "LOC")])])
+    nlp = make_pipeline(lang="xx")
+    assert not make_report(nlp, list(Corpus(some)(nlp)), data="x").notes
+
+
+def test_without_gold_entities_scores_are_not_available(light_model, tmp_path, run):
+    data = make_data(tmp_path / "all_o.spacy", [(DATA[0][0], [])])
+    code, output, _ = run(light_model, data, tmp_path / "out")
+    assert code == 0
+    assert "1 texts, F n/a, 2 errors" in output
+    assert "annotated, but without any gold entities" in output
+    page = read(tmp_path / "out")
+    assert "0.00" not in page.all("main")[0]["text"]
+    assert [e["text"] for e in page.all("dd")].count("n/a") == 3
+
+
 def test_what_is_missing_or_wrong_is_said_in_a_sentence(model, data, tmp_path, run):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "broken.spacy").write_bytes(b"no DocBin")
@@ -254,8 +317,8 @@ def test_what_is_missing_or_wrong_is_said_in_a_sentence(model, data, tmp_path, r
     for args, sentence in [
         ((tmp_path / "no-model", data, out), "no-model"),
         ((model, tmp_path / "no.spacy", out), "there is no such file or folder"),
-        ((model, tmp_path / "notes.txt", out), "expected a .spacy file"),
-        ((model, tmp_path / "void", out), "there is no .spacy file in this folder"),
+        ((model, tmp_path / "notes.txt", out), "notes.txt, line 1"),
+        ((model, tmp_path / "void", out), "the folder has no .spacy file"),
         ((model, tmp_path / "broken.spacy", out), "cannot be read as .spacy data"),
         ((model, data, tmp_path / "notes.txt"), "expected a folder, but this is a file"),
     ]:

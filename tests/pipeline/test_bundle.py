@@ -102,7 +102,8 @@ def test_a_missing_llm_is_a_warning_with_the_ways_out(
         ("org/no-such-model", True, True),
         ("no/such/folder", False, True),
         ("no such id", True, True),
-        (__file__, True, False),
+        (__file__, False, True),  # no model
+        (str(Path(__file__).parents[1] / "gate/saved/llms/bert"), True, False),
     ],
 )
 def test_what_counts_as_missing(name: str, offline: bool, expected: bool, monkeypatch) -> None:
