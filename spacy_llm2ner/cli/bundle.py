@@ -56,7 +56,7 @@ def bundle(
 
     Example:
 
-        python -m spacy llm2ner bundle training/model-best training/carried --dtype 4bit
+        python -m spacy llm2ner bundle training/model-best carried --dtype 4bit
 
     DOCS: docs/cli.md#bundle
     """

@@ -64,9 +64,11 @@ def write_bundled(nlp: Language, folder: Path, precision: str = ORIGINAL) -> lis
 
 def _readers(nlp: Language) -> list[tuple[str, LLMPipe, FrozenLLM]]:
     """The components, disabled ones too, with a frozen LLM; an error about other LLMs."""
-    found = []
+    found: list[tuple[str, LLMPipe, FrozenLLM]] = []
     for name, pipe in nlp.components:
-        for shim in pipe._shims(IdentityShim) if isinstance(pipe, LLMPipe) else ():
+        if not isinstance(pipe, LLMPipe):
+            continue
+        for shim in pipe._shims(IdentityShim):
             if isinstance(shim, LLMShim):
                 found.append((name, pipe, shim.llm))
             elif shim.needed is not None:

@@ -47,6 +47,7 @@ def test_the_package_runs_in_another_folder_without_the_llm(
     shutil.rmtree(tmp_path / "llm")
     spacy.cli.package(tmp_path / "out", tmp_path, name="carried", create_sdist=False, silent=True)
     (package,) = tmp_path.glob("en_carried-*")
+    shutil.copy(package / "meta.json", package / "en_carried")  # as its setup.py does
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.syspath_prepend(package)
