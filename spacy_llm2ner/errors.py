@@ -175,6 +175,27 @@ class Errors(metaclass=_WithCodes):
         "StateStore.disk_gb must be above 0 (GB) and come with StateStore.path, or be left out "
         "for no limit, but is {disk_gb!r} with path = {path!r}."
     )
+    E150 = "llm2ner: the GGUF file {file} cannot be loaded: {error}."
+    E151 = (
+        "llm2ner: the tokenizer in the GGUF file {file} is of the kind '{kind}' "
+        "(tokenizer.ggml.model); accepted are {accepted}. Give the LLM as a hub id or a folder "
+        "with tokenizer.json instead."
+    )
+    E152 = (
+        "llm2ner: the tokenizer in the GGUF file {file} splits texts in the way '{pre}' "
+        "(tokenizer.ggml.pre), which is not known; accepted are {accepted}. With another one, the "
+        "LLM would read other pieces than in its training. Convert the model to GGUF again if the "
+        "file is older than May 2024, or give the LLM as a hub id or a folder with tokenizer.json."
+    )
+    E153 = (
+        "llm2ner: the tokenizer in the GGUF file {file}, of the kind '{kind}', lacks '{key}'. "
+        "Convert the model to GGUF again, or give the LLM as a hub id or a folder with "
+        "tokenizer.json."
+    )
+    E154 = (
+        "llm2ner: the tokenizer in the GGUF file {file} contradicts itself: {error}. Convert the "
+        "model to GGUF again, or give the LLM as a hub id or a folder with tokenizer.json."
+    )
 
     E136 = (
         "llm2ner: the LLM's weight '{weight}' has values up to {largest:.3g}, and float16 ends at "
@@ -256,8 +277,10 @@ class Errors(metaclass=_WithCodes):
         "the pipeline again, or load it with exclude=['cfg'] to keep the current labels."
     )
     E312 = (
-        "{name}: the setting 'threshold' is {threshold}; probabilities from 0 to 1 are expected, "
-        "one for all labels or one per label."
+        "{name}: the setting 'threshold' is {threshold}; probabilities from 0 to 1 are expected: "
+        "one number for all labels, or one per label, as a table ({{'PER': 0.9}}) or as text "
+        "('PER=0.9,LOC=0.4'; '0.3,PER=0.9' has one for all other labels, as {{'*': 0.3, 'PER': "
+        "0.9}} has)."
     )
     E313 = (
         "{name}: the temperature is {temperature}; numbers above 0 are expected, one for all "
@@ -300,6 +323,16 @@ class Errors(metaclass=_WithCodes):
     E322 = (
         "llm2ner: a text has no states: the component 'transformer' that "
         "spacy_llm2ner.TransformerStates.v1 listens to is disabled or comes after it."
+    )
+
+    E330 = (
+        "{name}: there are no labels (spaCy's E143): the training data, {texts}, has no annotated "
+        "span{lost}. Annotation is looked for in {where}. Annotate the data there, set "
+        "'spans_key', or give labels in [initialize.components.{name}.labels]."
+    )
+    E331 = (
+        "{name}: '{setting}' is a setting, and {where} has no effect. At run time, set "
+        "nlp.get_pipe('{name}').settings['{setting}']; for a stored pipeline, the config."
     )
 
     # E4xx tommer, hf
@@ -468,21 +501,24 @@ class Errors(metaclass=_WithCodes):
     )
     E601 = (
         "objective '{objective}': accepted are f1, recall@P (the highest recall with precision P) "
-        "and precision@R, with P and R above 0 and up to 1, such as recall@0.95."
+        "and precision@R, with P and R above 0 and up to 1, such as recall@0.95; from 2 to 100 "
+        "they are percents (recall@95)."
     )
     E602 = (
-        "{name}: a config file cannot hold thresholds for labels named like {labels} (with '=', "
-        "':' or a '#' at the start); calibrate with one threshold for all labels (--global)."
+        "{name}: a config file cannot hold thresholds for labels named like {labels} (with a comma "
+        "and one of '=', ':' or '#'); give one threshold for all labels (calibrate --global)."
     )
     E603 = (
         "spacy_llm2ner.calibrate.v1: the setting 'component' is '{component}'; the components of "
         "the pipeline that can be calibrated are {accepted}."
     )
     E604 = "{name}: a component of this kind cannot be calibrated."
-    E605 = (
-        "{name}: the dev data has no annotated text; entities are looked for in "
-        "doc.spans['{key}'] and in doc.ents."
+    E605 = "{name}: the dev data has no annotated text; entities are looked for in {where}."
+    E606 = (
+        "{name}: {unmet}. Nothing was written. Give more dev data or a lower target, or accept "
+        "this with --force."
     )
+    E607 = "{name}: the dev data {reason}: it cannot be calibrated on."
     E650 = (
         "llm2ner: SelfDistillation.v1 names the component '{name}', which is not an 'llm2ner' "
         "component of the pipeline ({pipes})."
@@ -511,26 +547,32 @@ class Errors(metaclass=_WithCodes):
         "JSON object per line."
     )
     E706 = (
-        "{path}:{line}: expected an object with 'tokens' and 'spans' or 'tags', or with "
+        "{where}: expected an object with 'tokens' and 'spans' or 'tags', or with "
         "'tokenized_text' and 'ner' ({problem})."
     )
     E707 = "{reader}: the setting 'limit' is {limit}: expected a number of Docs, or 0 for all."
+    E708 = (
+        "{source} is {kind}, not a CoNLL-style file: expected one word per line. Its reader is "
+        "{reader}."
+    )
+    E709 = (
+        "{reader}: the settings 'labels' and 'label2id' are both set, but mean the same: expected "
+        "one of them."
+    )
     E710 = (
-        "{source}, line {line}: byte {byte} found, which is not UTF-8: expected a file in UTF-8 "
-        "(convert it with: iconv -t UTF-8)."
+        "{where}: byte {byte} found, which is not UTF-8: expected a file in UTF-8 (convert it "
+        "with: iconv -t UTF-8)."
     )
     E711 = "{source}: no sentence found, expected lines of at least 2 columns (word ... tag)."
-    E712 = "{source}, line {line}: {found}, {expected} expected as in line {first}."
-    E713 = "{source}, line {line}: {found}, at least 2 expected (word ... tag)."
+    E712 = "{where}: {found}, {expected} expected as in line {first}."
+    E713 = "{where}: {found}, at least 2 expected (word ... tag)."
     E714 = (
-        "{source}, line {line}: {found}, so that {setting} = {column} does not exist: expected "
-        "{least} to {most}."
+        "{where}: {found}, so that {setting} = {column} does not exist: expected {least} to {most}."
     )
     E715 = (
-        "{source}, line {line}: {found}, and word_column = {word_column} is the same column as "
-        "tag_column = {tag_column}: expected two different ones."
+        "{where}: {found}, and word_column = {word_column} is the same column as tag_column = "
+        "{tag_column}: expected two different ones."
     )
-    E716 = "{source}, line {line}: column {column}: {problem}{hint}"
     E720 = (
         "{reader}: the setting 'path' is not set: expected a folder, a file, or the name of a "
         "dataset on the hub."
@@ -548,21 +590,76 @@ class Errors(metaclass=_WithCodes):
         "{reader}: the setting '{setting}' is not set, and {source} has none of the columns "
         "{usual} but {columns}."
     )
-    E726 = "{source}, row {row}: expected a list of words and a list of tags."
-    E727 = "{source}, row {row}: {words} words, {tags} tags: expected one tag per word."
-    E728 = "{source}, row {row}: {problem}"
+    E726 = "{where}: expected a list of words and a list of tags, but found {found}."
+    E727 = "{where}: {words} words, {tags} tags: expected one tag per word."
     E729 = (
-        "{source}, row {row}: the tag {tag} is a number, and the dataset does not name its tags: "
-        "expected the setting 'labels', the tags in order or a JSON file of tag -> number."
+        "{where}: the tag {tag} is a number without a name: expected the setting 'labels' of the "
+        "reader, the tags in order, tag -> number, or a JSON file of either."
     )
-    E730 = "{source}, row {row}: the tag {tag} is not one of the {labels} labels."
+    E730 = "{where}: the tag {tag} is not one of the {labels} labels."
     E731 = (
         "{reader}: the setting 'labels' is '{path}', expected a JSON file of tags, or of tag -> "
         "number ({problem})."
     )
     E732 = (
         "{reader}: the setting 'labels' is {labels}: expected the tags in order, or tag -> number "
-        "from 0."
+        "from 0, or tag of the data -> tag."
+    )
+    E733 = "{where}: expected a list of {what}, but found {value}."
+    E734 = "{where}: word {index} (from 0) is {value}: expected a string that is not empty."
+    E735 = (
+        "{where}: the span {span} is none: expected [start, end, label] with start and end as "
+        "whole numbers, counted in words from 0."
+    )
+    E736 = "{where}: the span {span} is not within the {words} words of the sentence."
+    E737 = (
+        "{where}: the span {span} has no label: expected a string that is not empty as its third "
+        "element."
+    )
+    E738 = (
+        "{where}: the tag {tag} is none: expected a string that is not empty, such as O or B-PER, "
+        "or the number of a tag."
+    )
+    E740 = (
+        "{where}: the tag '{tag}' has no letter, and nothing shows what it stands for (tags: "
+        "{tags}). Set 'labels' of the reader: the tags of the numbers in order, such as ['O', "
+        "'B-PER', 'I-PER'], or {{'{tag}': 'O'}} for words outside entities; or set scheme = "
+        "'plain' if each tag, except O, is a label.{hint}"
+    )
+    E741 = (
+        "{where}: '{tag}' is not a tag: expected O, or B-, I-, E-, S-, L- or U- before a label, "
+        "as in '{other}'. Set scheme = 'plain' of the reader if each tag, except O, is a label; "
+        "or say by 'labels' what '{tag}' stands for, such as {{'{tag}': 'O'}}.{hint}"
+    )
+    E742 = (
+        "{where}: nothing shows whether the tag '{tag}' is the label '{tag}', or '{label}' with "
+        "the prefix {prefix}- (tags: {tags}). Set scheme = 'plain' of the reader if each tag, "
+        "except O, is a label; or the scheme of the prefixes, such as 'BIOES'.{hint}"
+    )
+    E743 = (
+        "{where}: the tag '{tag}' is a prefix without a label (tags: {tags}). Set 'labels' of the "
+        "reader to say what such tags stand for, such as {{'B': 'B-DISEASE', 'I': 'I-DISEASE'}}; "
+        "or set scheme = 'plain' if each tag, except O, is a label.{hint}"
+    )
+    E744 = (
+        "{where}: the tags '{tag}' and '{other}' look like B- and I- in another spelling. Set "
+        "'labels' of the reader to say what they stand for, such as {{'{tag}': 'B-X', '{other}': "
+        "'I-X'}}; or set scheme = 'plain' if each tag, except O, is a label.{hint}"
+    )
+    E745 = (
+        "{where}: no tag is O, so that every word would belong to an entity (tags: {tags}). Check "
+        "that the right column is read; set 'labels' of the reader to name the tag of words "
+        "outside entities, such as {{'{tag}': 'O'}}; or set scheme = 'plain' if each tag is a "
+        "label.{hint}"
+    )
+    E746 = (
+        "{where}: the setting 'scheme' is '{scheme}', but the tag '{tag}' is neither O nor has a "
+        "prefix ({prefixes}). Set scheme = 'plain' of the reader if each tag, except O, is a "
+        "label; or say by 'labels' what '{tag}' stands for.{hint}"
+    )
+    E747 = (
+        "{where}: nothing shows whether this is a comment, or the word # with the tag '{tag}'. "
+        "Read the file with comments = true, or with scheme = 'plain'.{hint}"
     )
 
     # E8xx reports, hub
@@ -627,9 +724,11 @@ class Errors(metaclass=_WithCodes):
         "in doc.spans['{key}']. Annotate them, or give other data by --train."
     )
     E940 = "output path {path}: expected a file with the suffix {suffix}."
-    E941 = (
-        "{path} is read as a CoNLL-style file, but {settings} can be set for a dataset only: "
-        "expected a folder, or a .parquet or .json file."
+    E941 = "{path} is {kind}: {settings} cannot be set for it (its settings: {accepted})."
+    E942 = "output path {path}: this is an input file; give another path."
+    E943 = (
+        "{path}: the .spacy files of this folder store different attributes, so that they cannot "
+        "be joined."
     )
     E960 = (
         "{path} is the pipeline itself: give another folder as OUT. The files of a bundled LLM may "
@@ -696,6 +795,26 @@ class Warnings(metaclass=_WithCodes):
         "They are not counted."
     )
 
+    W15 = (
+        "{name}: the threshold was set to {threshold} at run time, and the stored pipeline will "
+        "have that of its config instead. To store it, set it by spacy_llm2ner.pipeline.thresholds."
+        "set_threshold(nlp, '{name}', '{threshold}')."
+    )
+    W16 = (
+        "{name}: there is nothing to learn: the training data, {texts}, has no annotated span"
+        "{lost}. Annotation is looked for in {where}."
+    )
+    W17 = "{name}: {what} {reason}. All scores of this component are 0 or empty."
+    W18 = (
+        "{name}: {what} has spans with labels that the component does not have: {counts}. They "
+        "cannot be found, and count as missed."
+    )
+    W19 = (
+        "{name}: {count} of {total} gold spans of the training data overlap others in such a way "
+        "that annotate = '{annotate}' with decoding = '{decoding}' can never write them. Set "
+        "{remedy} to find them."
+    )
+
     # W2x token taggers
     W20 = (
         "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
@@ -750,6 +869,11 @@ class Warnings(metaclass=_WithCodes):
         "nothing is learnt."
     )
 
+    W34 = (
+        "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
+        "{labels}: that threshold has no effect."
+    )
+
     # W4x few-shot recognition
     W40 = (
         "{name}: these labels have neither annotated texts nor names in the setting 'labels', and "
@@ -772,4 +896,15 @@ class Warnings(metaclass=_WithCodes):
     W44 = (
         "{name}: the mention head finds {found} of {total} annotated spans. Mentions that it does "
         "not find get no label: for spans of this kind, train 'llm2ner'."
+    )
+    W45 = (
+        "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
+        "{labels}: that threshold has no effect."
+    )
+
+    # W5x corpora
+    W50 = (
+        "{source}: {why}, so that with sentences_per_doc = {value} {what} ({sentences} sentences). "
+        "If the sentences are separate texts, set sentences_per_doc = 1, for a Doc per sentence "
+        "(`convert --sentences-per-doc 1`)."
     )

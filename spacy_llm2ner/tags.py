@@ -14,7 +14,8 @@ numpy only.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+import re
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -88,6 +89,125 @@ def continues(before: Part, after: Part) -> bool:
     """Whether a tag continues the entity of the tag before it."""
     (role, label), (next_role, next_label) = before, after
     return role in ("B", "I") and next_role in ("I", "E") and next_label == label
+
+
+# Tags of a corpus or checkpoint as a whole -----------------------------------------------------
+
+# Prefixes in another spelling: "b-per", "B_PER", "PER-B".
+_OTHER_SPELLING = re.compile(
+    r"(?P<first>[biBI])[-_:/.](?P<rest>.+)|(?P<label>.+)[-_:/.](?P<last>[BI])"
+)
+
+
+class TagDoubt(ValueError):
+    """Raised for tags that do not show how they must be read.
+
+    template (str): The text of the error, with the fields {where}, {tag}, {tags} and {hint}.
+    tag (str): The tag whose place is named.
+    values (Dict[str, str]): Other fields of the text.
+    """
+
+    def __init__(self, template: str, tag: str, **values: str) -> None:
+        super().__init__(tag)
+        self.template = template
+        self.tag = tag
+        self.values = values
+
+
+def is_plain(used: Collection[str], declared: Collection[str] = ()) -> bool:
+    """Judge the tags of a corpus as a whole.
+
+    used (Collection[str]): All tags that occur.
+    declared (Collection[str]): The tags that the data declares, whether they occur or not.
+    RETURNS (bool): True if each tag other than "O" is a label; False if they have prefixes.
+    RAISES (TagDoubt): If nothing shows which.
+    """
+    parts = split_tags({*used, *declared})
+    # Names that only fill a list of tags ("[PAD]") do not matter where the others have prefixes.
+    if any(prefix in "BI" for prefix, _ in parts.values()):
+        labels = {tag for tag in used if tag != OUTSIDE}
+    else:
+        labels = {tag for tag in (*used, *declared) if tag != OUTSIDE}
+    others = labels - parts.keys()
+    for tag in sorted(others):
+        if not any(map(str.isalpha, tag)):
+            raise TagDoubt(Errors.E740, tag)
+    if any(prefix in "BI" for prefix, _ in parts.values()):
+        _check_prefixed(parts, others)
+        return False
+    if not labels:
+        return False
+    _check_plain(parts, others, OUTSIDE in used or OUTSIDE in declared)
+    return True
+
+
+def split_tags(tags: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Split the tags that have a prefix.
+
+    tags (Iterable[str]): Tags of any kind.
+    RETURNS (Dict[str, Tuple[str, str]]): Tag -> prefix and label, without "O" and tags that have no
+        prefix.
+    """
+    parts = {}
+    for tag in tags:
+        try:
+            prefix, label = split_tag(tag)
+        except ValueError:
+            continue
+        if prefix != OUTSIDE:
+            parts[tag] = prefix, label
+    return parts
+
+
+def _prefixes(parts: dict[str, tuple[str, str]]) -> dict[str, set[str]]:
+    """Label -> the prefixes that it has."""
+    prefixes: dict[str, set[str]] = {}
+    for prefix, label in parts.values():
+        prefixes.setdefault(label, set()).add(prefix)
+    return prefixes
+
+
+def _check_prefixed(parts: dict[str, tuple[str, str]], others: set[str]) -> None:
+    """Require that tags of which some have B- or I- are no mixture."""
+    prefixes = _prefixes(parts)
+    for tag in sorted(others):
+        example = min(tag for tag, (prefix, _) in parts.items() if prefix in "BI")
+        raise TagDoubt(Errors.E743 if _is_bare(tag) else Errors.E741, tag, other=example)
+    # A label with B- or I- and another prefix shows that the corpus uses all letters of a scheme.
+    if any(found & {"B", "I"} and found - {"B", "I"} for found in prefixes.values()):
+        return
+    for tag, (prefix, label) in sorted(parts.items()):
+        if prefix not in "BI":
+            raise TagDoubt(Errors.E742, tag, prefix=prefix, label=label)
+
+
+def _check_plain(parts: dict[str, tuple[str, str]], others: set[str], outside: bool) -> None:
+    """Require that tags without any B- or I- are certainly plain labels."""
+    bare = sorted(filter(_is_bare, others))
+    all_bare = not parts and len(bare) == len(others)
+    if bare and (all_bare or {"B", "I", "B-", "I-"} & set(bare)):
+        raise TagDoubt(Errors.E743, bare[0])
+    prefixes = _prefixes(parts)
+    for tag, (prefix, label) in sorted(parts.items()):
+        letters = prefixes[label]
+        scheme = len(letters) > 1 and any(letters <= set(known) for known in PREFIXES.values())
+        if not others or label in others or scheme:
+            raise TagDoubt(Errors.E742, tag, prefix=prefix, label=label)
+    found: dict[tuple[str, str], str] = {}
+    for tag in sorted(others):
+        if match := _OTHER_SPELLING.fullmatch(tag):
+            letter = (match["first"] or match["last"]).upper()
+            label = match["rest"] or match["label"]
+            found[label, letter] = tag
+            if (label, "B") in found and (label, "I") in found:
+                raise TagDoubt(Errors.E744, found[label, "B"], other=found[label, "I"])
+    if not outside:
+        raise TagDoubt(Errors.E745, min(others | parts.keys()))
+
+
+def _is_bare(tag: str) -> bool:
+    """Whether a tag is a prefix without a label: "B", "B-"."""
+    return tag != OUTSIDE and tag.removesuffix("-") in ROLES
 
 
 # Tags -> spans --------------------------------------------------------------------------------
@@ -195,7 +315,8 @@ def check_tagger_scheme(scheme: str) -> None:
 class TagSet:
     """The tags that a tagger scores, in the order of its columns.
 
-    tags (Tuple[str, ...]): Tags, all different. See `role_and_label` for tags without prefix.
+    tags (Tuple[str, ...]): Tags, all different. See `is_plain` and `role_and_label` for tags
+        without prefix.
     """
 
     tags: tuple[str, ...]
@@ -220,7 +341,17 @@ class TagSet:
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """Role and label of each column."""
-        return tuple(role_and_label(tag) for tag in self.tags)
+        if not self.plain:
+            return tuple(role_and_label(tag) for tag in self.tags)
+        return tuple((OUTSIDE, "") if tag == OUTSIDE else ("I", tag) for tag in self.tags)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether each tag is certainly a label: "E-mail" beside "person"."""
+        try:
+            return is_plain(self.tags, [OUTSIDE])
+        except TagDoubt:
+            return False
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

@@ -99,6 +99,13 @@ def test_the_python_of_calibration_md(trained: Language) -> None:
     assert trained.get_pipe("llm2ner").temperature  # type: ignore[attr-defined]
 
 
+def test_the_thresholds_of_calibration_md(trained: Language) -> None:
+    code = snippets("docs/calibration.md")["set-threshold"][1]
+    exec(compile(code, "set-threshold", "exec"), {"nlp": trained})
+    assert trained.get_pipe("llm2ner").threshold == {"PER": 0.9, "LOC": 0.4}  # type: ignore[attr-defined]
+    assert trained.config["components"]["llm2ner"]["threshold"] == {"PER": 0.9, "LOC": 0.4}
+
+
 def test_the_settings_of_llm2ner_md(tiny_llm: Path) -> None:
     code = snippets("docs/llm2ner.md")["settings"][1].replace(DEFAULT_LLM, str(tiny_llm))
     scope: dict[str, Any] = {}

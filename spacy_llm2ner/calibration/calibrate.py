@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 from spacy.training import Example
-from thinc.api import Config
 
-from ..errors import Errors, Warnings
+from ..errors import Warnings
 from ..numeric import log_odds, sigmoid
-from ..pipeline.base import EntityPipe, PerLabel
+from ..pipeline.base import EntityPipe
+from ..pipeline.state import State
+from ..pipeline.thresholds import PerLabel, set_threshold
 from ..pipeline.token_tagger import TokenTagger
 from .dev_scores import ScoredDev, score_dev
 from .reliability import (
@@ -33,6 +34,7 @@ from .threshold_search import (
     DevSpans,
     FoundThresholds,
     Objective,
+    prf,
     search_thresholds,
     sweep,
 )
@@ -105,6 +107,25 @@ class Calibration:
         """The temperature as the component stores it."""
         return _one_or_each(self.labels, self.temperatures)
 
+    @property
+    def unmet(self) -> str:
+        """What the demand of the objective is, and what is reached instead; empty if it is met.
+
+        The figure is that of held-out texts or, without folds, that of the dev data.
+        """
+        objective = self.settings.objective
+        counts = self.held_out.get(self.way, self.after)
+        met, reached = objective.value(counts)
+        if met:
+            return ""
+        at = "on held-out texts of the dev data" if self.held_out else "on the dev data"
+        index = 1 if objective.kind == "recall" else 0
+        before, after = (100 * prf(counts)[index] for counts in (self.before, self.after))
+        return (
+            f"{objective} demands a {objective.demanded} of {100 * objective.at:g}, but {at} it is "
+            f"{100 * reached:.1f} ({objective.kind} on the dev data: {before:.1f} -> {after:.1f})"
+        )
+
 
 def _one_or_each(labels: Sequence[str], values: np.ndarray) -> PerLabel:
     rounded = [round(float(value), _DIGITS) for value in values]
@@ -122,7 +143,8 @@ def calibrate_pipe(
     examples (Iterable[Example]): Dev data; the predicted docs are not changed.
     settings (CalibrationSettings): The settings.
     RETURNS (Calibration): The result; see `apply_calibration`.
-    RAISES (ValueError): If the data has no annotated text.
+    RAISES (ValueError): If the data has no annotated text, or no span with one of the component's
+        labels (E605, E607).
     """
     return calibrate_scored(pipe, score_dev(pipe, examples), settings)
 
@@ -235,38 +257,17 @@ def _label_curve(spans: DevSpans, label: int, n_gold: int) -> PRCurve:
 # Writing to the pipeline --------------------------------------------------------------------
 
 
-def check_config_can_hold(name: str, threshold: PerLabel) -> None:
-    """Require labels that are valid keys of a config.
-
-    RAISES (ValueError): If a config file cannot hold a label as a key.
-    """
-    if not isinstance(threshold, dict):
-        return
-    try:
-        text = Config({"component": {"threshold": threshold}}).to_str()
-        same = Config().from_str(text)["component"]["threshold"] == threshold
-    except Exception:  # the parser's own kinds
-        same = False
-    if not same:
-        raise ValueError(Errors.E602.format(name=name, labels=", ".join(map(repr, threshold))))
-
-
 def apply_calibration(nlp: Language, calibration: Calibration) -> None:
     """Set thresholds in a pipeline's component and config, and temperatures in the component.
 
     nlp (Language): The pipeline, which is changed.
     calibration (Calibration): The calibration of its component `calibration.name`.
-    RAISES (ValueError): If the config cannot hold the labels.
+    RAISES (ValueError): If the config cannot hold the labels (E602).
     """
-    name = calibration.name
-    check_config_can_hold(name, calibration.threshold)
-    pipe = nlp.get_pipe(name)
+    set_threshold(nlp, calibration.name, calibration.threshold)
+    pipe = nlp.get_pipe(calibration.name)
     assert isinstance(pipe, EntityPipe)
-    pipe.settings["threshold"] = calibration.threshold
     pipe.temperature = calibration.temperature
-    config = nlp.get_pipe_config(name).copy()
-    config["threshold"] = calibration.threshold
-    nlp._pipe_configs[name] = config
 
 
 def calibrated_view(nlp: Language, calibrations: Sequence[Calibration]) -> Language:
@@ -290,5 +291,6 @@ def calibrated_view(nlp: Language, calibrations: Sequence[Calibration]) -> Langu
 
 def _with_own_cfg(pipe: Any) -> Any:
     twin = copy.copy(pipe)
-    twin.settings, twin.cfg = dict(pipe.settings), dict(pipe.cfg)
+    twin.settings = dict(pipe.settings)
+    twin.cfg = State(pipe.name, twin.settings, pipe.cfg)
     return twin

@@ -33,6 +33,8 @@ def make_calibrate_callback(
     A callback for [training.before_to_disk]. Each checkpoint is stored with its own temperatures
     and thresholds; training and the choice of the best checkpoint use the thresholds of the config.
     The store has the states of the dev texts from the evaluation: the LLM does not read them again.
+    A checkpoint that misses the demand of `objective` on held-out texts is stored as it is, with a
+    line in the log.
 
     dev (Optional[Union[Callable, str]]): A corpus reader, such as ${corpora.dev}, or a path to a
         .spacy file, a folder of them, a .jsonl or a CoNLL-style file. null: the `dev_corpus` of
@@ -60,12 +62,14 @@ def make_calibrate_callback(
     def calibrate_before_to_disk(nlp: Language) -> Language:
         if not opened:
             opened.append(_dev_corpus_of(nlp))
-        found = [
-            calibrate_pipe(pipe, with_states(nlp, pipe, opened[0](nlp)), settings)
-            for pipe in _components(nlp, component)
-        ]
-        for calibration in found:
-            logger.info("%s", one_line(calibration))
+        found = []
+        for pipe in _components(nlp, component):
+            calibration = calibrate_pipe(pipe, with_states(nlp, pipe, opened[0](nlp)), settings)
+            if calibration.unmet:
+                logger.warning("%s: not calibrated: %s", calibration.name, calibration.unmet)
+            else:
+                logger.info("%s", one_line(calibration))
+                found.append(calibration)
         return calibrated_view(nlp, found)
 
     return calibrate_before_to_disk

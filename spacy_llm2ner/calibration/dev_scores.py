@@ -18,7 +18,8 @@ from ..decoding.tags import entity_logits
 from ..errors import Errors
 from ..numeric import probabilities
 from ..pipeline.base import EntityPipe
-from ..pipeline.gold import annotated_ents, annotated_spans, known_tokens
+from ..pipeline.data_checks import gold_spans, nothing_to_score, where_annotated
+from ..pipeline.gold import known_tokens
 from ..pipeline.span_recognizer import SpanRecognizer
 from ..pipeline.token_tagger import TokenTagger
 from .threshold_search import DevSpans
@@ -82,11 +83,17 @@ def score_dev(pipe: EntityPipe, examples: Iterable[Example]) -> ScoredDev:
 
     pipe (EntityPipe): The component.
     examples (Iterable[Example]): The corpus; texts without annotation are left out.
-    RAISES (ValueError): If no text is annotated, or for a component of another kind.
+    RAISES (ValueError): If no text is annotated (E605), if no gold span has one of the component's
+        labels (E607), or for a component of another kind (E604).
     """
     pipe._require_head()
     builder = _Builder(pipe, {label: index for index, label in enumerate(pipe.labels)})
-    annotated = (eg for eg in examples if _gold_spans(eg, pipe) is not None and len(eg.predicted))
+    skipped: list[Example] = []  # until the first gold span, for the error
+    annotated = (
+        eg
+        for eg in _kept(examples, builder, skipped)
+        if _gold_spans(eg, pipe) is not None and len(eg.predicted)
+    )
     with tqdm(desc="Scoring dev texts", unit=" texts", delay=3.0, leave=False, disable=None) as bar:
         while some := list(islice(annotated, _BATCH_DOCS)):
             docs = [example.predicted for example in some]
@@ -101,8 +108,22 @@ def score_dev(pipe: EntityPipe, examples: Iterable[Example]) -> ScoredDev:
             else:
                 raise ValueError(Errors.E604.format(name=pipe.name))
     if not builder.n_texts:
-        raise ValueError(Errors.E605.format(name=pipe.name, key=pipe.key))
+        where = where_annotated((example.reference for example in skipped), pipe.key)
+        raise ValueError(Errors.E605.format(name=pipe.name, where=where))
+    if not builder.gold_labels:
+        gold = {"spans_key": pipe.key, "annotate": str(pipe.settings["annotate"])}
+        reason = nothing_to_score(skipped, pipe.labels, **gold)
+        raise ValueError(Errors.E607.format(name=pipe.name, reason=reason))
     return builder.build()
+
+
+def _kept(examples: Iterable[Example], builder: _Builder, kept: list[Example]) -> Iterator[Example]:
+    for example in examples:
+        if builder.gold_labels:
+            kept.clear()
+        else:
+            kept.append(example)
+        yield example
 
 
 def with_states(nlp: Language, pipe: EntityPipe, examples: Iterable[Example]) -> Iterator[Example]:
@@ -122,8 +143,7 @@ def with_states(nlp: Language, pipe: EntityPipe, examples: Iterable[Example]) ->
 
 
 def _gold_spans(example: Example, pipe: EntityPipe) -> list | None:
-    find = annotated_ents if pipe.settings["annotate"] == "ents" else annotated_spans
-    return find(example.reference, pipe.key)
+    return gold_spans(example.reference, pipe.key, pipe.settings["annotate"])
 
 
 class _Builder:

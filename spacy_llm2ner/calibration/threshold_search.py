@@ -34,6 +34,8 @@ LOWEST_THRESHOLD = 0.02
 _COARSE = (0.02, *(round(0.05 * i, 2) for i in range(1, 20)), 0.97, 0.98, 0.99, 0.995, 0.999)
 _FINE_STEP, _FINE_STEPS = 0.01, 4
 _ROUNDS = 3
+# Between 1 and this, a demand could be a fraction or percents, and is neither.
+_LEAST_PERCENT = 2
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,16 @@ class Objective:
 
     @classmethod
     def parse(cls, text: str) -> Objective:
-        """Read "f1", "recall@0.95" (or "recall@95") or "precision@0.8".
+        """Read "f1", "recall@0.95" or "precision@0.8"; from 2 on, a demand is in percent.
 
-        RAISES (ValueError): For any other text.
+        RAISES (ValueError): For any other text (E601).
         """
         kind, _, demand = text.strip().lower().partition("@")
         try:
             at = float(demand.removeprefix("p").removeprefix("r") or "nan")
         except ValueError:
             at = float("nan")
-        at = at / 100 if at > 1 else at
+        at = at / 100 if at >= _LEAST_PERCENT else at
         if text.strip().lower() == "f1":
             return cls()
         if kind in ("recall", "precision") and 0 < at <= 1:
@@ -68,6 +70,18 @@ class Objective:
 
     def __str__(self) -> str:
         return "f1" if self.kind == "f1" else f"{self.kind}@{self.at:g}"
+
+    @property
+    def meaning(self) -> str:
+        """The objective in words."""
+        if self.kind == "f1":
+            return "the highest F1"
+        return f"the highest {self.kind} with a {self.demanded} of at least {100 * self.at:g} %"
+
+    @property
+    def demanded(self) -> str:
+        """The figure that a demand is made on: "precision" or "recall"."""
+        return "precision" if self.kind == "recall" else "recall"
 
     def value(self, counts: Counts) -> tuple[bool, float]:
         """Evaluate counts, summed over labels: whether the demand is met, and the figure."""

@@ -56,7 +56,10 @@ def calibrate(
         ),
     ] = None,
     objective: Annotated[
-        str, typer.Option("--objective", help="f1, recall@P or precision@R, e.g. recall@0.95")
+        str,
+        typer.Option(
+            "--objective", help="f1, recall@P or precision@R, e.g. recall@0.95 (or recall@95)"
+        ),
     ] = "f1",
     temperature: Annotated[
         bool,
@@ -72,6 +75,12 @@ def calibrate(
     figures: Annotated[
         Optional[Path], typer.Option("--json", "-j", help="Output JSON file with all figures")
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", "-F", help="Write also if held-out texts miss the demand of --objective"
+        ),
+    ] = False,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
 ) -> None:
     """
@@ -99,7 +108,12 @@ def calibrate(
         _check_output(model, output)
         nlp = util.load_model(model)
         pipe = find_component(nlp, component, msg)
+        if settings.objective.kind != "f1":
+            msg.info(f"{settings.objective}: {settings.objective.meaning}")
         calibration = calibrate_component(nlp, pipe, reader(nlp), settings)
+        if calibration.unmet and not force:
+            _print_table(msg, calibration)
+            raise ValueError(Errors.E606.format(name=pipe.name, unmet=calibration.unmet))
         facts = _facts(nlp, str(dev), calibration)
         paths = _write_reports(calibration, facts, page, figures)
         where = write_calibrated(nlp, calibration, model, output)
@@ -107,6 +121,8 @@ def calibrate(
     except (ValueError, OSError, ImportError) as error:
         msg.fail(f"Can't calibrate {model} on {dev}", str(error), exits=1)
     _print_table(msg, calibration)
+    if calibration.unmet:
+        msg.warn(calibration.unmet)
     for path in paths:
         msg.good(f"Wrote {path}")
     msg.good(f"Wrote {where}")
@@ -224,12 +240,6 @@ def _print_table(msg: Printer, calibration: Calibration) -> None:
         f"Thresholds: {calibration.way}; calibration error {100 * before:.2f} -> "
         f"{100 * after:.2f} points"
     )
-    met, figure = calibration.settings.objective.value(calibration.after)
-    if not met:
-        msg.warn(
-            f"{calibration.settings.objective} is not reached: the dev data allows "
-            f"{100 * figure:.2f}"
-        )
 
 
 def _facts(nlp: Language, dev: str, calibration: Calibration) -> list[tuple[str, str]]:

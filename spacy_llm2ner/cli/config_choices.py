@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import spacy
 from spacy.tokens import Doc
 from spacy.training import Corpus
 from spacy.training.corpus import walk_corpus
 from spacy.vocab import Vocab
 
-from ..corpora.hf_dataset import HFDatasetCorpus, is_hf_dataset
-from ..corpora.reader import ConllCorpus, open_corpus
+from ..corpora.formats import format_of
+from ..corpora.reader import open_corpus
 from ..errors import Errors
 from ..llm.checkpoint import expects_causal, folder_at_hand, load_config
 from ..pipeline.gold import annotated_spans
@@ -187,7 +186,7 @@ def count_corpus(path: Path) -> CorpusFacts:
     RETURNS (CorpusFacts): The counts.
     RAISES (ValueError): If it cannot be read or is empty (E923 to E925).
     """
-    if path.is_dir() and not is_hf_dataset(path) and not any(path.rglob(f"*{SUFFIX}")):
+    if path.is_dir() and format_of(path) == "spacy" and not any(path.rglob(f"*{SUFFIX}")):
         raise ValueError(Errors.E923.format(path=path))
     docs = tokens = 0
     labels: Counter[str] = Counter()
@@ -205,17 +204,15 @@ def count_corpus(path: Path) -> CorpusFacts:
 def _texts(path: Path) -> Iterator[tuple[int, Sequence[tuple[int, int, str]]]]:
     """Yield the number of tokens and the gold spans of each text."""
     corpus = open_corpus(path)
-    if isinstance(corpus, (ConllCorpus, HFDatasetCorpus)):  # without making Docs, which takes long
-        for document in corpus.file.documents:
-            yield from ((len(s.words), s.spans) for s in document.sentences)
-    elif isinstance(corpus, Corpus):
+    if isinstance(corpus, Corpus):
         try:
             docs = list(corpus.read_docbin(Vocab(), walk_corpus(path, SUFFIX)))
         except Exception as error:  # zlib, msgpack and srsly each have their own
             raise ValueError(Errors.E924.format(path=path, problem=error)) from error
         yield from map(_size_and_spans, docs)
-    else:
-        yield from (_size_and_spans(eg.reference) for eg in corpus(spacy.blank("xx")))
+    else:  # without making Docs, which takes long
+        for document in corpus.file.documents:  # type: ignore[attr-defined]
+            yield from ((len(s.words), s.spans) for s in document.sentences)
 
 
 def _size_and_spans(doc: Doc) -> tuple[int, Sequence[tuple[int, int, str]]]:

@@ -1,27 +1,48 @@
-"""`python -m spacy llm2ner convert`: convert a CoNLL-style file or a dataset to a .spacy file."""
+"""`python -m spacy llm2ner convert`: convert data of any format to a .spacy file."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from spacy.tokens import DocBin
+from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 from wasabi import Printer
 
-from ..corpora.conll import ConllError, ConllFile, ConllReport, read_conll
+from ..corpora.conll import read_conll
 from ..corpora.docs import border_warnings, make_docs
-from ..corpora.hf_dataset import HFDatasetCorpus, HFDatasetError, is_hf_dataset
+from ..corpora.documents import CorpusFile, CorpusReport
+from ..corpora.formats import KINDS, Format, format_of
+from ..corpora.hf_dataset import HFDatasetCorpus
+from ..corpora.inventory import CORPUS_SCHEMES
+from ..corpora.jsonl import JsonlCorpus
 from ..errors import Errors
 
 SUFFIX = ".spacy"
+_TAGS = ("labels", "scheme")
+_DATASET = ("split", "tokens_column", "tags_column")
+# Format -> the settings that it has.
+_SETTINGS: dict[Format, tuple[str, ...]] = {
+    "conll": ("sentences_per_doc", "spans_key", "word_column", "tag_column", "comments", *_TAGS),
+    "dataset": ("sentences_per_doc", "spans_key", *_DATASET, *_TAGS),
+    "jsonl": ("sentences_per_doc", "spans_key", *_TAGS),
+    "spacy": (),
+}
+_DEFAULTS = {"sentences_per_doc": 1, "word_column": 0, "tag_column": -1, "comments": False}
+
+
+class InputError(ValueError):
+    """Raised for an input that cannot be read with these settings."""
 
 
 class OutputError(ValueError):
-    """Raised for an output path that is not a .spacy file."""
+    """Raised for an output path that cannot be written to."""
 
 
 def convert(
-    input_path: Annotated[Path, typer.Argument(help="CoNLL-style file, or dataset folder or file")],
+    input_path: Annotated[
+        Path, typer.Argument(help="CoNLL-style, .jsonl or .spacy file, or dataset")
+    ],
     output_path: Annotated[Path, typer.Argument(help="Output .spacy file")],
     sentences_per_doc: Annotated[
         int,
@@ -48,17 +69,28 @@ def convert(
     labels: Annotated[
         Optional[Path],
         typer.Option(
-            "--labels", help="JSON file that maps the tags of a dataset to numbers, or lists them"
+            "--labels", help="JSON file of what tags stand for: a list, tag -> number, tag -> tag"
         ),
+    ] = None,
+    scheme: Annotated[
+        Optional[str],
+        typer.Option(
+            "--scheme", help=f"Scheme of the tags, if doubtful: {', '.join(CORPUS_SCHEMES)}"
+        ),
+    ] = None,
+    spans_key: Annotated[
+        Optional[str],
+        typer.Option("--spans-key", "-sk", help="Key of doc.spans for all spans; for .jsonl: sc"),
     ] = None,
 ) -> None:
     """
-    Convert a CoNLL-style file or a dataset to a .spacy file.
+    Convert data of any format to a .spacy file.
 
     A CoNLL-style file has a word per line, with word and entity tag in columns, and a blank line
-    after each sentence. A Hugging Face dataset on disk is a folder, or a .parquet or .json file,
-    with a row of words and tags per sentence. The tag scheme (BIO1, BIO2, IO, BIOES, BILOU) is
-    detected, and natural spacing is restored.
+    after each sentence. A Hugging Face dataset on disk is a folder, or a .parquet, .arrow or .json
+    file, with a row of words and tags per sentence. A .jsonl file has an object per line. A folder
+    of .spacy files is joined. The tag scheme (BIO1, BIO2, IO, BIOES, BILOU) is detected, and
+    natural spacing is restored.
 
     Example:
 
@@ -79,12 +111,13 @@ def convert(
             tokens_column=tokens_column,
             tags_column=tags_column,
             labels=labels,
+            scheme=scheme,
+            spans_key=spans_key,
         )
-    except (ConllError, HFDatasetError, OutputError, OSError) as error:
+    except (ValueError, OSError) as error:
         msg.fail(f"Can't convert {input_path}", str(error), exits=1)
     _print_report(msg, report, n_docs)
-    borders = [] if _is_dataset(input_path) else border_warnings(report, sentences_per_doc)
-    for message in [*report.warnings(), *borders]:
+    for message in [*report.warnings(), *border_warnings(report, sentences_per_doc)]:
         msg.warn(message)
     msg.good(f"Wrote {output_path}")
 
@@ -101,58 +134,145 @@ def convert_file(
     tokens_column: str | None = None,
     tags_column: str | None = None,
     labels: str | Path | None = None,
-) -> tuple[ConllReport, int]:
-    """Convert a CoNLL-style file, or a Hugging Face dataset, into a .spacy file.
+    scheme: str | None = None,
+    spans_key: str | None = None,
+) -> tuple[CorpusReport, int]:
+    """Convert data of any format into a .spacy file.
 
-    input_path (Union[str, Path]): The CoNLL-style file, or the dataset: a folder, or a .parquet or
-        .json file.
+    input_path (Union[str, Path]): A CoNLL-style file; a .jsonl file; a dataset: a folder, or a
+        .parquet, .arrow or .json file; a .spacy file, or a folder of them, which are joined.
     output_path (Union[str, Path]): The .spacy file to write; its folder is created if necessary.
     sentences_per_doc (int): 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
     word_column, tag_column (int): The columns of words and tags, from 0; negative from the last.
     comments (bool): Whether lines that start with "# " are comments.
-    split, tokens_column, tags_column (Optional[str]), labels (Union[str, Path, None]): Of a
-        dataset, as for `HFDatasetCorpus`.
-    RETURNS (Tuple[ConllReport, int]): The report on the input, and the number of Docs written.
-    RAISES (ConllError): With file and line, if the input cannot be read.
-    RAISES (HFDatasetError): If the dataset cannot be read, or if the input is not a dataset but
-        settings of one are given (E941).
-    RAISES (OutputError): If the output is not a .spacy path (E940).
+    split, tokens_column, tags_column (Optional[str]): As for `HFDatasetCorpus`, which reads .jsonl
+        files, too, if one of these is set.
+    labels (Union[str, Path, None]), scheme (Optional[str]): What tags stand for, and their scheme,
+        as for all readers.
+    spans_key (Optional[str]): The key of `doc.spans` that receives all spans, which may overlap;
+        None for `doc.ents` only, and "sc" for .jsonl files.
+    RETURNS (Tuple[CorpusReport, int]): The report on the input, and the number of Docs written.
+    RAISES (CorpusError): With file and line, if the input cannot be read.
+    RAISES (InputError): For settings that the input's format does not have (E941), and .spacy files
+        that cannot be read or joined (E902, E905, E943).
+    RAISES (OutputError): If the output is not a .spacy path (E940), or one of the input files
+        (E942).
     RAISES (OSError): If a file cannot be opened.
-    RAISES (ValueError): If `sentences_per_doc` is negative.
+    RAISES (ValueError): If `sentences_per_doc` is negative, or `scheme` is unknown.
     """
     input_path, output_path = Path(input_path), Path(output_path)
     if output_path.suffix != SUFFIX or output_path.is_dir():
         raise OutputError(Errors.E940.format(path=output_path, suffix=SUFFIX))
-    settings: dict[str, Any] = {
+    settings = {
+        "sentences_per_doc": sentences_per_doc,
+        "spans_key": spans_key,
+        "word_column": word_column,
+        "tag_column": tag_column,
+        "comments": comments,
         "split": split,
         "tokens_column": tokens_column,
         "tags_column": tags_column,
+        "labels": None if labels is None else str(labels),
+        "scheme": scheme,
     }
-    settings["labels"] = None if labels is None else str(labels)
-    if _is_dataset(input_path):
-        file: ConllFile = HFDatasetCorpus(input_path, **settings).file
-    elif given := [name for name, value in settings.items() if value is not None]:
-        raise HFDatasetError(Errors.E941.format(path=input_path, settings=", ".join(given)))
+    kind = _format(input_path, settings)
+    if kind == "spacy":
+        doc_bin, report = _join(input_path, output_path)
     else:
-        file = read_conll(
-            input_path, word_column=word_column, tag_column=tag_column, comments=comments
-        )
-    # Only the annotation of CoNLL files: other attributes would store "unannotated" per token.
-    doc_bin = DocBin(attrs=["ENT_IOB", "ENT_TYPE", "SENT_START"], store_user_data=False)
-    for doc in make_docs(file.documents, Vocab(), sentences_per_doc=sentences_per_doc):
-        doc_bin.add(doc)
+        file = _read(input_path, kind, settings)
+        report = file.report
+        # Only the annotation of the data: other attributes would store "unannotated" per token.
+        doc_bin = DocBin(attrs=["ENT_IOB", "ENT_TYPE", "SENT_START"], store_user_data=False)
+        key = "sc" if kind == "jsonl" and spans_key is None else spans_key
+        for doc in make_docs(
+            file.documents, Vocab(), sentences_per_doc=sentences_per_doc, spans_key=key
+        ):
+            doc_bin.add(doc)
     output_path.parent.mkdir(parents=True, exist_ok=True)
     doc_bin.to_disk(output_path)
-    return file.report, len(doc_bin)
+    return report, len(doc_bin)
 
 
-def _is_dataset(path: Path) -> bool:
-    return path.is_dir() or is_hf_dataset(path)
+def _format(path: Path, settings: dict[str, Any]) -> Format:
+    """Find the format of the input, and require that it has the settings that are set."""
+    given = [name for name, value in settings.items() if value != _DEFAULTS.get(name)]
+    kind = format_of(path)
+    # A folder of parquet or JSON files laid out as on the hub, which only this command takes.
+    laid_out = kind == "spacy" and path.is_dir() and not any(path.rglob(f"*{SUFFIX}"))
+    if laid_out or (kind == "jsonl" and any(name in _DATASET for name in given)):
+        kind = "dataset"
+    if wrong := [name for name in given if name not in _SETTINGS[kind]]:
+        raise InputError(
+            Errors.E941.format(
+                path=path,
+                kind=KINDS[kind],
+                settings=", ".join(wrong),
+                accepted=", ".join(_SETTINGS[kind]) or "none",
+            )
+        )
+    return kind
 
 
-def _print_report(msg: Printer, report: ConllReport, n_docs: int) -> None:
+def _read(path: Path, kind: Format, settings: dict[str, Any]) -> CorpusFile:
+    """Read words and annotation of a file or dataset."""
+    own = {
+        name: settings[name]
+        for name in _SETTINGS[kind]
+        if name not in ("sentences_per_doc", "spans_key")
+    }
+    if kind == "conll":
+        return read_conll(path, **own)
+    reader = HFDatasetCorpus if kind == "dataset" else JsonlCorpus
+    return reader(path, **own).read()
+
+
+def _join(path: Path, output: Path) -> tuple[DocBin, CorpusReport]:
+    """Join the .spacy files of a folder, or read a single one, with all that they store."""
+    if not path.exists():
+        raise InputError(Errors.E902.format(path=path))
+    files = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    if output.exists() and any(output.samefile(file) for file in files):
+        raise OutputError(Errors.E942.format(path=output))
+    bins = []
+    for file in files:
+        try:
+            bins.append(DocBin(store_user_data=True).from_disk(file))
+        except Exception as error:  # zlib, msgpack and srsly each have their own
+            problem = Errors.E905.format(path=file, suffix=SUFFIX, error=error)
+            raise InputError(problem) from error
+    first, *others = bins
+    if any(other.attrs != first.attrs for other in others):
+        raise InputError(Errors.E943.format(path=path))
+    for other in others:
+        first.merge(other)
+    return first, _report_docs(first, str(path))
+
+
+def _report_docs(doc_bin: DocBin, source: str) -> CorpusReport:
+    """Count sentences, tokens, and entities, or the spans of Docs without entities."""
+    labels: Counter[str] = Counter()
+    docs: list[Doc] = list(doc_bin.get_docs(Vocab()))
+    for doc in docs:
+        groups = [doc.ents] if doc.ents else doc.spans.values()
+        labels.update(span.label_ for spans in groups for span in spans)
+    return CorpusReport(
+        source=source,
+        scheme=None,
+        documents=len(docs),
+        document_borders=len(docs),
+        sentences=sum(
+            len(list(doc.sents)) if doc.has_annotation("SENT_START") else 1 for doc in docs
+        ),
+        tokens=sum(map(len, docs)),
+        comments=0,
+        entities=dict(labels.most_common()),
+        repairs={},
+    )
+
+
+def _print_report(msg: Printer, report: CorpusReport, n_docs: int) -> None:
     counts = {
-        "Tag scheme": report.scheme,
+        "Tag scheme": report.scheme or "none (spans)",
         "Documents": f"{report.documents:,}",
         "Sentences": f"{report.sentences:,}",
         "Docs": f"{n_docs:,}",

@@ -5,157 +5,42 @@ spaCy's `debug data` supports the labels of spaCy's factories only.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-import numpy as np
 import typer
 from spacy import util
 from spacy.cli._util import import_code, parse_config_overrides, show_validation_error
 from spacy.language import Language
 from spacy.schemas import ConfigSchemaTraining
-from spacy.training import Example
 from spacy.util import registry, resolve_dot_names
 from wasabi import Printer
 
 from ..architectures.shims import TunedShim
-from ..llm.alignment import token_boundaries
 from ..pipeline.base import EntityPipe
-from ..pipeline.gold import annotated_spans, read_gold, unsayable
 from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
 from ..pipeline.token_tagger import TokenTagger
+from ..reports.data_report import SHOWN, DataReport, ReadBy, report_examples
 from ..tags import TagSet
 
 # Labels with fewer training spans are reported.
-_FEW_SPANS = 50
-
-
-@dataclass
-class DataReport:
-    """Counts over the examples of one corpus.
-
-    docs, tokens, spans (int): Their numbers.
-    unannotated (int): Docs without entity annotation, which are not trained on.
-    empty (int): Annotated docs without a span: negative examples.
-    labels (Counter): Spans per label.
-    lengths (Counter): Spans per length in tokens.
-    lost (int): Gold spans that do not align with the tokens of the pipeline's tokenizer.
-    nested, crossing (int): Pairs of nested spans; pairs of spans that overlap without nesting.
-    unread (int): Tokens other than whitespace that no piece of the LLM touches.
-    windows (int): Docs that need more than one window.
-    pieces (int): Pieces of the LLM in one copy of the text.
-    longest (int): Pieces of the longest doc.
-    unsayable (int): For a tagger: spans that overlap another one or have no representation in its
-        tags.
-    """
-
-    docs: int = 0
-    tokens: int = 0
-    spans: int = 0
-    unannotated: int = 0
-    empty: int = 0
-    labels: Counter[str] = field(default_factory=Counter)
-    lengths: Counter[int] = field(default_factory=Counter)
-    lost: int = 0
-    nested: int = 0
-    crossing: int = 0
-    unread: int = 0
-    windows: int = 0
-    pieces: int = 0
-    longest: int = 0
-    unsayable: int = 0
-
-    def longer_than(self, width: int) -> int:
-        """Count the spans that are longer than `width` tokens."""
-        return sum(count for length, count in self.lengths.items() if length > width)
-
-
-@dataclass(frozen=True)
-class ReadBy:
-    """The tokenizer and the window (in pieces) of the LLM that will read the texts."""
-
-    tokenizer: Any
-    window: int
-
-    @classmethod
-    def of_component(cls, pipe: EntityPipe) -> ReadBy | None:
-        """Return those of a component; None if it listens to a `transformer` component."""
-        for shim in pipe._llm_shims():
-            return cls(shim.llm.tokenizer, shim.llm.window)
-        for tuned in pipe._shims(TunedShim):
-            reader = tuned.reader
-            # The window is known without loading the LLM, unlike the direction of its attention.
-            return cls(reader.tokenizer, reader.window)
-        return None
-
-
-def report_examples(
-    examples: Iterable[Example],
-    spans_key: str,
-    llm: ReadBy | None,
-    tags_for: Callable[[Iterable[str]], TagSet] | None = None,
-) -> DataReport:
-    """Compute the counts of a corpus; of the LLM, only the tokenizer is needed.
-
-    examples (Iterable[Example]): The corpus.
-    spans_key (str): The component's span group.
-    llm (Optional[ReadBy]): The LLM that will read the texts.
-    tags_for (Optional[Callable]): For a tagger: function from labels to its tags.
-    RETURNS (DataReport): The counts.
-    """
-    report = DataReport()
-    for example in examples:
-        report.docs += 1
-        report.tokens += len(example.predicted)
-        if annotated_spans(example.reference, spans_key) is None:
-            report.unannotated += 1
-        gold = read_gold(example, spans_key)
-        report.lost += gold.lost
-        report.spans += len(gold.spans) + gold.lost
-        report.empty += not gold.spans and bool(gold.known.any())
-        report.labels.update(label for _, _, label in gold.spans)
-        report.lengths.update(end - start for start, end, _ in gold.spans)
-        if tags_for is not None and gold.spans:
-            report.unsayable += unsayable(gold, tags_for({label for _, _, label in gold.spans}))
-        nested, crossing = _overlaps(gold.spans)
-        report.nested += nested
-        report.crossing += crossing
-        if llm is not None and len(example.predicted):
-            _count_pieces(report, example, llm)
-    return report
-
-
-def _overlaps(spans: Sequence[tuple[int, int, str]]) -> tuple[int, int]:
-    """Count pairs of nested and of crossing spans."""
-    nested = crossing = 0
-    ordered = sorted(spans, key=lambda span: (span[0], -span[1]))
-    for index, (_, end, _) in enumerate(ordered):
-        for other_start, other_end, _ in ordered[index + 1 :]:
-            if other_start >= end:
-                break
-            if other_end <= end:
-                nested += 1
-            else:
-                crossing += 1
-    return nested, crossing
-
-
-def _count_pieces(report: DataReport, example: Example, llm: ReadBy) -> None:
-    from ..llm.alignment import align
-
-    text = example.predicted.text
-    encoded = llm.tokenizer(
-        text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )
-    touched = align(text, encoded["offset_mapping"], token_boundaries(example.predicted)).touched
-    space = np.array([token.is_space for token in example.predicted], dtype=bool)
-    report.pieces += len(encoded["input_ids"])
-    report.longest = max(report.longest, len(encoded["input_ids"]))
-    report.unread += int((~touched & ~space).sum())
-    report.windows += len(encoded["input_ids"]) > llm.window
+_FEW_SPANS = 20
+# Count -> the heading of its examples.
+_HEADINGS = {
+    "unannotated": "docs without annotation",
+    "empty": "annotated docs without spans",
+    "lost": "spans that are not aligned with tokens",
+    "nested": "nested pairs",
+    "crossing": "crossing pairs",
+    "unsayable": "spans not expressible by tags",
+    "windows": "docs over one window",
+    "unread": "tokens without a piece",
+    "same": "texts of an earlier doc",
+    "near": "texts nearly those of an earlier doc",
+    "known": "texts of the training data",
+    "nearly_known": "texts nearly those of the training data",
+}
 
 
 def debug_data(
@@ -192,6 +77,7 @@ def debug_data(
     try:
         llm, tags_for = ReadBy.of_component(pipe), _tags_for(pipe)
         train, dev = (report_examples(corpus(nlp), pipe.key, llm, tags_for) for corpus in corpora)
+        dev.compare(train)
     except (OSError, ValueError) as error:
         msg.fail("The training data or the LLM cannot be read.", error, exits=1)
     _print_reports(msg, pipe, train, dev, llm)
@@ -243,6 +129,10 @@ def _print_reports(
         ("docs", train.docs, dev.docs),
         ("docs without annotation", train.unannotated, dev.unannotated),
         ("annotated docs without spans", train.empty, dev.empty),
+        ("texts of an earlier doc", train.same, dev.same),
+        ("  nearly the same", train.near, dev.near),
+        ("texts of the training data", "", dev.known),
+        ("  nearly the same", "", dev.nearly_known),
         ("tokens", train.tokens, dev.tokens),
         ("gold spans", train.spans, dev.spans),
         ("  not aligned with tokens", train.lost, dev.lost),
@@ -259,11 +149,12 @@ def _print_reports(
             (f"docs over one window ({llm.window})", train.windows, dev.windows),
             ("tokens without a piece", train.unread, dev.unread),
         ]
-    shown = [(name, f"{a:,}", f"{b:,}") for name, a, b in rows]
+    shown = [(name, a if a == "" else f"{a:,}", f"{b:,}") for name, a, b in rows]
     msg.table(shown, header=("", "train", "dev"), divider=True, aligns=("l", "r", "r"))
     labels = sorted({*train.labels, *dev.labels})
     per_label = [(label, f"{train.labels[label]:,}", f"{dev.labels[label]:,}") for label in labels]
     msg.table(per_label, header=("label", "train", "dev"), divider=True, aligns=("l", "r", "r"))
+    _print_examples(msg, pipe, train, dev)
     if isinstance(pipe, SpanRecognizer):
         special, learnt = _band_warnings(pipe, train, dev)
     elif isinstance(pipe, TokenTagger):
@@ -273,11 +164,40 @@ def _print_reports(
     _print_verdicts(msg, special, _common_warnings(pipe, train, dev), learnt)
 
 
+def _print_examples(msg: Printer, pipe: EntityPipe, train: DataReport, dev: DataReport) -> None:
+    """Print the first examples of each count, and of labels with few examples."""
+    blocks = []
+    for name, report in (("training", train), ("dev", dev)):
+        found = {heading: report.examples.get(key, []) for key, heading in _HEADINGS.items()}
+        if isinstance(pipe, SpanRecognizer):
+            width = _band_width(pipe, train)
+            heading = f"spans longer than max_span_tokens ({width})"
+            found[heading] = report.examples_longer_than(width)
+        blocks += [(f"{name}: {heading}", lines) for heading, lines in found.items() if lines]
+    for label, count in sorted(train.labels.items()):
+        if count < _FEW_SPANS:
+            blocks.append((f"training: label {label}", train.examples[f"label {label}"]))
+    for label in sorted(set(dev.labels) - set(train.labels)):
+        blocks.append((f"dev: label {label}", dev.examples[f"label {label}"]))
+    if blocks:
+        msg.divider(f"Examples (the first {SHOWN} of each)")
+    for heading, lines in blocks:
+        msg.text(heading)
+        for line in lines:
+            print(f"  {line}")
+        print()
+
+
+def _band_width(pipe: SpanRecognizer, train: DataReport) -> int:
+    """The longest spans that a span scorer will learn, in tokens."""
+    return pipe.max_span_tokens or min(max(train.lengths, default=0), MAX_SPAN_TOKENS_CAP)
+
+
 def _band_warnings(
     pipe: SpanRecognizer, train: DataReport, dev: DataReport
 ) -> tuple[list[str], str]:
     """Return warnings about spans that a span scorer cannot learn, and its setting."""
-    width = pipe.max_span_tokens or min(max(train.lengths, default=0), MAX_SPAN_TOKENS_CAP)
+    width = _band_width(pipe, train)
     warnings = [
         f"{long} of {report.spans} {name} spans are longer than max_span_tokens ({width})."
         for name, report in (("training", train), ("dev", dev))
@@ -334,6 +254,11 @@ def _common_warnings(pipe: EntityPipe, train: DataReport, dev: DataReport) -> li
             )
         if report.unread:
             warnings.append(f"{report.unread} {name} tokens have no piece of the LLM's tokenizer.")
+    if dev.known + dev.nearly_known:
+        warnings.append(
+            f"{dev.known} of {dev.docs} dev texts are in the training data, and "
+            f"{dev.nearly_known} nearly: scores on them say little about new texts."
+        )
     for label in sorted(set(dev.labels) - set(train.labels)):
         warnings.append(f"Label {label} is in the dev data, but not in the training data.")
     for label, count in sorted(train.labels.items()):

@@ -1,7 +1,7 @@
 """`python -m spacy llm2ner explain`: write a page of the scores of a text's spans."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 from spacy import util
@@ -10,6 +10,8 @@ from spacy.tokens import Doc
 from wasabi import Printer
 
 from ..errors import Errors
+from ..pipeline.base import DEFAULT_TEMPERATURE, EntityPipe
+from ..pipeline.thresholds import PerLabel, threshold_text
 from ..reports.error_classes import make_mark
 from ..reports.explanation_page import ExplanationPage, choose_spans, render_explanation_page
 from ..reports.score_parts import split_scores
@@ -89,24 +91,26 @@ def explain_text(
     name = component or _first(nlp)
     if name not in nlp.pipe_names:
         raise ValueError(Errors.E908.format(name=name, components=_components(nlp)))
-    pipe = nlp.get_pipe(name)
-    explained = split_scores(pipe.model, doc)  # type: ignore[attr-defined]
+    pipe: Any = nlp.get_pipe(name)
+    explained = split_scores(pipe.model, doc) if isinstance(pipe, EntityPipe) else None
     if explained is None:
         raise ValueError(Errors.E909.format(name=name))
-    key = getattr(pipe, "key", "sc")
+    temperatures = pipe._temperatures()
     page = ExplanationPage(
         title=title or f"Span scores of {nlp.meta['lang']}_{nlp.meta['name']}",
         facts=[("Component", name), *_facts(pipe), ("Tokens", f"{len(doc):,}")],
         text=doc.text,
         tokens=[token.text for token in doc],
         token_starts=[token.idx for token in doc],
-        labels=list(pipe.labels),  # type: ignore[attr-defined]
-        marks=_marks(doc, key),
+        labels=list(pipe.labels),
+        marks=_marks(doc, pipe.key),
         logits=explained.logits,
+        temperatures=temperatures,
+        thresholds=pipe._thresholds(),
         parts=explained.parts,
         details=explained.details,
         values=explained.values,
-        chosen=choose_spans(explained.logits, limit),
+        chosen=choose_spans(explained.logits, limit, temperatures),
         language=nlp.lang or "en",
     )
     return render_explanation_page(page)
@@ -124,20 +128,31 @@ def _components(nlp: Language) -> str:
 
 
 def _marks(doc: Doc, key: str) -> list:
-    spans = list(doc.spans[key]) if key in doc.spans else list(doc.ents)
-    return [make_mark(doc, span, span._.get("score")) for span in spans]
+    if key not in doc.spans:
+        return [make_mark(doc, span, span._.get("score")) for span in doc.ents]
+    # Two labels on the same tokens share `span._.score`, but not the scores of the group.
+    scores = doc.spans[key].attrs.get("scores", [span._.get("score") for span in doc.spans[key]])
+    return [
+        make_mark(doc, span, None if score is None else float(score))
+        for span, score in zip(doc.spans[key], scores, strict=True)
+    ]
 
 
-def _facts(pipe: object) -> list[tuple[str, str]]:
+def _facts(pipe: EntityPipe) -> list[tuple[str, str]]:
     facts = []
-    for node in pipe.model.walk():  # type: ignore[attr-defined]
+    for node in pipe.model.walk():
         for shim in node.shims:
             llm = getattr(shim, "llm", None)
             if llm is not None:
                 layers = ", ".join(str(layer) for layer in llm.layers)
                 read = f"{Path(llm.settings.name).name}, layers {layers}"
                 facts.append(("LLM", f"{read}, read {llm.settings.reading}"))
-    settings = pipe.settings  # type: ignore[attr-defined]
-    facts.append(("Threshold", str(settings.get("threshold"))))
-    facts.append(("Decoding", str(settings.get("decoding"))))
+    facts.append(("Threshold", _shown(pipe.threshold)))
+    if pipe.temperature != DEFAULT_TEMPERATURE:
+        facts.append(("Temperature", _shown(pipe.temperature)))
+    facts.append(("Decoding", str(pipe.settings["decoding"])))
     return facts
+
+
+def _shown(value: PerLabel) -> str:
+    return threshold_text(value).replace(",", ", ").replace("=", " ")

@@ -16,12 +16,11 @@ import typer
 from thinc.api import Config
 from wasabi import Printer
 
-from ..corpora.hf_dataset import is_hf_dataset
+from ..corpora.reader import reader_block
 from ..errors import Errors
 from ..settings import check_choice
 from .config_choices import (
     DEFAULT_LLM,
-    SUFFIX,
     Choice,
     LLMFacts,
     Schedule,
@@ -38,31 +37,6 @@ _GPU: Values = {
     _LLM: {"dtype": "bfloat16", "batch_pieces": 32768},
 }
 _CALIBRATE = {"@callbacks": "spacy_llm2ner.calibrate.v1"}
-_CONLL = {
-    "@readers": "spacy_llm2ner.ConllCorpus.v1",
-    "sentences_per_doc": 1,
-    "limit": 0,
-    "word_column": 0,
-    "tag_column": -1,
-    "comments": False,
-    "retokenize": False,
-    "spans_key": None,
-}
-_JSONL = {
-    "@readers": "spacy_llm2ner.JsonlCorpus.v1",
-    "sentences_per_doc": 1,
-    "limit": 0,
-    "spans_key": "sc",
-    "label2id": None,
-}
-_DATASET: dict[str, Any] = {
-    "@readers": "spacy_llm2ner.HFDatasetCorpus.v1",
-    **dict.fromkeys(("split", "tokens_column", "tags_column", "document_column")),
-    **dict.fromkeys(("labels", "subset", "revision")),
-    "sentences_per_doc": 1,
-    "limit": 0,
-    "spans_key": None,
-}
 _NOT_FITTED = (
     "The schedule is not fitted to training data: set total_steps in "
     "[training.optimizer.learn_rate], max_steps and eval_frequency in [training], or pass --train"
@@ -239,11 +213,7 @@ def _reader_of(path: Path) -> dict[str, Any] | None:
     """Return the settings of the reader for a path; None for spaCy's own reader."""
     if not path.exists():
         raise ValueError(Errors.E922.format(path=path))
-    if is_hf_dataset(path):
-        return _DATASET
-    if path.suffix == SUFFIX or path.is_dir():
-        return None
-    return _JSONL if path.suffix == ".jsonl" else _CONLL
+    return reader_block(path)
 
 
 def read_preset(preset: str) -> Values:

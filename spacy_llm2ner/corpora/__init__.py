@@ -11,6 +11,8 @@ from .conll import (
     read_conll,
 )
 from .docs import make_docs
+from .documents import CorpusError, CorpusFile, CorpusReport, Document, Sentence
+from .formats import format_of
 from .hf_dataset import HFDatasetCorpus, HFDatasetError, create_hf_dataset_corpus
 from .jsonl import JsonlCorpus, JsonlError, create_jsonl_corpus
 from .reader import ConllCorpus, create_conll_corpus
@@ -26,17 +28,23 @@ __all__ = [
     "ConllFile",
     "ConllReport",
     "ConllSentence",
+    "CorpusError",
+    "CorpusFile",
+    "CorpusReport",
+    "Document",
     "HFDatasetCorpus",
     "HFDatasetError",
     "JsonlCorpus",
     "JsonlError",
     "Scheme",
+    "Sentence",
     "TagSpan",
     "count_repairs",
     "create_conll_corpus",
     "create_hf_dataset_corpus",
     "create_jsonl_corpus",
     "detect_scheme",
+    "format_of",
     "make_docs",
     "parse_conll",
     "read_conll",

@@ -1,103 +1,60 @@
 """Parse CoNLL-style files: one word per line in columns, a blank line after each sentence."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Errors
-from ..tags import Scheme, TagSpan, split_tag, tags_to_spans
-from .repairs import REPAIRS, count_repairs, detect_scheme
+from ..tags import tags_to_spans
+from .documents import (
+    CorpusError,
+    CorpusFile,
+    CorpusReport,
+    Document,
+    Sentence,
+    report_on,
+)
+from .formats import KINDS, READERS, format_of
+from .inventory import Labels, TagInventory, TagNames, check_corpus_scheme
+from .values import Source
+
+# Former names, from before all readers shared them.
+ConllSentence = Sentence
+ConllDocument = Document
+ConllReport = CorpusReport
+ConllFile = CorpusFile
 
 DOCUMENT_BORDER = "-DOCSTART-"
+CONLL_READER = "spacy_llm2ner.ConllCorpus.v1"
 
 # Only space and TAB separate columns: a word may contain a no-break space or any other character
 # at which str.split() and str.splitlines() split.
 _SEPARATOR = re.compile("[ \t]+")
 
 
-class ConllError(ValueError):
+class ConllError(CorpusError):
     """Raised for a file that is not CoNLL-style, or lacks the requested columns."""
 
 
 @dataclass(frozen=True)
-class ConllSentence:
-    """A sentence of any reader: its words, tags and entity spans, and its line or row number.
-
-    Docs are made of words and spans; `tags` is empty where a reader has spans only.
-    """
+class _Rows:
+    """The lines of one sentence: words, tags as they are in the file, and its first line."""
 
     words: list[str]
     tags: list[str]
-    spans: list[TagSpan]
     line: int
-
-
-@dataclass(frozen=True)
-class ConllDocument:
-    """A document of any reader: its sentences, the file, and the number of its first line.
-
-    In CoNLL files it is what stands between two -DOCSTART- lines.
-    """
-
-    sentences: list[ConllSentence]
-    source: str
-    line: int
-
-
-@dataclass(frozen=True)
-class ConllReport:
-    """Statistics of a file.
-
-    source (str): The file.
-    scheme (Scheme): The tag scheme of the file.
-    documents (int): The number of documents; 1 if the file has no -DOCSTART- line.
-    document_borders (int): The number of -DOCSTART- lines.
-    sentences, tokens (int): Their numbers.
-    comments (int): The number of lines read as comments.
-    entities (Dict[str, int]): The number of entities by label, the most frequent label first.
-    repairs (Dict[str, int]): The number of repaired tags by kind of repair (`REPAIRS`); empty if
-        all tags are valid.
-    """
-
-    source: str
-    scheme: Scheme
-    documents: int
-    document_borders: int
-    sentences: int
-    tokens: int
-    comments: int
-    entities: dict[str, int]
-    repairs: dict[str, int]
-
-    def __str__(self) -> str:
-        labels = ", ".join(f"{label} {n:,}" for label, n in self.entities.items())
-        return (
-            f"{self.source}: {self.scheme} tags, documents: {self.documents:,}, "
-            f"sentences: {self.sentences:,}, tokens: {self.tokens:,}, "
-            f"entities: {sum(self.entities.values()):,}" + (f" ({labels})" if labels else "")
-        )
-
-    def warnings(self) -> list[str]:
-        """Messages about invalid tags, one for each kind of repair."""
-        return [
-            f"{self.source}: tags that are not valid {self.scheme}: {n:,} ({kind}: {REPAIRS[kind]})"
-            for kind, n in self.repairs.items()
-        ]
-
-
-@dataclass(frozen=True)
-class ConllFile:
-    """A parsed file: its documents and their statistics."""
-
-    documents: list[ConllDocument]
-    report: ConllReport
 
 
 def read_conll(
-    path: str | Path, *, word_column: int = 0, tag_column: int = -1, comments: bool = False
-) -> ConllFile:
+    path: str | Path,
+    *,
+    word_column: int = 0,
+    tag_column: int = -1,
+    comments: bool = False,
+    scheme: str | None = None,
+    labels: Labels | None = None,
+) -> CorpusFile:
     """Parse a CoNLL-style file in UTF-8.
 
     path (Union[str, Path]): The file. CRLF line endings and a byte order mark are accepted.
@@ -105,15 +62,28 @@ def read_conll(
     tag_column (int): The column of the entity tags, likewise.
     comments (bool): Whether lines that are "#", or start with "# ", are comments. By default they
         are words: "#" is one in CoNLL-2003 and in tweets.
-    RETURNS (ConllFile): The documents and the report. Tags that are invalid in the scheme of the
+    scheme (Optional[str]): The scheme of the tags, or "plain" if each tag is a label; by default
+        the file's tags show it.
+    labels (Optional[Labels]): What tags stand for: the tags of numbers in order, tag -> number,
+        tag of the file -> tag, or a JSON file of any of these.
+    RETURNS (CorpusFile): The documents and the report. Tags that are invalid in the scheme of the
         file are read as conlleval does, and counted in the report.
-    RAISES (ConllError): With file and line, for what cannot be read.
+    RAISES (ConllError): With file and line, for what cannot be read; for a file of another format
+        (E708); for tags that do not show how they must be read (E740 to E747).
     RAISES (OSError): If the file cannot be opened.
     """
-    source = str(path)
-    lines = _decode(Path(path).read_bytes(), source).split("\n")
+    source, kind = str(path), format_of(Path(path))
+    if kind != "conll" and Path(path).is_file():
+        raise ConllError(Errors.E708.format(source=source, kind=KINDS[kind], reader=READERS[kind]))
+    lines = decode(Path(path).read_bytes(), Source(source, "line", ConllError)).split("\n")
     return parse_conll(
-        lines, source=source, word_column=word_column, tag_column=tag_column, comments=comments
+        lines,
+        source=source,
+        word_column=word_column,
+        tag_column=tag_column,
+        comments=comments,
+        scheme=scheme,
+        labels=labels,
     )
 
 
@@ -124,58 +94,43 @@ def parse_conll(
     word_column: int = 0,
     tag_column: int = -1,
     comments: bool = False,
-) -> ConllFile:
+    scheme: str | None = None,
+    labels: Labels | None = None,
+) -> CorpusFile:
     """Parse the lines of a CoNLL-style file.
 
     lines (List[str]): The lines, with or without their line endings.
     source (str): The name of the file, for messages.
-    word_column, tag_column, comments: As for `read_conll`.
-    RETURNS (ConllFile): The documents and the report.
+    word_column, tag_column, comments, scheme, labels: As for `read_conll`.
+    RETURNS (CorpusFile): The documents and the report.
     RAISES (ConllError): With source and line, for what cannot be read.
     """
-    parser = _Parser(source, word_column, tag_column, comments)
+    check_corpus_scheme(scheme, CONLL_READER)
+    names = TagNames.of_setting(labels, reader=CONLL_READER, error=ConllError)
+    inventory = TagInventory(Source(source, "line", ConllError), scheme, names)
+    parser = _Parser(inventory, word_column, tag_column, comments)
     documents = parser.documents(lines)
     if not any(document.sentences for document in documents):
         raise ConllError(Errors.E711.format(source=source))
     report = report_on(
-        documents, source=source, borders=parser.n_borders, comments=parser.n_comments
-    )
-    return ConllFile(documents, report)
-
-
-def report_on(
-    documents: list[ConllDocument], *, source: str, borders: int, comments: int = 0
-) -> ConllReport:
-    """Compute the statistics of documents of tagged sentences.
-
-    documents (List[ConllDocument]): The documents.
-    source (str): The file or dataset that they come from.
-    borders (int): The number of document boundaries in the source.
-    comments (int): The number of lines read as comments.
-    RETURNS (ConllReport): The report.
-    """
-    sentences = [sentence for document in documents for sentence in document.sentences]
-    tags = [sentence.tags for sentence in sentences]
-    scheme = detect_scheme(tags)
-    labels = Counter(label for sentence in sentences for _, _, label in sentence.spans)
-    return ConllReport(
+        documents,
         source=source,
-        scheme=scheme,
-        documents=len(documents),
-        document_borders=borders,
-        sentences=len(sentences),
-        tokens=sum(len(sentence.words) for sentence in sentences),
-        comments=comments,
-        entities=dict(labels.most_common()),
-        repairs=count_repairs(tags, scheme),
+        borders=parser.n_borders,
+        comments=parser.n_comments,
+        scheme=inventory.scheme,
+        border=f"{DOCUMENT_BORDER} line",
     )
+    return CorpusFile(documents, report)
 
 
 class _Parser:
-    """Parser of one file, which keeps its number of columns and the tags already checked."""
+    """Parser of one file, which keeps its number of columns."""
 
-    def __init__(self, source: str, word_column: int, tag_column: int, comments: bool) -> None:
-        self.source = source
+    def __init__(
+        self, inventory: TagInventory, word_column: int, tag_column: int, comments: bool
+    ) -> None:
+        self.inventory = inventory
+        self.source = inventory.source
         self.word_column = word_column
         self.tag_column = tag_column
         self.comments = comments
@@ -183,101 +138,83 @@ class _Parser:
         self.n_borders = 0
         self.n_columns = 0
         self.columns_line = 0
-        self.known_tags: set[str] = set()
 
-    def documents(self, lines: list[str]) -> list[ConllDocument]:
-        documents: list[ConllDocument] = []
-        for sentence in self.sentences(lines):
-            if isinstance(sentence, int):
-                documents.append(ConllDocument([], self.source, sentence))
+    def documents(self, lines: list[str]) -> list[Document]:
+        found = list(self.sentences(lines))
+        rows = [rows for rows in found if isinstance(rows, _Rows)]
+        read = iter(self.inventory.read([sentence.tags for sentence in rows]))
+        documents: list[Document] = []
+        for item in found:
+            if isinstance(item, int):
+                documents.append(Document([], self.source.name, item))
                 continue
             if not documents:
-                documents.append(ConllDocument([], self.source, sentence.line))
+                documents.append(Document([], self.source.name, item.line))
+            tags = next(read)
+            sentence = Sentence(item.words, tags, tags_to_spans(tags), item.line)
             documents[-1].sentences.append(sentence)
         return documents
 
-    def sentences(self, lines: list[str]) -> Iterator[ConllSentence | int]:
+    def sentences(self, lines: list[str]) -> Iterator[_Rows | int]:
         """Yield the sentences in order and, for each document boundary, its line number."""
-        rows: list[tuple[str, str]] = []
-        start = 0
+        rows = _Rows([], [], 0)
         for number, line in enumerate(lines, start=1):
             content = line.rstrip("\r\n").strip(" \t")
             border = content.startswith(DOCUMENT_BORDER)
-            if rows and (border or not content):
-                yield _sentence(rows, start)
-                rows = []
+            if rows.words and (border or not content):
+                yield rows
+                rows = _Rows([], [], 0)
             if border:
                 self.n_borders += 1
                 yield number
             elif self.comments and (content == "#" or content.startswith("# ")):
                 self.n_comments += 1
             elif content:
-                start = start if rows else number
-                rows.append(self.row(content, number))
-        if rows:
-            yield _sentence(rows, start)
+                rows = rows if rows.words else _Rows([], [], number)
+                word, tag = self.row(content, number)
+                rows.words.append(word)
+                rows.tags.append(tag)
+        if rows.words:
+            yield rows
 
     def row(self, content: str, number: int) -> tuple[str, str]:
         """Return the word and the tag of a line."""
         columns = _SEPARATOR.split(content)
         if len(columns) != self.n_columns:
             self.check_columns(len(columns), number)
-        word, tag = columns[self.word_column], columns[self.tag_column]
-        if tag not in self.known_tags:
-            self.check_tag(tag, content, number)
-        return word, tag
+        may_be_comment = not self.comments and content.startswith("# ")
+        tag = self.inventory.add(columns[self.tag_column], number, comment=may_be_comment)
+        return columns[self.word_column], tag
 
     def check_columns(self, n_columns: int, number: int) -> None:
         """Require the number of columns of the first line in all others."""
         found = f"{n_columns} column{'s' * (n_columns > 1)} found"
-        where = {"source": self.source, "line": number, "found": found}
+        fail = self.source.fail
         if self.n_columns:
-            raise ConllError(
-                Errors.E712.format(**where, expected=self.n_columns, first=self.columns_line)
-            )
+            fail(Errors.E712, number, found=found, expected=self.n_columns, first=self.columns_line)
         if n_columns < 2:
-            raise ConllError(Errors.E713.format(**where))
+            fail(Errors.E713, number, found=found)
         settings = {"word_column": self.word_column, "tag_column": self.tag_column}
         for name, column in settings.items():
             if not -n_columns <= column < n_columns:
-                raise ConllError(
-                    Errors.E714.format(
-                        **where, setting=name, column=column, least=-n_columns, most=n_columns - 1
-                    )
-                )
+                bounds = {"least": -n_columns, "most": n_columns - 1}
+                fail(Errors.E714, number, found=found, setting=name, column=column, **bounds)
         if self.word_column % n_columns == self.tag_column % n_columns:
-            raise ConllError(Errors.E715.format(**where, **settings))
+            fail(Errors.E715, number, found=found, **settings)
         self.n_columns, self.columns_line = n_columns, number
 
-    def check_tag(self, tag: str, content: str, number: int) -> None:
-        try:
-            split_tag(tag)
-        except ValueError as error:
-            hint = ""
-            if content.startswith("#") and not self.comments:
-                hint = " (if this line is a comment, read the file with comments = true)"
-            raise ConllError(
-                Errors.E716.format(
-                    source=self.source,
-                    line=number,
-                    column=self.tag_column,
-                    problem=error,
-                    hint=hint,
-                )
-            ) from None
-        self.known_tags.add(tag)
 
+def decode(data: bytes, source: Source) -> str:
+    """Decode a file in UTF-8, with or without a byte order mark.
 
-def _sentence(rows: list[tuple[str, str]], line: int) -> ConllSentence:
-    words, tags = [word for word, _ in rows], [tag for _, tag in rows]
-    return ConllSentence(words, tags, tags_to_spans(tags), line)
-
-
-def _decode(data: bytes, source: str) -> str:
+    data (bytes): The file.
+    source (Source): The source, for the error.
+    RETURNS (str): The text.
+    RAISES (CorpusError): With the line, if it is in another encoding (E710).
+    """
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         # Not `data`: error.start does not count the byte order mark, which error.object lacks.
         line = error.object.count(b"\n", 0, error.start) + 1
-        byte = f"0x{error.object[error.start]:02x}"
-        raise ConllError(Errors.E710.format(source=source, line=line, byte=byte)) from None
+        source.fail(Errors.E710, line, byte=f"0x{error.object[error.start]:02x}")

@@ -6,15 +6,15 @@ from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
 from spacy.vocab import Vocab
 
-from ..errors import Errors
-from .conll import DOCUMENT_BORDER, ConllDocument, ConllReport, ConllSentence
+from ..errors import Errors, Warnings
+from .documents import CorpusReport, Document, Sentence
 from .spacing import spaces_for
 
 SOURCE_KEY = "llm2ner_source"
 
 
 def make_docs(
-    documents: Iterable[ConllDocument],
+    documents: Iterable[Document],
     vocab: Vocab,
     *,
     sentences_per_doc: int = 1,
@@ -22,7 +22,7 @@ def make_docs(
 ) -> Iterator[Doc]:
     """Make Docs whose tokens are the words of the corpus.
 
-    documents (Iterable[ConllDocument]): The documents of a corpus.
+    documents (Iterable[Document]): The documents of a corpus.
     vocab (Vocab): The vocabulary of the Docs.
     sentences_per_doc (int): 1 for a Doc per sentence, n for up to n consecutive sentences of a
         document per Doc, 0 for a Doc per document. No Doc crosses a document boundary.
@@ -65,25 +65,30 @@ def check_sizes(reader: str, sentences_per_doc: int, limit: int) -> None:
         raise ValueError(Errors.E707.format(reader=reader, limit=limit))
 
 
-def border_warnings(report: ConllReport, sentences_per_doc: int) -> list[str]:
-    """Warn of a file without document boundaries whose sentences are joined into Docs.
+def border_warnings(report: CorpusReport, sentences_per_doc: int) -> list[str]:
+    """Warn of a file that is one document, whose sentences are joined into Docs.
 
-    report (ConllReport): The report on the file.
+    report (CorpusReport): The report on the file.
     sentences_per_doc (int): The setting of that name.
     RETURNS (List[str]): One message if the whole file becomes one Doc, or if unrelated sentences
         may share a Doc; else none.
     """
-    if report.document_borders or sentences_per_doc == 1 or report.sentences == 1:
+    if report.documents > 1 or sentences_per_doc == 1 or report.sentences == 1:
         return []
-    what = "the whole file is one Doc" if sentences_per_doc == 0 else "neighbours are joined"
+    why = "there is no" if not report.document_borders else "there is a single"
     return [
-        f"{report.source}: no {DOCUMENT_BORDER} line, so that with sentences_per_doc = "
-        f"{sentences_per_doc} {what} ({report.sentences:,} sentences)"
+        Warnings.W50.format(
+            source=report.source,
+            why=f"{why} {report.border}",
+            value=sentences_per_doc,
+            what="the whole file is one Doc" if sentences_per_doc == 0 else "neighbours are joined",
+            sentences=f"{report.sentences:,}",
+        )
     ]
 
 
 def _make_doc(
-    sentences: Sequence[ConllSentence], vocab: Vocab, source: str, spans_key: str | None
+    sentences: Sequence[Sentence], vocab: Vocab, source: str, spans_key: str | None
 ) -> Doc:
     words: list[str] = []
     spaces: list[bool] = []

@@ -2,7 +2,6 @@
 
 # No `from __future__ import annotations`: spaCy's registry checks a config against the annotations
 # of create_hf_dataset_corpus, which must be types and not strings.
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -15,9 +14,12 @@ from spacy.training import Example
 
 from ..errors import Errors
 from ..log import logger
-from ..tags import split_tag, tags_to_spans
-from .conll import ConllDocument, ConllFile, ConllSentence, report_on
-from .docs import check_sizes, copy_words, make_docs
+from ..tags import tags_to_spans
+from .docs import border_warnings, check_sizes, copy_words, make_docs
+from .documents import CorpusError, CorpusFile, Document, Sentence, report_on
+from .formats import format_of
+from .inventory import Labels, TagInventory, TagNames, check_corpus_scheme
+from .values import Source, shown
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,10 +34,8 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 # File suffix -> the name of its format in `datasets`.
 _FORMATS = {".parquet": "parquet", ".arrow": "arrow", ".json": "json", ".jsonl": "json"}
 
-Labels = str | list[str] | dict[str, int]
 
-
-class HFDatasetError(ValueError):
+class HFDatasetError(CorpusError):
     """Raised for a dataset that cannot be opened or lacks words and tags."""
 
 
@@ -46,7 +46,8 @@ def create_hf_dataset_corpus(
     tokens_column: str | None = None,
     tags_column: str | None = None,
     document_column: str | None = None,
-    labels: str | list[str] | dict[str, int] | None = None,
+    labels: str | list[str] | dict[str, int] | dict[str, str] | None = None,
+    scheme: str | None = None,
     subset: str | None = None,
     revision: str | None = None,
     sentences_per_doc: int = 1,
@@ -61,7 +62,8 @@ def create_hf_dataset_corpus(
     split (Optional[str]): The split to read.
     tokens_column, tags_column, document_column (Optional[str]): The columns of words, tags and
         documents.
-    labels (Union[str, List[str], Dict[str, int], None]): The tags that integers stand for.
+    labels (Optional[Labels]): What tags stand for.
+    scheme (Optional[str]): The scheme of the tags; "plain" if each tag is a label.
     subset, revision (Optional[str]): Configuration and revision of a dataset on the hub.
     sentences_per_doc (int): 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
     limit (int): The number of Docs to read; 0 for all.
@@ -76,6 +78,7 @@ def create_hf_dataset_corpus(
         tags_column=tags_column,
         document_column=document_column,
         labels=labels,
+        scheme=scheme,
         subset=subset,
         revision=revision,
         sentences_per_doc=sentences_per_doc,
@@ -91,9 +94,10 @@ class HFDatasetCorpus:
         {"tokens": ["in", "New", "York"], "tags": ["O", "B-LOC", "I-LOC"]}
 
     Integers are mapped to tags by the dataset's own ClassLabel, or by `labels`. Labels without
-    prefixes (all of "O", "PER", "LOC", ...) are read as IO tags, which is logged. The dataset
-    is read once, at the first call, which also logs its contents and warns if tags had to be
-    repaired.
+    prefixes (all of "O", "PER", "LOC", ...) are read as IO tags, which is logged; tags that do not
+    show whether they have prefixes are an error that names the settings that decide (see
+    inventory.py). The dataset is read once, at the first call, which also logs its contents and
+    warns if tags had to be repaired.
 
     path (Union[str, Path, None]): A folder written by `Dataset.save_to_disk` or
         `DatasetDict.save_to_disk`; a folder of parquet or JSON files laid out as on the hub; one
@@ -105,15 +109,17 @@ class HFDatasetCorpus:
     document_column (Optional[str]): The column that identifies the document: consecutive rows with
         the same value form one. By default "document_id" or "doc". Without one, each row is a
         document.
-    labels (Union[str, List[str], Dict[str, int], None]): The tags that integers stand for: the tags
-        in order, or tag -> number, or a JSON file of either.
+    labels (Optional[Labels]): What tags stand for: the tags in order, for integers; or tag ->
+        number; or tag of the dataset -> tag ({"B": "B-DISEASE"}); or a JSON file of any of these.
+    scheme (Optional[str]): The scheme of the tags (BIO2, IO, BIO1, BIOES or BILOU), or "plain" if
+        each tag is a label; by default the tags show it.
     subset, revision (Optional[str]): Configuration and revision of a dataset on the hub.
     sentences_per_doc (int): 1 for a Doc per sentence, n for up to n consecutive sentences of a
         document per Doc, 0 for a Doc per document.
     limit (int): The number of Docs to read; 0 for all.
     spans_key (Optional[str]): A key of `doc.spans` that receives the entities too, for components
         that learn from span groups, such as spaCy's `spancat`.
-    RAISES (ValueError): For a setting that is not accepted (E720).
+    RAISES (ValueError): For a setting that is not accepted (E001, E700, E707, E720).
     """
 
     def __init__(
@@ -125,6 +131,7 @@ class HFDatasetCorpus:
         tags_column: str | None = None,
         document_column: str | None = None,
         labels: Labels | None = None,
+        scheme: str | None = None,
         subset: str | None = None,
         revision: str | None = None,
         sentences_per_doc: int = 1,
@@ -134,18 +141,20 @@ class HFDatasetCorpus:
         if path is None:
             raise ValueError(Errors.E720.format(reader=_READER))
         check_sizes(_READER, sentences_per_doc, limit)
+        check_corpus_scheme(scheme, _READER)
         self.path = str(path)
         self.split = split
         self.tokens_column = tokens_column
         self.tags_column = tags_column
         self.document_column = document_column
         self.labels = labels
+        self.scheme = scheme
         self.subset = subset
         self.revision = revision
         self.sentences_per_doc = sentences_per_doc
         self.limit = limit
         self.spans_key = spans_key
-        self._file: ConllFile | None = None
+        self._file: CorpusFile | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Yield examples from the dataset.
@@ -164,28 +173,42 @@ class HFDatasetCorpus:
             yield Example(copy_words(reference), reference)
 
     @property
-    def file(self) -> ConllFile:
+    def file(self) -> CorpusFile:
         """The sentences by document and their statistics, read at first use.
 
         RAISES (HFDatasetError): If the dataset cannot be read.
         """
         if self._file is None:
-            with TemporaryDirectory() as cache:
-                dataset = self._open(cache)
-                sentences = self._sentences(dataset)
-                column = self._column(dataset, "document_column", self.document_column, _DOCUMENTS)
-                names = dataset[column][:] if column else range(len(sentences))
-            documents = _by_document(sentences, names, self.source)
-            if not documents:
-                raise HFDatasetError(Errors.E721.format(source=self.source))
-            report = report_on(
-                documents, source=self.source, borders=len(documents) if column else 0
-            )
-            self._file = ConllFile(documents, report)
+            self._file = self.read()
+            report = self._file.report
             logger.info("%s", report)
-            for message in report.warnings():
+            borders = border_warnings(report, self.sentences_per_doc)
+            for message in [*report.warnings(), *borders]:
                 logger.warning("%s", message)
         return self._file
+
+    def read(self) -> CorpusFile:
+        """Read the dataset, without remembering it and without a summary in the log.
+
+        RETURNS (CorpusFile): The sentences by document and their statistics.
+        RAISES (HFDatasetError): If the dataset cannot be read.
+        """
+        with TemporaryDirectory() as cache:
+            dataset = self._open(cache)
+            inventory = self._inventory(dataset)
+            sentences = self._sentences(dataset, inventory)
+            column = self._column(dataset, "document_column", self.document_column, _DOCUMENTS)
+            names = dataset[column][:] if column else range(len(sentences))
+        documents = _by_document(sentences, names, self.source)
+        if not documents:
+            raise HFDatasetError(Errors.E721.format(source=self.source))
+        report = report_on(
+            documents,
+            source=self.source,
+            borders=len(documents) if column else 0,
+            scheme=inventory.scheme,
+        )
+        return CorpusFile(documents, report)
 
     @property
     def source(self) -> str:
@@ -254,120 +277,80 @@ class HFDatasetCorpus:
             )
         return name
 
-    def _sentences(self, dataset: "Dataset") -> list[ConllSentence]:
-        """Read a sentence from each row, including empty ones."""
-        tokens = self._column(dataset, "tokens_column", self.tokens_column, _TOKENS)
-        tags = self._column(dataset, "tags_column", self.tags_column, _TAGS)
-        if tokens is None or tags is None:
-            setting, usual = (
-                ("tokens_column", _TOKENS) if tokens is None else ("tags_column", _TAGS)
-            )
-            raise HFDatasetError(
-                Errors.E725.format(
-                    reader=_READER,
-                    setting=setting,
-                    source=self.source,
-                    usual=", ".join(usual),
-                    columns=", ".join(dataset.column_names),
+    def _inventory(self, dataset: "Dataset") -> TagInventory:
+        """The tags of the dataset, none of them read yet, with the names that it declares."""
+        _, tags = self._columns(dataset)
+        feature = dataset.features[tags]
+        declared = getattr(getattr(feature, "feature", feature), "names", None)
+        names = TagNames.of_setting(
+            self.labels, reader=_READER, error=HFDatasetError, default=declared
+        )
+        return TagInventory(Source(self.source, "row", HFDatasetError), self.scheme, names)
+
+    def _columns(self, dataset: "Dataset") -> tuple[str, str]:
+        """The columns of words and tags."""
+        found = []
+        for setting, name, usual in (
+            ("tokens_column", self.tokens_column, _TOKENS),
+            ("tags_column", self.tags_column, _TAGS),
+        ):
+            column = self._column(dataset, setting, name, usual)
+            if column is None:
+                raise HFDatasetError(
+                    Errors.E725.format(
+                        reader=_READER,
+                        setting=setting,
+                        source=self.source,
+                        usual=", ".join(usual),
+                        columns=", ".join(dataset.column_names),
+                    )
                 )
-            )
-        names = self._names(dataset, tags)
+            found.append(column)
+        return found[0], found[1]
+
+    def _sentences(self, dataset: "Dataset", inventory: TagInventory) -> list[Sentence]:
+        """Read a sentence from each row, including empty ones."""
+        tokens, tags = self._columns(dataset)
+        source = inventory.source
         rows = []
         for number, (words, given) in enumerate(
             zip(dataset[tokens], dataset[tags], strict=True), 1
         ):
             if not isinstance(words, list) or not isinstance(given, list):
-                raise HFDatasetError(Errors.E726.format(source=self.source, row=number))
+                found = shown([words, given])
+                source.fail(Errors.E726, number, found=found)
+            words = source.words(words, number)
             if len(words) != len(given):
-                raise HFDatasetError(
-                    Errors.E727.format(
-                        source=self.source, row=number, words=len(words), tags=len(given)
-                    )
-                )
-            rows.append((words, [self._tag(tag, names, number) for tag in given]))
-        known = set(names) if names else {tag for _, row in rows for tag in row}
-        if not any(_is_prefixed(tag) for tag in known):
+                source.fail(Errors.E727, number, words=len(words), tags=len(given))
+            rows.append((words, [inventory.add(tag, number) for tag in given]))
+        read = inventory.read([row for _, row in rows])
+        if inventory.plain:
             logger.info("%s: the labels have no prefixes, and are read as IO tags", self.source)
-            rows = [(words, [t if t == "O" else f"I-{t}" for t in row]) for words, row in rows]
-        return [self._sentence(*row, number) for number, row in enumerate(rows, 1)]
-
-    def _sentence(self, words: list[Any], tags: list[str], number: int) -> ConllSentence:
-        try:
-            return ConllSentence([str(word) for word in words], tags, tags_to_spans(tags), number)
-        except ValueError as error:
-            raise HFDatasetError(
-                Errors.E728.format(source=self.source, row=number, problem=error)
-            ) from None
-
-    def _tag(self, tag: Any, names: Sequence[str | None] | None, number: int) -> str:
-        if isinstance(tag, str):
-            return tag
-        if names is None:
-            raise HFDatasetError(Errors.E729.format(source=self.source, row=number, tag=tag))
-        name = names[tag] if isinstance(tag, int) and 0 <= tag < len(names) else None
-        if name is None:
-            raise HFDatasetError(
-                Errors.E730.format(source=self.source, row=number, tag=repr(tag), labels=len(names))
-            )
-        return name
-
-    def _names(self, dataset: "Dataset", column: str) -> Sequence[str | None] | None:
-        """Return the tags by number; None if neither settings nor dataset name them."""
-        labels = self.labels
-        if labels is None:
-            feature = dataset.features[column]
-            return getattr(getattr(feature, "feature", feature), "names", None)
-        if isinstance(labels, str):
-            try:
-                labels = json.loads(Path(labels).read_text(encoding="utf8"))
-            except (OSError, ValueError) as error:
-                raise HFDatasetError(
-                    Errors.E731.format(reader=_READER, path=self.labels, problem=error)
-                ) from error
-        if isinstance(labels, list):
-            return [str(tag) for tag in labels]
-        if not isinstance(labels, dict) or not labels or not all(map(_is_number, labels.values())):
-            raise HFDatasetError(Errors.E732.format(reader=_READER, labels=repr(self.labels)))
-        names: list[str | None] = [None] * (max(labels.values()) + 1)
-        for tag, place in labels.items():
-            names[place] = tag
-        return names
+        return [
+            Sentence(words, row, tags_to_spans(row), number)
+            for number, ((words, _), row) in enumerate(zip(rows, read, strict=True), 1)
+        ]
 
 
 def is_hf_dataset(path: Path) -> bool:
     """Whether a path must be read by `HFDatasetCorpus` and by no other reader of the package.
 
     path (Path): A file or folder.
-    RETURNS (bool): True for a file with a suffix of `datasets` other than .jsonl, and for a folder
-        written by `save_to_disk`.
+    RETURNS (bool): Whether `format_of` says "dataset".
     """
-    if path.is_dir():
-        return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
-    return path.suffix in _FORMATS and path.suffix != ".jsonl"
+    return format_of(path) == "dataset"
 
 
 def _by_document(
-    sentences: Sequence[ConllSentence], names: Iterable[Any], source: str
-) -> list[ConllDocument]:
+    sentences: Sequence[Sentence], names: Iterable[Any], source: str
+) -> list[Document]:
     """Group consecutive sentences of one document; sentences without words are left out."""
-    documents: list[ConllDocument] = []
+    documents: list[Document] = []
     last: Any = None
     for sentence, name in zip(sentences, names, strict=True):
         if not documents or name is None or name != last:
-            documents.append(ConllDocument([], source, sentence.line))
+            documents.append(Document([], source, sentence.line))
         if sentence.words:
             documents[-1].sentences.append(sentence)
         last = name
     return [document for document in documents if document.sentences]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and value >= 0
-
-
-def _is_prefixed(tag: str | None) -> bool:
-    """Whether a tag has a prefix: neither "O" nor a bare label."""
-    try:
-        return split_tag(tag or "O")[0] != "O"
-    except ValueError:
-        return False

@@ -3,8 +3,8 @@
 # No `from __future__ import annotations`: spaCy's registry checks a config against the annotations
 # of create_jsonl_corpus, which must be types and not strings.
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,18 @@ from spacy.training import Example
 from ..errors import Errors
 from ..log import logger
 from ..tags import TagSpan, tags_to_spans
-from .conll import ConllDocument, ConllSentence
-from .docs import check_sizes, copy_words, make_docs
+from .conll import decode
+from .docs import border_warnings, check_sizes, copy_words, make_docs
+from .documents import CorpusError, CorpusFile, Document, Sentence, report_on
+from .inventory import Labels, TagInventory, TagNames, check_corpus_scheme
+from .values import Source, shown
 
 _READER = "spacy_llm2ner.JsonlCorpus.v1"
-# Field of the words -> field of the spans, and the number that makes their ends exclusive.
-_FIELDS = {"tokens": ("spans", 0), "tokenized_text": ("ner", 1)}
+# Field of the words -> field of the spans, and whether their ends are inclusive.
+_FIELDS = {"tokens": ("spans", False), "tokenized_text": ("ner", True)}
 
 
-class JsonlError(ValueError):
+class JsonlError(CorpusError):
     """Raised for a line that is none of the accepted objects."""
 
 
@@ -34,6 +37,8 @@ def create_jsonl_corpus(
     limit: int = 0,
     spans_key: str = "sc",
     label2id: dict[str, int] | None = None,
+    labels: str | list[str] | dict[str, int] | dict[str, str] | None = None,
+    scheme: str | None = None,
 ) -> Callable[[Language], Iterable[Example]]:
     """Create a reader of a JSON Lines file, for [corpora.train] and [corpora.dev] of a config.
 
@@ -43,7 +48,9 @@ def create_jsonl_corpus(
     sentences_per_doc (int): 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
     limit (int): The number of Docs to read; 0 for all.
     spans_key (str): The key of `doc.spans` that receives all spans.
-    label2id (Optional[Dict[str, int]]): Integer tags: tag -> number.
+    label2id (Optional[Dict[str, int]]): Integer tags: tag -> number, as in `labels`.
+    labels (Optional[Labels]): What tags stand for.
+    scheme (Optional[str]): The scheme of the tags; "plain" if each tag is a label.
     RETURNS (Callable[[Language], Iterable[Example]]): The corpus.
     RAISES (ValueError): For a setting that is not accepted.
     RAISES (FileNotFoundError): If there is no such file.
@@ -54,6 +61,8 @@ def create_jsonl_corpus(
         limit=limit,
         spans_key=spans_key,
         label2id=label2id,
+        labels=labels,
+        scheme=scheme,
     )
 
 
@@ -66,15 +75,20 @@ class JsonlCorpus:
 
     Spans may overlap: all of them go to `doc.spans[spans_key]`, the longest disjoint ones to
     `doc.ents`. Consecutive lines with the same "doc" form a document. The Docs have the words of
-    the file, with natural spacing.
+    the file, with natural spacing. The file is read once, at the first call, which also logs its
+    contents and warns if tags had to be repaired.
 
     path (Union[str, Path, None]): The file.
     sentences_per_doc (int): 1 for a Doc per sentence, n for up to n consecutive sentences of a
         document per Doc, 0 for a Doc per document. Without a field "doc", each line is a document.
     limit (int): The number of Docs to read; 0 for all.
     spans_key (str): The key of `doc.spans` that receives all spans.
-    label2id (Optional[Dict[str, int]]): Integer tags: tag -> number.
-    RAISES (ValueError): For a setting that is not accepted.
+    label2id (Optional[Dict[str, int]]): Integer tags: tag -> number, as in `labels`.
+    labels (Optional[Labels]): What tags stand for: the tags in order, for integers; or tag ->
+        number; or tag of the file -> tag ({"B": "B-DISEASE"}); or a JSON file of any of these.
+    scheme (Optional[str]): The scheme of the tags (BIO2, IO, BIO1, BIOES or BILOU), or "plain" if
+        each tag is a label; by default the tags show it.
+    RAISES (ValueError): For a setting that is not accepted (E001, E700, E707, E709).
     RAISES (FileNotFoundError): If there is no such file (E705).
     """
 
@@ -86,16 +100,22 @@ class JsonlCorpus:
         limit: int = 0,
         spans_key: str = "sc",
         label2id: dict[str, int] | None = None,
+        labels: Labels | None = None,
+        scheme: str | None = None,
     ) -> None:
         if path is None or not Path(path).is_file():
             raise FileNotFoundError(Errors.E705.format(reader=_READER, path=path))
         check_sizes(_READER, sentences_per_doc, limit)
+        check_corpus_scheme(scheme, _READER)
+        if label2id is not None and labels is not None:
+            raise ValueError(Errors.E709.format(reader=_READER))
         self.path = Path(path)
         self.sentences_per_doc = sentences_per_doc
         self.limit = limit
         self.spans_key = spans_key
-        self.tags = {number: tag for tag, number in (label2id or {}).items()}
-        self._documents: list[ConllDocument] | None = None
+        self.labels = labels if label2id is None else label2id
+        self.scheme = scheme
+        self._file: CorpusFile | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Yield examples from the file.
@@ -114,63 +134,105 @@ class JsonlCorpus:
             yield Example(copy_words(reference), reference)
 
     @property
-    def documents(self) -> list[ConllDocument]:
-        """The sentences of the file by document, read at first use; the log has a summary.
+    def documents(self) -> list[Document]:
+        """The sentences of the file by document.
 
         RAISES (JsonlError): With file and line, if it cannot be read.
         """
-        if self._documents is None:
-            self._documents = self._read()
-            sentences = [row for document in self._documents for row in document.sentences]
-            labels = Counter(label for row in sentences for _, _, label in row.spans)
-            logger.info(
-                "%s: documents: %s, sentences: %s, tokens: %s, spans: %s (%s)",
-                self.path,
-                f"{len(self._documents):,}",
-                f"{len(sentences):,}",
-                f"{sum(len(row.words) for row in sentences):,}",
-                f"{sum(labels.values()):,}",
-                ", ".join(f"{label} {count:,}" for label, count in labels.most_common()),
-            )
-        return self._documents
+        return self.file.documents
 
-    def _read(self) -> list[ConllDocument]:
-        documents: list[ConllDocument] = []
+    @property
+    def file(self) -> CorpusFile:
+        """The sentences by document and their statistics, read at first use.
+
+        RAISES (JsonlError): With file and line, if it cannot be read.
+        """
+        if self._file is None:
+            self._file = self.read()
+            report = self._file.report
+            logger.info("%s", report)
+            for message in [*report.warnings(), *border_warnings(report, self.sentences_per_doc)]:
+                logger.warning("%s", message)
+        return self._file
+
+    def read(self) -> CorpusFile:
+        """Read the file, without remembering it and without a log.
+
+        RETURNS (CorpusFile): The sentences by document and their statistics.
+        RAISES (JsonlError): With file and line, if it cannot be read.
+        """
+        source = Source(str(self.path), "line", JsonlError)
+        # An empty mapping was always accepted here, unlike in `labels`.
+        names = TagNames.of_setting(self.labels or None, reader=_READER, error=JsonlError)
+        inventory = TagInventory(source, self.scheme, names)
+        lines = decode(self.path.read_bytes(), source).split("\n")
+        rows = [
+            _parse(line, number, inventory) for number, line in enumerate(lines, 1) if line.strip()
+        ]
+        read = inventory.read([row.sentence.tags for row in rows])
+        documents: list[Document] = []
         last: Any = None
-        with self.path.open(encoding="utf8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                name, sentence = self._parse(line, number)
-                if name is None or name != last or not documents:
-                    documents.append(ConllDocument([], str(self.path), number))
-                if sentence.words:
-                    documents[-1].sentences.append(sentence)
-                last = name
-        return [document for document in documents if document.sentences]
+        for row, tags in zip(rows, read, strict=True):
+            sentence = row.sentence
+            if row.document is None or row.document != last or not documents:
+                documents.append(Document([], source.name, sentence.line))
+            if tags:
+                spans = tags_to_spans(tags)
+                sentence = Sentence(sentence.words, tags, spans, sentence.line)
+            if sentence.words:
+                documents[-1].sentences.append(sentence)
+            last = row.document
+        documents = [document for document in documents if document.sentences]
+        if not documents:
+            raise JsonlError(Errors.E721.format(source=source.name))
+        borders = len(documents) if any(row.document is not None for row in rows) else 0
+        report = report_on(documents, source=source.name, borders=borders, scheme=inventory.scheme)
+        return CorpusFile(documents, report)
 
-    def _parse(self, line: str, number: int) -> tuple[Any, ConllSentence]:
-        """Parse a line: the name of its document, or None, and its sentence."""
-        try:
-            row = json.loads(line)
-            field = "tokens" if "tokens" in row else "tokenized_text"
-            words = [str(word) for word in row[field]]
-            spans = self._spans(row, field, len(words))
-        except (ValueError, KeyError, TypeError) as error:
-            raise JsonlError(
-                Errors.E706.format(path=self.path, line=number, problem=error)
-            ) from error
-        return row.get("doc"), ConllSentence(words, [], spans, number)
 
-    def _spans(self, row: dict[str, Any], field: str, n_words: int) -> list[TagSpan]:
-        name, inclusive = _FIELDS[field]
-        if name not in row:
-            tags = [self.tags[t] if isinstance(t, int) else str(t) for t in row["tags"]]
-            if len(tags) != n_words:
-                raise ValueError(f"{n_words} words, {len(tags)} tags")
-            return tags_to_spans(tags)
-        spans = [(int(start), int(end) + inclusive, str(label)) for start, end, label in row[name]]
-        for start, end, label in spans:
-            if not 0 <= start < end <= n_words:
-                raise ValueError(f"span {start}-{end} {label} in {n_words} words")
-        return spans
+@dataclass(frozen=True)
+class _Row:
+    """A line: the name of its document, or None, and its sentence, whose tags are not read yet."""
+
+    document: Any
+    sentence: Sentence
+
+
+def _parse(line: str, number: int, inventory: TagInventory) -> _Row:
+    """Parse a line."""
+    source = inventory.source
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        source.fail(Errors.E706, number, problem=error)
+    if not isinstance(row, dict):
+        source.fail(Errors.E706, number, problem=f"found {shown(row)}")
+    field = next((name for name in _FIELDS if name in row), None)
+    name, inclusive = _FIELDS.get(field or "", ("", False))
+    if field is None or (name not in row and "tags" not in row):
+        source.fail(Errors.E706, number, problem=_fields(row))
+    words = source.words(row[field], number)
+    spans: list[TagSpan] = []
+    tags: list[str] = []
+    if name in row:
+        spans = source.spans(row[name], number, len(words), inclusive=inclusive)
+    elif not isinstance(row["tags"], list):
+        source.fail(Errors.E733, number, what="tags", value=shown(row["tags"]))
+    elif len(row["tags"]) != len(words):
+        source.fail(Errors.E727, number, words=len(words), tags=len(row["tags"]))
+    else:
+        tags = [inventory.add(tag, number) for tag in row["tags"]]
+    return _Row(row.get("doc"), Sentence(words, tags, spans, number))
+
+
+def _fields(row: dict[str, Any]) -> str:
+    """What an object of another form has, and whose form it is."""
+    names = ", ".join(f"'{name}'" for name in row) or "none"
+    if isinstance(row.get("text"), str):
+        return (
+            f"its fields are {names}: a text with character offsets, as annotation tools export "
+            f"it; make Docs of it with doc.char_span, and write them to a .spacy file"
+        )
+    if {"ner_tags", "words", "labels"} & row.keys():
+        return f"its fields are {names}: read it with spacy_llm2ner.HFDatasetCorpus.v1"
+    return f"its fields are {names}"

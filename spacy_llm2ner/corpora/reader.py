@@ -2,9 +2,11 @@
 
 # No `from __future__ import annotations`: spaCy's registry checks a config against the annotations
 # of create_conll_corpus, which must be types and not strings.
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -12,12 +14,14 @@ from spacy.training import Corpus, Example
 
 from ..errors import Errors
 from ..log import logger
-from .conll import ConllFile, read_conll
+from .conll import CONLL_READER as _READER
+from .conll import read_conll
 from .docs import border_warnings, check_sizes, copy_words, make_docs
-from .hf_dataset import HFDatasetCorpus, is_hf_dataset
-from .jsonl import JsonlCorpus
-
-_READER = "spacy_llm2ner.ConllCorpus.v1"
+from .documents import CorpusFile
+from .formats import READERS, Format, format_of
+from .hf_dataset import create_hf_dataset_corpus
+from .inventory import Labels, check_corpus_scheme
+from .jsonl import create_jsonl_corpus
 
 
 def create_conll_corpus(
@@ -30,6 +34,8 @@ def create_conll_corpus(
     comments: bool = False,
     retokenize: bool = False,
     spans_key: str | None = None,
+    scheme: str | None = None,
+    labels: str | list[str] | dict[str, int] | dict[str, str] | None = None,
 ) -> Callable[[Language], Iterable[Example]]:
     """Create a reader of a CoNLL-style file, for [corpora.train] and [corpora.dev] of a config.
 
@@ -44,6 +50,8 @@ def create_conll_corpus(
         they have the file's words.
     spans_key (Optional[str]): A key of `doc.spans` that receives the entities too, for components
         that learn from span groups, such as spaCy's `spancat`.
+    scheme (Optional[str]): The scheme of the tags; "plain" if each tag is a label.
+    labels (Optional[Labels]): What tags stand for.
     RETURNS (Callable[[Language], Iterable[Example]]): The corpus.
     RAISES (ValueError): For a setting that is not accepted.
     RAISES (FileNotFoundError): If there is no such file.
@@ -57,6 +65,8 @@ def create_conll_corpus(
         comments=comments,
         retokenize=retokenize,
         spans_key=spans_key,
+        scheme=scheme,
+        labels=labels,
     )
 
 
@@ -76,7 +86,11 @@ class ConllCorpus:
         pipeline runs on text. By default they have the file's words, as published CoNLL results do.
     spans_key (Optional[str]): A key of `doc.spans` that receives the entities too, for components
         that learn from span groups, such as spaCy's `spancat`.
-    RAISES (ValueError): For a setting that is not accepted.
+    scheme (Optional[str]): The scheme of the tags (BIO2, IO, BIO1, BIOES or BILOU), or "plain" if
+        each tag is a label; by default the tags show it (see inventory.py).
+    labels (Optional[Labels]): What tags stand for: the tags in order, for numbers; or tag ->
+        number; or tag of the file -> tag ({"B": "B-DISEASE"}); or a JSON file of any of these.
+    RAISES (ValueError): For a setting that is not accepted (E001, E700, E701, E707).
     RAISES (FileNotFoundError): If there is no such file.
     """
 
@@ -91,9 +105,12 @@ class ConllCorpus:
         comments: bool = False,
         retokenize: bool = False,
         spans_key: str | None = None,
+        scheme: str | None = None,
+        labels: Labels | None = None,
     ) -> None:
         self.path = _check_path(path)
         check_sizes(_READER, sentences_per_doc, limit)
+        check_corpus_scheme(scheme, _READER)
         self.sentences_per_doc = sentences_per_doc
         self.limit = limit
         self.word_column = word_column
@@ -101,7 +118,9 @@ class ConllCorpus:
         self.comments = comments
         self.retokenize = retokenize
         self.spans_key = spans_key
-        self._file: ConllFile | None = None
+        self.scheme = scheme
+        self.labels = labels
+        self._file: CorpusFile | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Yield examples from the file.
@@ -121,7 +140,7 @@ class ConllCorpus:
             yield Example(self._predicted(nlp, reference), reference)
 
     @property
-    def file(self) -> ConllFile:
+    def file(self) -> CorpusFile:
         """The parsed file.
 
         RAISES (ConllError): With file and line, if it cannot be read.
@@ -132,6 +151,8 @@ class ConllCorpus:
                 word_column=self.word_column,
                 tag_column=self.tag_column,
                 comments=self.comments,
+                scheme=self.scheme,
+                labels=self.labels,
             )
             report = self._file.report
             logger.info("%s", report)
@@ -152,19 +173,41 @@ def open_corpus(path: str | Path) -> Callable[[Language], Iterable[Example]]:
         file (`JsonlCorpus`); a folder written by `Dataset.save_to_disk` (of a DatasetDict, the
         folder of one split) or a .parquet, .arrow or .json file of rows (`HFDatasetCorpus`); any
         other file is read as CoNLL-style (`ConllCorpus`).
-    RETURNS (Callable[[Language], Iterable[Example]]): The corpus.
+    RETURNS (Callable[[Language], Iterable[Example]]): The corpus. It has a `file` with a report,
+        except for .spacy files.
     RAISES (FileNotFoundError): If there is no such path, or no data in the folder (E703, E704).
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(Errors.E703.format(path=path))
-    if is_hf_dataset(path):
-        return HFDatasetCorpus(path)
+    kind = format_of(path)
+    if kind != "spacy":
+        return _CREATE[kind](path)
     if path.is_dir() and not any(path.rglob("*.spacy")):
         raise FileNotFoundError(Errors.E704.format(path=path))
-    if path.is_dir() or path.suffix == ".spacy":
-        return Corpus(path)
-    return JsonlCorpus(path) if path.suffix == ".jsonl" else ConllCorpus(path)
+    return Corpus(path)
+
+
+_CREATE: dict[Format, Callable[..., Any]] = {
+    "jsonl": create_jsonl_corpus,
+    "dataset": create_hf_dataset_corpus,
+    "conll": create_conll_corpus,
+}
+
+
+def reader_block(path: Path) -> dict[str, Any] | None:
+    """The config block of the reader for a path, without the path.
+
+    path (Path): The data, which need not exist.
+    RETURNS (Optional[Dict[str, Any]]): The reader's name and its settings, all at their defaults;
+        None for .spacy files, which spaCy's own reader reads.
+    """
+    kind = format_of(path)
+    if kind == "spacy":
+        return None
+    parameters = inspect.signature(_CREATE[kind]).parameters.values()
+    settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {"@readers": READERS[kind], **settings}
 
 
 def _check_path(path: str | Path | None) -> Path:

@@ -27,13 +27,13 @@ from ..pipeline.base import (
     LLMPipe,
     OnExistingEnts,
     ReadingLog,
-    check_threshold,
     no_spans,
 )
 from ..pipeline.gold import Gold, read_gold
 from ..pipeline.pretrained_head import with_pretrained_head
 from ..pipeline.scorer import score_span_recognizer
 from ..pipeline.span_recognizer import DEFAULT_MODEL
+from ..pipeline.thresholds import read_threshold
 from ..settings import check_choice
 from .examples import (
     OTHER,
@@ -81,7 +81,7 @@ def make_few_shot(
     pretrained: str,
     spans_key: str,
     annotate: Literal["spans", "ents", "both"],
-    threshold: float,
+    threshold: float | str | dict[str, float],
     on_existing_ents: Literal["keep", "replace", "merge"],
     bundle_llm: bool,
     scorer: Callable | None,
@@ -101,7 +101,9 @@ def make_few_shot(
     spans_key (str): The key of `doc.spans` to write. Annotated spans are read from this key, else
         from `doc.ents`.
     annotate (str): The annotation to write: "spans", "ents" or "both".
-    threshold (float): The least probability that a span is a mention with one of the labels.
+    threshold (Union[float, str, Dict[str, float]]): The least probability that a span is a mention
+        with one of the labels: one for all labels, or one per label (the most probable one of the
+        mention) as a table or a text, e.g. "PER=0.9,LOC=0.4" (0.5 for labels that are not named).
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
         win where they overlap.
     bundle_llm (bool): Store the cut LLM in the component's folder.
@@ -139,6 +141,9 @@ class FewShotRecognizer(LLMPipe):
     DOCS: docs/few-shot.md
     """
 
+    default_threshold = DEFAULT_THRESHOLD
+    _unknown_threshold = Warnings.W45
+
     def __init__(
         self,
         vocab: Vocab,
@@ -151,7 +156,7 @@ class FewShotRecognizer(LLMPipe):
         pretrained: str = "mentions",
         spans_key: str = "sc",
         annotate: Literal["spans", "ents", "both"] = "both",
-        threshold: float = DEFAULT_THRESHOLD,
+        threshold: float | str | dict[str, float] = DEFAULT_THRESHOLD,
         on_existing_ents: OnExistingEnts = "keep",
         bundle_llm: bool = False,
         scorer: Callable | None = score_span_recognizer,
@@ -162,14 +167,13 @@ class FewShotRecognizer(LLMPipe):
         """
         check_choice("annotate", annotate, ANNOTATE, component=name)
         check_choice("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS, component=name)
-        check_threshold(name, threshold)
         super().__init__(
             vocab,
             with_pretrained_head(name, model, pretrained),
             name,
             spans_key=spans_key,
             annotate=annotate,
-            threshold=threshold,
+            threshold=read_threshold(name, threshold),
             on_existing_ents=on_existing_ents,
             bundle_llm=bundle_llm,
         )
@@ -244,7 +248,8 @@ class FewShotRecognizer(LLMPipe):
         self._warned.clear()
         examples = list(get_examples())
         golds = [read_gold(example, self.key) for example in examples]
-        self._take_labels(golds, labels)
+        self._take_labels(golds, labels, get_examples)
+        self._report_dev(nlp)
         self._learn_annotated(examples, golds)
         self._scorer()
 
@@ -349,19 +354,21 @@ class FewShotRecognizer(LLMPipe):
             return [no_spans() for _ in docs]
         if not self.labels:
             raise ValueError(Errors.E505.format(name=self.name))
-        scorer = self._scorer()
+        scorer, thresholds = self._scorer(), self._thresholds()
         with ReadingLog(self, always=False):
-            return [self._label(scorer, states, band) for states, band in self._read(docs)]
+            return [self._label(scorer, thresholds, *read) for read in self._read(docs)]
 
-    def _label(self, scorer: LabelScorer, states: np.ndarray, band: np.ndarray) -> Spans:
-        found = self._mentions(band, self.settings["threshold"])
+    def _label(
+        self, scorer: LabelScorer, thresholds: np.ndarray, states: np.ndarray, band: np.ndarray
+    ) -> Spans:
+        found = self._mentions(band, thresholds.min())
         p = scorer.probabilities(self._vectors(states, found.ends))
         labelled = p[:, : len(self.labels)]
         best = labelled.argmax(axis=1).astype(np.int32)
         scores = found.scores * labelled[np.arange(len(best)), best]
         # A mention may be ambiguous between labels: the sum over labels must reach the threshold.
         any_label = found.scores * labelled.sum(axis=1)
-        kept = any_label >= np.float32(self.settings["threshold"])
+        kept = any_label >= thresholds[best]
         return Spans(found.starts, found.ends, best, scores).select(kept)
 
     def _read(self, docs: list[Doc]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import srsly
+
 from ..errors import Errors
 from ..settings import check_choice
 from .checkpoint import is_bundle, weight_files
@@ -248,7 +250,7 @@ def write_place(folder: Path, name: str, weights: str | None = None) -> None:
     if weights is not None:
         place["weights"] = weights
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _PLACE_FILE).write_text(json.dumps(place, indent=2), encoding="utf8")
+    srsly.write_json(folder / _PLACE_FILE, place)
 
 
 def find_bundle(folder: Path, name: str) -> Path | None:

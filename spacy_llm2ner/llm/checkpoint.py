@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..compat import transformers_loader, translate_rope
 from ..errors import Errors
-from .gguf import convert_gguf
+from .digests import file_digest
+from .gguf import CONVERSION, convert_gguf
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -53,8 +54,6 @@ _POSITIONS_AFTER_PAD = {
 # Model types without masked LM that transformers also lists as causal, which they are only with
 # is_decoder.
 _ENCODERS = {"bert-generation", "xlnet"}
-
-_digests: dict[tuple[str, int, int], str] = {}
 
 
 class Checkpoint:
@@ -235,7 +234,8 @@ def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:
 def _converted_gguf(path: Path) -> Path:
     from huggingface_hub.constants import HF_HOME
 
-    folder = Path(HF_HOME) / "spacy_llm2ner" / f"{path.stem}-{file_digest(path)[:16]}"
+    name = f"{path.stem}-{file_digest(path)[:16]}-{CONVERSION}"
+    folder = Path(HF_HOME) / "spacy_llm2ner" / name
     if not folder.is_dir():
         convert_gguf(path, folder)
     return folder
@@ -339,26 +339,6 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
 def weight_files(folder: Path) -> list[Path]:
     """The weight files of a model folder: safetensors if there are any, else PyTorch's."""
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file, as hex digits. Remembered per process by path, size and time stamp.
-
-    Weight files in the hub's cache are links to blobs that are *named* by their sha256: those are
-    not read again.
-    """
-    real = path.resolve()
-    if real.parent.name == "blobs" and len(real.name) == 64:
-        return real.name
-    stat = real.stat()
-    key = (str(real), stat.st_size, stat.st_mtime_ns)
-    if key not in _digests:
-        sha = hashlib.sha256()
-        with real.open("rb") as file:
-            while chunk := file.read(1 << 22):
-                sha.update(chunk)
-        _digests[key] = sha.hexdigest()
-    return _digests[key]
 
 
 def identity(folder: Path) -> dict[str, str]:

@@ -5,22 +5,38 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..compat import forget_quantization, gguf_options, save_tokenizer, transformers_loader
 from ..errors import Errors
+from .digests import file_digest
+from .gguf_metadata import read_metadata
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+
+# Part of the name of converted folders, so that those of earlier conversions are not used. The
+# first conversion had no number, and the tokenizer of transformers.
+CONVERSION = 2
+# Files that keep the tokenizer of transformers: heads are stored with its digest. This one is the
+# default LLM; its tokenizer differs from our own in runs of white space before a digit.
+_TOKENIZER_OF_TRANSFORMERS = {
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+}
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
     """Turn a GGUF file into an ordinary model folder, with weights dequantised to float16.
 
-    The folder appears only when it is complete. The tokenizer is saved as a plain fast tokenizer,
-    so that no tokenizer class of one transformers version is needed to read it.
+    The folder appears only when it is complete. The tokenizer is built from the file's metadata and
+    saved as a plain fast tokenizer, so that no tokenizer class of one transformers version is
+    needed to read it.
 
     gguf (Path): A GGUF file of an architecture that `transformers` can dequantise.
     folder (Path): The folder to make; must not exist.
     RAISES (ImportError): If the packages `gguf` and `accelerate` are missing (E103).
-    RAISES (ValueError): If `transformers` cannot read the file (E101).
+    RAISES (ValueError): If `transformers` cannot read the weights (E101), or the metadata are
+        damaged or describe no tokenizer that is known (E150-E154).
     """
     try:
         import accelerate  # noqa: F401
@@ -28,28 +44,46 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     except ImportError as error:
         raise ImportError(Errors.E103.format(file=gguf, package=error.name)) from error
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import AutoModelForCausalLM
 
-    where: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-    source = str(gguf.parent)
+    from .gguf_tokenizer import make_tokenizer
+
+    metadata = read_metadata(gguf)
+    by_transformers = file_digest(gguf) in _TOKENIZER_OF_TRANSFORMERS
+    tokenizer = None if by_transformers else make_tokenizer(gguf, metadata)
     with transformers_loader("GGUF file", gguf):
-        model = AutoModelForCausalLM.from_pretrained(source, **where, **gguf_options())
+        model = AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent), gguf_file=gguf.name, local_files_only=True, **gguf_options()
+        )
         model = model.to(torch.float16)
-        loaded = AutoTokenizer.from_pretrained(source, **where)
     forget_quantization(model)
+    _save(model, tokenizer or _tokenizer_of_transformers(gguf, model.config), folder)
+
+
+def _tokenizer_of_transformers(gguf: Path, config: PretrainedConfig) -> PreTrainedTokenizerFast:
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    with transformers_loader("GGUF file", gguf):
+        loaded = AutoTokenizer.from_pretrained(
+            str(gguf.parent), gguf_file=gguf.name, local_files_only=True
+        )
 
     def piece(index: int | None) -> str | None:
         return None if index is None else loaded.convert_ids_to_tokens(index)
 
     # Names of the special pieces come from the model's config: the tokenizer classes that
     # transformers picks for GGUF files fill in their own defaults.
-    tokenizer: Any = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=loaded.backend_tokenizer,
-        bos_token=piece(model.config.bos_token_id),
-        eos_token=piece(model.config.eos_token_id),
+        bos_token=piece(config.bos_token_id),
+        eos_token=piece(config.eos_token_id),
         unk_token=loaded.unk_token,
         chat_template=loaded.chat_template,
     )
+
+
+def _save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a model folder, which appears when it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -31,9 +32,12 @@ from ..llm.checkpoint import missing
 from ..llm.pieces import by_token
 from ..log import logger
 from ..settings import check_choice
+from .data_checks import ChecksData
 from .gold import Gold, count_unseen, labels_of, read_gold
 from .schedule import schedule_faults
 from .scorer import score_span_recognizer, unscored_weights
+from .state import State, no_effect
+from .thresholds import HasThreshold, PerLabel, per_label, read_threshold
 
 # Tokens whose states and scores are in memory at once during prediction.
 PREDICT_TOKENS = 20_000
@@ -54,14 +58,11 @@ ON_EXISTING_ENTS: tuple[str, ...] = get_args(OnExistingEnts)
 # that two labels on the same tokens share it; the span group's attrs["scores"] has both.
 SCORE = "score"
 
-# One value for all labels, or one per label.
-PerLabel = float | dict[str, float]
-
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_TEMPERATURE = 1.0
 
 
-class LLMPipe(TrainablePipe):
+class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
     """A trainable component whose model holds an LLM.
 
     Labels can be added at any time. The head is written to disk, the LLM is not. The log reports
@@ -87,8 +88,15 @@ class LLMPipe(TrainablePipe):
         self.model = model
         self.name = name
         self.settings = settings
-        self.cfg = {"labels": []}
+        self.cfg = State(name, settings, {"labels": []})
+        self._configured = self.threshold
         self._warned: set[str] = set()
+
+    def __setattr__(self, attribute: str, value: Any) -> None:
+        """Refuse an attribute with the name of a setting, which would have no effect."""
+        if attribute in self.__dict__.get("settings", ()) and attribute != "threshold":
+            raise AttributeError(no_effect(self.name, attribute, f"the attribute '{attribute}'"))
+        super().__setattr__(attribute, value)
 
     @property
     def key(self) -> str:
@@ -129,11 +137,17 @@ class LLMPipe(TrainablePipe):
             self.set_output(len(self.labels))
         return 1
 
-    def _take_labels(self, golds: list[Gold], labels: list[str] | None) -> None:
+    def _take_labels(
+        self,
+        golds: list[Gold],
+        labels: list[str] | None,
+        get_examples: Callable[[], Iterable[Example]],
+    ) -> None:
         """Add the given labels, which must include those of the data, or else those of the data."""
         for label in labels_of(golds) if labels is None else labels:
             self.add_label(label)
-        self._require_labels()
+        if not any(gold.spans for gold in golds):
+            self._report_unlabelled(golds, get_examples)
         self._require_known_labels(golds)
 
     def _require_known_labels(self, golds: list[Gold]) -> None:
@@ -250,6 +264,8 @@ class LLMPipe(TrainablePipe):
 
         DOCS: https://spacy.io/api/spancategorizer#score
         """
+        examples = list(examples)
+        self._report_scored(examples, "the scored data")
         return super().score(examples, **{**self.settings, **kwargs})
 
     def _report_schedule(self, nlp: Language | None, n_docs: int) -> None:
@@ -259,6 +275,17 @@ class LLMPipe(TrainablePipe):
             self._warn_once(Warnings.W08.format(name=self.name, faults=" ".join(faults)))
 
     # Serialisation ----------------------------------------------------------------------------
+
+    def to_bytes(self, *, exclude: Iterable[str] = util.SimpleFrozenList()) -> bytes:
+        """Write state and weights to bytes, without the LLM.
+
+        exclude (Iterable[str]): Parts to leave out: "cfg", "vocab", "model".
+        RETURNS (bytes): The bytes.
+
+        DOCS: https://spacy.io/api/spancategorizer#to_bytes
+        """
+        self._report_unstored()
+        return super().to_bytes(exclude=exclude)
 
     def from_bytes(
         self, bytes_data: bytes, *, exclude: Iterable[str] = util.SimpleFrozenList()
@@ -285,6 +312,7 @@ class LLMPipe(TrainablePipe):
 
         DOCS: https://spacy.io/api/spancategorizer#to_disk
         """
+        self._report_unstored()
         super().to_disk(path, exclude=exclude)
         if self.settings.get("bundle_llm") and "llm" not in exclude:
             for shim in self._llm_shims():
@@ -335,7 +363,7 @@ class LLMPipe(TrainablePipe):
         if "cfg" in exclude:
             yield
             return
-        before, self.cfg = self.cfg, {}
+        before, self.cfg = self.cfg, State(self.name, self.settings)
         yield
         if "labels" not in self.cfg:
             raise ValueError(Errors.E311.format(name=self.name))
@@ -359,15 +387,13 @@ class EntityPipe(LLMPipe):
 
     scorer: Callable | None
 
-    # The accepted values of `decoding`, and the threshold of labels that the setting omits.
+    # The accepted values of `decoding`.
     decodings: ClassVar[tuple[str, ...]]
-    default_threshold: ClassVar[float]
     # The annotation that is scored if both are written.
     _main_annotation: ClassVar[str]
     # The texts of warnings: their codes differ between the components.
     _misaligned: ClassVar[str]
     _score_weights: ClassVar[str]
-    _unknown_threshold: ClassVar[str]
 
     def __init__(
         self,
@@ -376,7 +402,7 @@ class EntityPipe(LLMPipe):
         name: str,
         *,
         annotate: str,
-        threshold: PerLabel,
+        threshold: float | str | dict[str, float],
         decoding: str,
         on_existing_ents: str,
         **settings: Any,
@@ -384,13 +410,12 @@ class EntityPipe(LLMPipe):
         check_choice("annotate", annotate, ANNOTATE, component=name)
         check_choice("decoding", decoding, self.decodings, component=name)
         check_choice("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS, component=name)
-        check_threshold(name, threshold)
         super().__init__(
             vocab,
             model,
             name,
             annotate=annotate,
-            threshold=threshold,
+            threshold=read_threshold(name, threshold),
             decoding=decoding,
             on_existing_ents=on_existing_ents,
             **settings,
@@ -408,21 +433,11 @@ class EntityPipe(LLMPipe):
 
     @temperature.setter
     def temperature(self, value: PerLabel) -> None:
+        check_temperature(self.name, value)
         # A component that was never calibrated is stored without a temperature.
         self.cfg.pop("temperature", None)
         if value != DEFAULT_TEMPERATURE:
             self.cfg["temperature"] = value
-
-    def _thresholds(self) -> np.ndarray:
-        threshold = self.settings["threshold"]
-        unknown = sorted({*threshold} - {*self.labels}) if isinstance(threshold, dict) else []
-        if unknown:
-            self._warn_once(
-                self._unknown_threshold.format(
-                    name=self.name, unknown=", ".join(unknown), labels=", ".join(self.labels)
-                )
-            )
-        return per_label(threshold, self.labels, self.default_threshold).astype(np.float32)
 
     def _temperatures(self) -> np.ndarray:
         return per_label(self.temperature, self.labels, DEFAULT_TEMPERATURE)
@@ -433,8 +448,13 @@ class EntityPipe(LLMPipe):
 
     # Before training --------------------------------------------------------------------------
 
-    def _take_labels(self, golds: list[Gold], labels: list[str] | None) -> None:
-        super()._take_labels(golds, labels)
+    def _take_labels(
+        self,
+        golds: list[Gold],
+        labels: list[str] | None,
+        get_examples: Callable[[], Iterable[Example]],
+    ) -> None:
+        super()._take_labels(golds, labels, get_examples)
         self._thresholds()  # warns about labels that the component does not have
 
     def _report_misaligned(self, golds: list[Gold]) -> None:
@@ -513,18 +533,6 @@ def no_spans() -> Spans:
     return Spans(whole, whole, whole, np.zeros(0, dtype=np.float32))
 
 
-def check_threshold(name: str, threshold: PerLabel) -> None:
-    """Require probabilities.
-
-    name (str): The component instance's name.
-    threshold (Union[float, Dict[str, float]]): One for all labels, or one per label.
-    RAISES (ValueError): If a threshold is not a probability (E312).
-    """
-    values = threshold.values() if isinstance(threshold, dict) else [threshold]
-    if not all(0.0 <= value <= 1.0 for value in values):
-        raise ValueError(Errors.E312.format(name=name, threshold=threshold))
-
-
 def check_temperature(name: str, temperature: PerLabel) -> None:
     """Require positive numbers.
 
@@ -533,21 +541,8 @@ def check_temperature(name: str, temperature: PerLabel) -> None:
     RAISES (ValueError): If a temperature is not a finite number above 0 (E313).
     """
     values = temperature.values() if isinstance(temperature, dict) else [temperature]
-    if not all(0.0 < value < float("inf") for value in values):
+    if not all(isinstance(value, Real) and 0.0 < value < float("inf") for value in values):
         raise ValueError(Errors.E313.format(name=name, temperature=temperature))
-
-
-def per_label(value: PerLabel, labels: Sequence[str], default: float) -> np.ndarray:
-    """One number per label.
-
-    value (Union[float, Dict[str, float]]): One for all labels, or one per label.
-    labels (Sequence[str]): The component's labels.
-    default (float): The number of labels that are not named.
-    RETURNS (ndarray): float64 (labels,).
-    """
-    if isinstance(value, Mapping):
-        return np.array([value.get(label, default) for label in labels], dtype=np.float64)
-    return np.full(len(labels), value, dtype=np.float64)
 
 
 def register_score() -> None:

@@ -14,6 +14,7 @@ from ..errors import Errors
 from .base import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD
 from .pretrained_head import head_config
 from .span_recognizer import SpanRecognizer
+from .thresholds import set_threshold
 
 _HEAD = "spacy_llm2ner.SpanScorer.v1"
 
@@ -49,11 +50,10 @@ def join_heads(pipelines: Sequence[Language], name: str) -> bool:
     changed = config.copy()
     changed["model"] = {**config["model"], "head": head}
     changed["pretrained"] = first.settings["pretrained"] = None  # the head's config is complete now
-    if not agree:
-        first.settings["threshold"] = DEFAULT_THRESHOLD
-        first.temperature = DEFAULT_TEMPERATURE
-        changed["threshold"] = DEFAULT_THRESHOLD
     pipelines[0]._pipe_configs[name] = changed
+    if not agree:
+        set_threshold(pipelines[0], name, DEFAULT_THRESHOLD)
+        first.temperature = DEFAULT_TEMPERATURE
     return agree
 
 

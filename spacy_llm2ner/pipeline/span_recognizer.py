@@ -31,6 +31,7 @@ from .base import (
     write_ents,
     write_spans,
 )
+from .data_checks import count_unreachable
 from .gold import Gold, longest_span, read_gold, target_band
 from .pretrained_head import with_pretrained_head
 from .scorer import score_span_recognizer
@@ -83,7 +84,7 @@ class SpanRecognizer(EntityPipe):
         loss: SpanLoss | None = None,
         spans_key: str = DEFAULT_SPANS_KEY,
         annotate: Literal["spans", "ents", "both"] = "both",
-        threshold: float | dict[str, float] = DEFAULT_THRESHOLD,
+        threshold: float | str | dict[str, float] = DEFAULT_THRESHOLD,
         decoding: Literal["all", "greedy", "flat", "nested"] = "flat",
         on_existing_ents: OnExistingEnts = "keep",
         bundle_llm: bool = False,
@@ -196,11 +197,12 @@ class SpanRecognizer(EntityPipe):
         self._warned.clear()
         self.target_hooks.clear()
         golds = [read_gold(example, self.key) for example in get_examples()]
-        self._take_labels(golds, labels)
+        self._take_labels(golds, labels, get_examples)
         width = self._band_width(golds)
         self._report_lost(golds, width)
         self._report_score_weights(nlp)
         self._report_schedule(nlp, len(golds))
+        self._report_dev(nlp)
         reading = self._read_corpus(get_examples)
         self._report_unread(reading, sum(len(gold.spans) for gold in golds))
         # From now on the head belongs to this LLM, even if it was trained on another one before.
@@ -232,6 +234,32 @@ class SpanRecognizer(EntityPipe):
                 )
             )
         self._report_misaligned(golds)
+        self._report_unreachable(golds, total)
+
+    def _report_unreachable(self, golds: list[Gold], total: int) -> None:
+        """Warn, before training, about gold spans that the decoding cannot find together."""
+        annotate, decoding = self.settings["annotate"], self.settings["decoding"]
+        if annotate == "ents" or decoding in ("flat", "greedy"):
+            count = count_unreachable(golds, "flat")
+        elif decoding == "nested":
+            count = count_unreachable(golds, "nested")
+        else:
+            return
+        if count:
+            self._warn_once(
+                Warnings.W19.format(
+                    name=self.name,
+                    count=count,
+                    total=total,
+                    annotate=annotate,
+                    decoding=decoding,
+                    remedy="annotate = 'both' and decoding = 'nested' or 'all'"
+                    if annotate == "ents"
+                    else "decoding = 'all'"
+                    if decoding == "nested"
+                    else "decoding = 'nested' or 'all'",
+                )
+            )
 
     def _report_unread(self, reading: CorpusReading, n_spans: int) -> None:
         if reading.unseen:
@@ -299,7 +327,7 @@ def make_span_recognizer(
     loss: SpanLoss,
     spans_key: str,
     annotate: Literal["spans", "ents", "both"],
-    threshold: float | dict[str, float],
+    threshold: float | str | dict[str, float],
     decoding: Literal["all", "greedy", "flat", "nested"],
     on_existing_ents: Literal["keep", "replace", "merge"],
     bundle_llm: bool,
@@ -314,8 +342,9 @@ def make_span_recognizer(
     spans_key (str): The key of `doc.spans` to write. In training, gold spans are read from this
         key, else from `doc.ents`.
     annotate (str): The annotation to write: "spans", "ents" or "both".
-    threshold (Union[float, Dict[str, float]]): The least probability of a span: one for all labels,
-        or one per label (0.5 for labels that are not named). `llm2ner calibrate` tunes it.
+    threshold (Union[float, str, Dict[str, float]]): The least probability of a span: one for all
+        labels, or one per label as a table or a text, e.g. "PER=0.9,LOC=0.4" (0.5 for labels that
+        are not named). `llm2ner calibrate` tunes it.
     decoding (str): Which spans above the threshold are kept in `doc.spans`: "all", "greedy" (best
         first, disjoint), "flat" (the most probable disjoint set), "nested" (the most probable set
         without crossings). `doc.ents` are always disjoint: greedy with "greedy", else flat.

@@ -76,7 +76,7 @@ class TokenTagger(EntityPipe):
         loss: TagLoss | None = None,
         spans_key: str = DEFAULT_SPANS_KEY,
         annotate: Literal["spans", "ents", "both"] = "ents",
-        threshold: float | dict[str, float] = 0.0,
+        threshold: float | str | dict[str, float] = 0.0,
         decoding: Literal["viterbi", "argmax"] = "viterbi",
         on_existing_ents: OnExistingEnts = "keep",
         bundle_llm: bool = False,
@@ -234,10 +234,11 @@ class TokenTagger(EntityPipe):
         if self.model.has_dim("nO"):
             self.model.set_dim("nO", None, force=True)  # type: ignore[arg-type]
         self._adopt_tags()
-        self._take_labels(golds, labels)
+        self._take_labels(golds, labels, get_examples)
         self._report_lost(golds)
         self._report_score_weights(nlp)
         self._report_schedule(nlp, len(golds))
+        self._report_dev(nlp)
         reading = self._read_corpus(get_examples)
         if reading.unseen:
             total = sum(len(gold.spans) for gold in golds)
@@ -319,7 +320,7 @@ def make_token_tagger(
     loss: TagLoss,
     spans_key: str,
     annotate: Literal["spans", "ents", "both"],
-    threshold: float | dict[str, float],
+    threshold: float | str | dict[str, float],
     decoding: Literal["viterbi", "argmax"],
     on_existing_ents: Literal["keep", "replace", "merge"],
     bundle_llm: bool,
@@ -333,8 +334,9 @@ def make_token_tagger(
     spans_key (str): The key of `doc.spans` to write, depending on `annotate`. In training, gold
         spans are read from this key, else from `doc.ents`.
     annotate (str): The annotation to write: "ents", "spans" or "both".
-    threshold (Union[float, Dict[str, float]]): The least score of an entity: one for all labels, or
-        one per label (0 for labels that are not named). `llm2ner calibrate` tunes it.
+    threshold (Union[float, str, Dict[str, float]]): The least score of an entity: one for all
+        labels, or one per label as a table or a text, e.g. "PER=0.9,LOC=0.4" (0 for labels that are
+        not named). `llm2ner calibrate` tunes it.
     decoding (str): "viterbi": the best sequence that the tag scheme allows; "argmax": each word
         independently, as `transformers` does.
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones

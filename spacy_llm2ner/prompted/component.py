@@ -22,11 +22,11 @@ from ..pipeline.base import (
     ON_EXISTING_ENTS,
     LLMPipe,
     OnExistingEnts,
-    check_threshold,
     make_spans,
 )
 from ..pipeline.gold import Gold, annotated_ents, read_gold
 from ..pipeline.scorer import score_span_recognizer, unscored_weights
+from ..pipeline.thresholds import read_threshold
 from ..settings import check_choice, check_number
 from ..tags import READING_RULES, TagSpan, tags_to_spans
 from .architecture import Instance
@@ -101,7 +101,7 @@ def make_prompted(
     chunk_words: int,
     spans_key: str,
     annotate: Literal["spans", "ents", "both"],
-    threshold: float | dict[str, float],
+    threshold: float | str | dict[str, float],
     on_existing_ents: Literal["keep", "replace", "merge"],
     keep_answers: bool,
     shuffle_labels: bool,
@@ -125,8 +125,9 @@ def make_prompted(
     spans_key (str): The key of `doc.spans` to write. In training, gold spans are read from this
         key, else from `doc.ents`.
     annotate (str): The annotation to write: "spans", "ents" or "both".
-    threshold (Union[float, Dict[str, float]]): The least probability of a span: one for all labels,
-        or one per label (0 for labels that are not named).
+    threshold (Union[float, str, Dict[str, float]]): The least probability of a span: one for all
+        labels, or one per label as a table or a text, e.g. "PER=0.9,LOC=0.4" (0 for labels that are
+        not named).
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
         win where they overlap.
     keep_answers (bool): Write free answers to `doc.user_data[name]["answers"]`.
@@ -218,6 +219,9 @@ class PromptedRecognizer(LLMPipe):
     DOCS: docs/prompted.md
     """
 
+    default_threshold = 0.0
+    _unknown_threshold = Warnings.W34
+
     def __init__(
         self,
         vocab: Vocab,
@@ -234,7 +238,7 @@ class PromptedRecognizer(LLMPipe):
         chunk_words: int = _CHUNK_WORDS,
         spans_key: str = "sc",
         annotate: Literal["spans", "ents", "both"] = "both",
-        threshold: float | dict[str, float] = 0.0,
+        threshold: float | str | dict[str, float] = 0.0,
         on_existing_ents: OnExistingEnts = "keep",
         keep_answers: bool = False,
         shuffle_labels: bool = True,
@@ -256,7 +260,6 @@ class PromptedRecognizer(LLMPipe):
             check_choice(setting, value, accepted, component=name)
         check_number("beams", beams, least=1, component=name)
         check_number("chunk_words", chunk_words, least=1, component=name)
-        check_threshold(name, threshold)
         super().__init__(
             vocab,
             model,
@@ -271,7 +274,7 @@ class PromptedRecognizer(LLMPipe):
             chunk_words=chunk_words,
             spans_key=spans_key,
             annotate=annotate,
-            threshold=threshold,
+            threshold=read_threshold(name, threshold),
             on_existing_ents=on_existing_ents,
             keep_answers=keep_answers,
         )
@@ -362,24 +365,23 @@ class PromptedRecognizer(LLMPipe):
                 owners += [index] * len(asked)
         answers = recognizer.answer(questions, self.name)
         found = [Found() for _ in docs]
+        thresholds = dict(zip(self.labels, self._thresholds().tolist(), strict=True))
         for question, owner, tagged in zip(questions, owners, answers, strict=True):
-            self._collect(found[owner], question.chunk.tokens, tagged)
+            self._collect(found[owner], question.chunk.tokens, tagged, thresholds)
         self._log([f.report for f in found])
         return found
 
-    def _collect(self, found: Found, tokens: list[int], tagged: Tagged) -> None:
+    def _collect(
+        self, found: Found, tokens: list[int], tagged: Tagged, thresholds: dict[str, float]
+    ) -> None:
         labels = {self.prompt_name(label): label for label in self.labels}
         found.report.add(tagged, len(tokens), self.settings["keep_answers"])
         for start, end, name in tags_to_spans(tagged.tags, self.settings["bio"]):
             score = float(np.prod(tagged.scores[start:end]))
             label = labels[name]
-            if score >= self._threshold(label):
+            if score >= thresholds[label]:
                 found.spans.append((tokens[start], tokens[end - 1] + 1, label))
                 found.scores.append(score)
-
-    def _threshold(self, label: str) -> float:
-        threshold = self.settings["threshold"]
-        return threshold.get(label, 0.0) if isinstance(threshold, dict) else threshold
 
     def _log(self, reports: Sequence[Report]) -> None:
         total = Report()
@@ -424,10 +426,11 @@ class PromptedRecognizer(LLMPipe):
         self._warned.clear()
         golds = [read_gold(example, self.key) for example in get_examples()]
         self._label_counts = count_labels(golds)
-        self._take_labels(golds, labels)
+        self._take_labels(golds, labels, get_examples)
         self._report_lost(golds)
         self._report_score_weights(nlp)
         self._report_schedule(nlp, len(golds))
+        self._report_dev(nlp)
         self.shim.start_tuning()
 
     def _report_lost(self, golds: list[Gold]) -> None:

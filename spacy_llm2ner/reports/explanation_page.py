@@ -8,13 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from ..numeric import sigmoid
+from ..decoding.spans import ILLEGAL_LOGIT, temper
+from ..numeric import probabilities
 from .displacy_view import Canvas, View, label_colours, shown_label
 from .error_classes import Mark
 from .templating import render
 
-# Logits of cells that are not spans are far below this.
-_NO_SPAN = -1e5
 _LEAST_SHOWN = 0.005  # lower probabilities have no number
 _SURE = 0.995  # higher ones are written as 1
 _LEAST_WIDTH = 3  # columns of the band that are always shown
@@ -57,7 +56,8 @@ class Parts:
 
     anchor (str): The id of its place in the page.
     words, label (str): Its text and its label, as shown.
-    probability, logit (float): Its score.
+    probability, logit (float): Its score, and the head's logit.
+    temperature (float): The divisor of the logit.
     values (Sequence[Tuple[str, str, float, float]]): Name, meaning and value of each part, and the
         value's size relative to the largest, in [0, 1].
     rest (float): The logit minus the sum of the parts; 0 if they agree within rounding.
@@ -68,8 +68,14 @@ class Parts:
     label: str
     probability: float
     logit: float
+    temperature: float
     values: Sequence[tuple[str, str, float, float]]
     rest: float
+
+    @property
+    def divided(self) -> float:
+        """The logit divided by the temperature; its sigmoid is the probability."""
+        return self.logit / self.temperature
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,9 @@ class ExplanationPage:
     token_starts (Sequence[int]): The offset of each token's first character.
     labels (Sequence[str]): The component's labels.
     marks (Sequence[Mark]): The predicted spans.
-    logits (ndarray): float32 (tokens, width, labels).
+    logits (ndarray): float32 (tokens, width, labels): the head's, before any temperature.
+    temperatures, thresholds (ndarray): float (labels,): the divisors of the logits, and the least
+        probabilities of predicted spans.
     parts (Sequence[str]): The names of a logit's parts.
     details (Sequence[str]): What each part scores.
     values (ndarray): float32 (tokens, width, labels, parts).
@@ -100,6 +108,8 @@ class ExplanationPage:
     labels: Sequence[str]
     marks: Sequence[Mark]
     logits: np.ndarray
+    temperatures: np.ndarray
+    thresholds: np.ndarray
     parts: Sequence[str]
     details: Sequence[str]
     values: np.ndarray
@@ -108,8 +118,26 @@ class ExplanationPage:
 
     @cached_property
     def probabilities(self) -> np.ndarray:
-        """float (tokens, width, labels): the sigmoid of the logits, 0 where there is no span."""
-        return probabilities(self.logits)
+        """float32 (tokens, width, labels): as in `span._.score`; 0 where there is no span."""
+        return calibrated(self.logits, self.temperatures)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether any logit is divided by a temperature other than 1."""
+        return bool((self.temperatures != 1).any())
+
+    @property
+    def nearest(self) -> str:
+        """If no span was found: the most probable one, and the threshold that it misses."""
+        if self.marks or not self.probabilities.any():
+            return ""
+        place = np.unravel_index(int(self.probabilities.argmax()), self.logits.shape)
+        start, offset, label = (int(index) for index in place)
+        return (
+            f"The most probable span is “{self._words(start, offset)}”, "
+            f"{shown_label(self.labels[label])}, with p = {self.probabilities[place]:.4f}; the "
+            f"threshold is {self.thresholds[label]:g}."
+        )
 
     @cached_property
     def width(self) -> int:
@@ -137,8 +165,8 @@ class ExplanationPage:
         """
         linked = {(start, offset) for start, offset, _ in self.chosen}
         found = {(m.start_token, m.end_token - m.start_token - 1) for m in self.marks}
-        best, label = self.probabilities.max(axis=2), self.logits.argmax(axis=2)
-        is_span = self.logits.max(axis=2) > _NO_SPAN
+        best, label = self.probabilities.max(axis=2), self.probabilities.argmax(axis=2)
+        is_span = self.logits.max(axis=2) > ILLEGAL_LOGIT
         for start, token in enumerate(self.tokens):
             cells: list[Cell | None] = []
             for offset in range(self.width):
@@ -169,6 +197,7 @@ class ExplanationPage:
                 label=shown_label(self.labels[label]),
                 probability=float(self.probabilities[start, offset, label]),
                 logit=logit,
+                temperature=float(self.temperatures[label]),
                 values=[
                     (name, detail, float(value), abs(float(value)) / most)
                     for name, detail, value in zip(self.parts, self.details, values, strict=True)
@@ -182,21 +211,29 @@ class ExplanationPage:
         return " ".join(self.text[self.token_starts[start] : last].split())
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Return the sigmoid of logits, 0 where there is no span; the same shape."""
-    return np.where(logits > _NO_SPAN, sigmoid(logits), 0.0)
+def calibrated(logits: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
+    """Compute the probabilities of spans as the component does; 0 where there is no span.
+
+    logits (ndarray): float32 (tokens, width, labels).
+    temperatures (ndarray): float (labels,).
+    RETURNS (ndarray): float32, of the shape of the logits.
+    """
+    return np.where(logits > ILLEGAL_LOGIT, probabilities(temper(logits, temperatures)), 0)
 
 
-def choose_spans(logits: np.ndarray, limit: int) -> list[tuple[int, int, int]]:
+def choose_spans(
+    logits: np.ndarray, limit: int, temperatures: np.ndarray
+) -> list[tuple[int, int, int]]:
     """Choose the most probable spans.
 
     logits (ndarray): float32 (tokens, width, labels).
     limit (int): The number of spans.
+    temperatures (ndarray): float (labels,): the divisors of the logits.
     RETURNS (List[Tuple[int, int, int]]): (start, offset, label), the best first.
     """
-    flat = logits.reshape(-1)
+    flat = temper(logits, temperatures).reshape(-1)
     order = np.argsort(-flat, kind="stable")[:limit]
-    best = [int(i) for i in order if flat[i] > _NO_SPAN]
+    best = [int(i) for i in order if flat[i] > ILLEGAL_LOGIT]
     return [tuple(int(x) for x in np.unravel_index(i, logits.shape)) for i in best]  # type: ignore[misc]
 
 

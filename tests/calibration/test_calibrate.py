@@ -22,13 +22,14 @@ from spacy_llm2ner.calibration.calibrate import (
     apply_calibration,
     calibrate_pipe,
     calibrated_view,
-    check_config_can_hold,
 )
 from spacy_llm2ner.calibration.callback import make_calibrate_callback
 from spacy_llm2ner.calibration.dev_scores import score_dev
 from spacy_llm2ner.calibration.threshold_search import Objective, prf
+from spacy_llm2ner.pipeline.thresholds import config_value, set_threshold
 from tests.pipeline.sample import (
     DATA,
+    ents_example,
     examples,
     fixed_pipe,
     found,
@@ -57,6 +58,7 @@ def evaluated(nlp: Language, data: list[Example], key: str) -> tuple[float, floa
     return p, r, f
 
 
+@pytest.mark.filterwarnings(r"ignore:\[L2N-W19\]")
 @pytest.mark.parametrize("decoding", ["flat", "greedy", "nested", "all"])
 @pytest.mark.parametrize("annotate", ["spans", "ents"])
 @pytest.mark.parametrize("per_label", [True, False])
@@ -142,10 +144,7 @@ def calibrated(tiny_llm: Path) -> Language:
     apply_calibration(nlp, calibration)
     # Whatever the data told, here every label has values of its own.
     pipe.temperature = {"LOC": 1.5, "ORG": 2.0, "PER": 0.75}
-    pipe.settings["threshold"] = {"LOC": 0.4, "ORG": 0.3, "PER": 0.6}
-    config = nlp.get_pipe_config("llm2ner").copy()
-    config["threshold"] = pipe.settings["threshold"]
-    nlp._pipe_configs["llm2ner"] = config
+    set_threshold(nlp, "llm2ner", {"LOC": 0.4, "ORG": 0.3, "PER": 0.6})
     return nlp
 
 
@@ -251,12 +250,22 @@ def test_a_bad_temperature_in_the_file_is_an_error(calibrated: Language, tmp_pat
         spacy.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("wrong", [0, -1.0, float("inf"), "2", {"PER": 0}])
+def test_a_bad_temperature_is_an_error(wrong):
+    pipe = fixed_pipe(spacy.blank("en"), {})
+    with pytest.raises(ValueError, match=r"L2N-E313\] llm2ner: the temperature is"):
+        pipe.temperature = wrong
+    assert pipe.temperature == 1.0
+
+
 @pytest.mark.parametrize("label", ["A=B", "A:B", "#A", "[A]"])
 def test_labels_that_a_config_cannot_hold(label):
-    check_config_can_hold("llm2ner", 0.5)
-    check_config_can_hold("llm2ner", {"PER": 0.5, "per cent": 0.25, "B.C": 0.1, "Ä": 1.0})
+    assert config_value("llm2ner", 0.5) == 0.5
+    usual = {"PER": 0.5, "per cent": 0.25, "B.C": 0.1, "Ä": 1.0, "A,B": 0.5}
+    assert config_value("llm2ner", usual) == usual
+    assert config_value("llm2ner", {"PER": 0.5, label: 0.4}) == f"PER=0.5,{label}=0.4"
     with pytest.raises(ValueError, match=r"llm2ner: a config file cannot hold.*--global"):
-        check_config_can_hold("llm2ner", {"PER": 0.5, label: 0.4})
+        config_value("llm2ner", {"PER": 0.5, f"{label},x": 0.4})
 
 
 def test_no_annotation_is_an_error(nlp_and_pipe):
@@ -367,4 +376,23 @@ def test_the_callback_names_what_is_wrong(trained: Language, tmp_path: Path):
 def test_the_callback_leaves_frozen_components_alone(trained: Language, tmp_path: Path):
     trained.config["training"]["frozen_components"] = ["llm2ner"]
     view = make_calibrate_callback(dev=str(corpus_file(tmp_path)))(trained)
+    assert view.get_pipe("llm2ner") is trained.get_pipe("llm2ner")
+
+
+def test_the_callback_leaves_a_checkpoint_that_misses_the_demand(
+    trained: Language, tmp_path: Path, caplog
+):
+    # A gold span that is longer than any that the head can find.
+    dev = [ents_example(trained, text, [(text, "LOC")]) for text, _ in DATA[:3]]
+    DocBin(docs=[example.reference for example in dev]).to_disk(tmp_path / "dev.spacy")
+    callback = make_calibrate_callback(
+        dev=str(tmp_path / "dev.spacy"), objective="precision@0.9", folds=2
+    )
+    logger = logging.getLogger("spacy.llm2ner")
+    logger.addHandler(caplog.handler)
+    try:
+        view = callback(trained)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "llm2ner: not calibrated: precision@0.9 demands a recall of 90, but" in caplog.text
     assert view.get_pipe("llm2ner") is trained.get_pipe("llm2ner")

@@ -242,6 +242,7 @@ def test_among_equals_the_middle():
         ("F1", Objective()),
         ("recall@0.95", Objective("recall", 0.95)),
         ("recall@95", Objective("recall", 0.95)),
+        ("recall@1", Objective("recall", 1.0)),
         ("recall@P90", Objective("recall", 0.9)),
         ("precision@0.5", Objective("precision", 0.5)),
     ],
@@ -251,7 +252,10 @@ def test_objectives(text, expected):
     assert Objective.parse(str(expected)) == expected
 
 
-@pytest.mark.parametrize("text", ["", "f2", "recall", "recall@", "recall@0", "recall@x", "f1@0.5"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "f2", "recall", "recall@", "recall@0", "recall@x", "f1@0.5", "recall@1.5", "recall@101"],
+)
 def test_objectives_that_there_are_not(text):
     with pytest.raises(ValueError, match="accepted are f1, recall@P"):
         Objective.parse(text)

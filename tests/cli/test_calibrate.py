@@ -92,12 +92,39 @@ def test_without_temperature(folder: Path):
     assert nlp.get_pipe("llm2ner").temperature == 1.0
 
 
-def test_a_demand_that_cannot_be_met_is_said(folder: Path):
-    texts = folder / "texts.conll"
+@pytest.mark.parametrize("folds", [0, 2])
+def test_a_demand_that_is_not_met_is_refused(folder: Path, folds: int):
+    texts, config = folder / "texts.conll", (folder / "model" / "config.cfg").read_text()
     # Gold spans longer than any that the head can find.
-    texts.write_text("so B-LOC\n" + "far I-LOC\n" * 9 + "\nAda B-PER\nleft O\n\n")
-    output = ok(folder / "model", texts, "--objective", "precision@1", "--folds", 0)
-    assert "precision@1 is not reached" in output
+    long = "so B-LOC\n" + "far I-LOC\n" * 9 + "\n"
+    texts.write_text(3 * (long + "Ada B-PER\nleft O\n\n"))
+    arguments = (folder / "model", texts, "--objective", "precision@95", "--folds", folds)
+    result = run(*arguments)
+    said = " ".join(result.output.split())
+    assert result.exit_code == 1
+    assert "precision@0.95: the highest precision with a recall of at least 95 %" in said
+    where = "held-out texts of the dev data" if folds else "the dev data"
+    assert f"demands a recall of 95, but on {where} it is " in said
+    assert "(precision on the dev data: " in said and "--force" in said
+    assert (folder / "model" / "config.cfg").read_text() == config
+    output = " ".join(ok(*arguments, "--force").split())
+    assert "precision@0.95 demands a recall of 95" in output and "Wrote" in output
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Ada O\nleft O\n\n", "the dev data has 1 text, and no entity in them (looked for in"),
+        ("Ada B-X\nleft O\n\n", "has the labels X, and the component LOC, ORG, PER: none in"),
+    ],
+)
+def test_dev_data_without_our_entities_is_refused(folder: Path, text: str, said: str):
+    files = {path: path.read_bytes() for path in (folder / "model").rglob("*") if path.is_file()}
+    (folder / "bad.conll").write_text(text)
+    result = run(folder / "model", folder / "bad.conll")
+    assert result.exit_code == 1
+    assert said in " ".join(result.output.split())
+    assert all(path.read_bytes() == content for path, content in files.items())
 
 
 def test_conll_and_folders(folder: Path):

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import spacy
 import typer
@@ -143,7 +145,98 @@ def test_command_converts_a_dataset(tmp_path, run):
     assert "has train, dev: expected one of these" in unwrapped(result.output)
 
 
-def test_settings_of_a_dataset_are_none_of_a_conll_file(source, tmp_path, run):
-    result = run(source, tmp_path / "no.spacy", "--split", "dev")
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("in.conll", ["--split", "dev"], "is a CoNLL-style file: split cannot be set for it"),
+        ("in.jsonl", ["--word-column", 1], "is JSON Lines: word_column cannot be set for it"),
+        ("in.json", ["--comments"], "is a dataset: comments cannot be set for it"),
+        ("in.spacy", ["-n", 0], "is spaCy's binary data: sentences_per_doc cannot be set for it"),
+        ("in.conll", ["--scheme", "IOB"], "the setting 'scheme' is 'IOB'"),
+        ("none.spacy", [], "there is no such file or folder"),
+        ("none.jsonl", [], "which is not a file"),
+        ("text.jsonl", [], "text.jsonl, line 1: expected an object with 'tokens'"),
+        ("bad.spacy", [], "cannot be read as .spacy data"),
+        ("bare.conll", [], "bare.conll, line 1: the tag 'B' is a prefix without a label"),
+    ],
+)
+def test_what_a_format_does_not_have_is_named(tmp_path, run, name, options, message):
+    (tmp_path / "in.conll").write_text("a O\n")
+    (tmp_path / "text.jsonl").write_text('{"text": "x"}\n')
+    (tmp_path / "bad.spacy").write_bytes(b"x\x9c")
+    (tmp_path / "bare.conll").write_text("a B\nb I\nc O\n")
+    result = run(tmp_path / name, tmp_path / "out.spacy", *options)
     assert result.exit_code == 1
-    assert "split can be set for a dataset only" in unwrapped(result.output)
+    assert message in unwrapped(result.output)
+    assert not (tmp_path / "out.spacy").exists()
+
+
+def test_command_converts_jsonl_with_its_nested_spans(tmp_path, run):
+    rows = [
+        {"tokens": ["Bank", "of", "Rome"], "spans": [[0, 3, "ORG"], [2, 3, "LOC"]], "doc": 1},
+        {"tokens": ["Why", "?"], "tags": ["O", "O"], "doc": 1},
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    result = run(tmp_path / "in.jsonl", tmp_path / "out.spacy", "-n", 0)
+    assert result.exit_code == 0, result.output
+    (doc,) = read(tmp_path / "out.spacy")
+    assert doc.text == "Bank of Rome Why?"
+    assert [(s.text, s.label_) for s in doc.spans["sc"]] == [
+        ("Bank of Rome", "ORG"),
+        ("Rome", "LOC"),
+    ]
+    assert [(e.text, e.label_) for e in doc.ents] == [("Bank of Rome", "ORG")]
+    # All texts are one document by the field "doc".
+    assert "there is a single document name, so that with sentences_per_doc = 0" in unwrapped(
+        result.output
+    )
+    run(tmp_path / "in.jsonl", tmp_path / "out.spacy", "--spans-key", "all")
+    assert set(read(tmp_path / "out.spacy")[0].spans) == {"all"}
+
+
+def test_jsonl_with_columns_is_a_dataset(tmp_path, run):
+    (tmp_path / "in.jsonl").write_text('{"w": ["in", "Oslo"], "t": [0, 1]}\n')
+    (tmp_path / "tags.json").write_text('["O", "B-LOC"]')
+    columns = ("--tokens-column", "w", "--tags-column", "t", "--labels", tmp_path / "tags.json")
+    result = run(tmp_path / "in.jsonl", tmp_path / "out.spacy", *columns)
+    assert result.exit_code == 0, result.output
+    assert [e.text for e in read(tmp_path / "out.spacy")[0].ents] == ["Oslo"]
+
+
+def test_command_joins_spacy_files_with_all_that_they_store(source, tmp_path, run):
+    folder = tmp_path / "parts"
+    convert_file(source, folder / "a.spacy")
+    convert_file(source, folder / "b.spacy", sentences_per_doc=0)
+    result = run(folder, tmp_path / "all.spacy")
+    assert result.exit_code == 0, result.output
+    assert [doc.text for doc in read(tmp_path / "all.spacy")] == [
+        "Anna Weber left.", "She left Oslo.", "Anna Weber left. She left Oslo."
+    ]  # fmt: skip
+    rows = [line.split() for line in result.output.splitlines()]
+    assert ["Entities", "4"] in rows and ["Sentences", "4"] in rows
+    again = run(folder, folder / "a.spacy")
+    assert again.exit_code == 1 and "this is an input file" in unwrapped(again.output)
+    doc = spacy.blank("en")("Ada")
+    doc.spans["x"] = [doc.char_span(0, 3, label="PER")]
+    doc.user_data["id"] = 7
+    DocBin(docs=[doc], store_user_data=True).to_disk(tmp_path / "one.spacy")
+    run(tmp_path / "one.spacy", tmp_path / "copy.spacy")
+    (copy,) = read(tmp_path / "copy.spacy")
+    assert copy.to_json() == doc.to_json() and copy.user_data["id"] == 7
+    DocBin(attrs=["ORTH"], docs=[doc]).to_disk(folder / "other.spacy")
+    assert "store different attributes" in unwrapped(run(folder, tmp_path / "all.spacy").output)
+
+
+def test_command_says_what_decides_and_takes_it(tmp_path, run):
+    (tmp_path / "in.conll").write_text("-DOCSTART- O\n" + "in O\nOslo B\n\n" * 3)
+    (tmp_path / "labels.json").write_text('{"B": "B-LOC"}')
+    arguments = (tmp_path / "in.conll", tmp_path / "out.spacy", "-n", 0)
+    assert "Set 'labels'" in unwrapped(run(*arguments).output)
+    result = run(*arguments, "--labels", tmp_path / "labels.json")
+    assert result.exit_code == 0, result.output
+    assert [e.label_ for e in read(tmp_path / "out.spacy")[0].ents] == ["LOC"] * 3
+    assert "a single -DOCSTART- line" in unwrapped(result.output)
+    assert "(3 sentences)" in unwrapped(result.output)
+    assert "--sentences-per-doc 1" in unwrapped(result.output)
+    run(*arguments, "--scheme", "plain")
+    assert [e.label_ for e in read(tmp_path / "out.spacy")[0].ents] == ["B"] * 3

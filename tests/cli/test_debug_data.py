@@ -12,7 +12,8 @@ from spacy.training import Example
 from typer.testing import CliRunner
 
 from spacy_llm2ner.cli import llm2ner_app
-from spacy_llm2ner.cli.debug_data import report_examples
+from spacy_llm2ner.corpora import ConllCorpus
+from spacy_llm2ner.reports.data_report import report_examples
 from spacy_llm2ner.tags import TagSet
 from tests.hf.checkpoints import save
 from tests.pipeline.tagging import tagger_config
@@ -44,6 +45,46 @@ def test_counts(nlp):
     assert report.lengths == Counter({2: 2, 4: 1, 1: 1})
     assert (report.nested, report.crossing, report.lost) == (1, 0, 0)
     assert report.longer_than(2) == 1
+    assert report.examples["unannotated"] == ['doc 2 "Nothing is said here."', 'doc 3 "Nor here."']
+    assert report.examples["empty"] == ['doc 4 "No names here."']
+    assert report.examples["nested"] == [
+        'doc 1, 4-29 ORG "University of New Zealand" and 18-29 LOC "New Zealand"'
+    ]
+    assert report.examples_longer_than(2) == ['doc 1, 4-29 ORG "University of New Zealand"']
+    assert report.examples["label PER"] == ['doc 1, 50-62 PER "Ada Lovelace"']
+    texts = [doc.text for doc in docs]
+    assert texts[0][4:29] == "University of New Zealand" and texts[0][50:62] == "Ada Lovelace"
+
+
+def test_five_examples_of_each_count_are_kept(nlp):
+    docs = [nlp.make_doc(f"Text {i}.") for i in range(7)]
+    report = report_examples([Example(nlp.make_doc(d.text), d) for d in docs], "sc", None)
+    assert report.unannotated == 7
+    assert report.examples["unannotated"] == [f'doc {i + 1} "Text {i}."' for i in range(5)]
+
+
+def test_docs_of_a_corpus_file_are_named_by_line(nlp, tmp_path):
+    (tmp_path / "train.conll").write_text("so O\n\nAda B-PER\n")
+    examples = ConllCorpus(tmp_path / "train.conll")(nlp)
+    report = report_examples(examples, "sc", None)
+    assert report.examples["label PER"] == [f'{tmp_path / "train.conll"}:3, 0-3 PER "Ada"']
+
+
+def test_repeated_texts(nlp):
+    """A third of the dev texts are in the training data, one of them with another end."""
+    long = "The quick brown fox jumps over the lazy dog."
+    train, dev = (
+        report_examples([Example(nlp.make_doc(t), nlp.make_doc(t)) for t in texts], "sc", None)
+        for texts in (["Why not?", long, "Why not?"], [long, "Why not", f"{long[:-1]}!", "New."])
+    )
+    dev.compare(train)
+    assert (train.same, train.near, dev.same, dev.near) == (1, 0, 0, 1)
+    assert (dev.known, dev.nearly_known) == (1, 1)
+    assert train.examples["same"] == ['doc 3 "Why not?" is the text of doc 1']
+    assert dev.examples["known"] == [f'doc 1 "{long}" is the text of doc 2 of the training data']
+    assert dev.examples["nearly_known"] == [
+        f'doc 3 "{long[:-1]}!" shares 100% of the words with doc 2 of the training data "{long}"'
+    ]
 
 
 def test_crossing_and_lost_spans_are_counted(nlp):
@@ -53,8 +94,10 @@ def test_crossing_and_lost_spans_are_counted(nlp):
     report = report_examples([Example(other, doc)], "sc", None)
     assert report.spans == 2
     assert report.lost == 1  # "one two" ends within a token
+    assert report.examples["lost"] == ['doc 1, 0-7 A "one two"']
     report = report_examples([Example(nlp.make_doc(doc.text), doc)], "sc", None)
     assert (report.nested, report.crossing, report.lost) == (0, 1, 0)
+    assert report.examples["crossing"] == ['doc 1, 0-7 A "one two" and 4-18 A "two three four"']
 
 
 def command(nlp, tmp_path) -> str:
@@ -82,6 +125,11 @@ def test_command(nlp, tiny_llm, tmp_path):
     assert "Label DRINK is in the dev data, but not in the training data." in said
     assert "Gold spans overlap, but decoding = 'flat'" in said
     assert "Label PER has only 3 training spans." in said
+    assert 'training: label PER doc 1, 50-62 PER "Ada Lovelace"' in said
+    assert 'dev: label DRINK doc 1, 0-3 DRINK "Tea"' in said
+    longer = "training: spans longer than max_span_tokens (3)"
+    assert f'{longer} doc 1, 4-29 ORG "University of New Zealand"' in said
+    assert "texts of an earlier doc 2 0" in said
 
 
 def test_command_without_the_component(nlp, tmp_path):
@@ -121,6 +169,8 @@ def test_command_with_a_tagger(nlp, tiny_llm, tmp_path, llm):
     assert "3 of 12 training spans overlap another one, or cannot be expressed by the tags" in said
     assert "not expressible by tags 3 0" in said
     assert "docs over one window (8) 3" in said
+    assert 'training: spans not expressible by tags doc 1, 18-29 LOC "New Zealand"' in said
+    assert 'training: docs over one window doc 1 "The University of New Zealand' in said
     assert "Label DRINK is in the dev data, but not in the training data." in said
     assert "max_span_tokens" not in said
 

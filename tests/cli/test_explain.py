@@ -87,6 +87,21 @@ def test_the_page_shows_what_was_found_and_why(trained):
     assert "script" not in page.tags
 
 
+def test_all_probabilities_are_calibrated(trained):
+    pipe = trained.get_pipe("llm2ner")
+    pipe.temperature = {"PER": 3.0}
+    pipe.threshold = "0.4,PER=0.3"
+    html = explain_text(trained, TEXT, limit=20)
+    doc = trained(TEXT)
+    assert len(doc.spans["sc"]) > 0
+    for span in doc.spans["sc"]:
+        name = f"{span.text}: {span.label_} {span._.score:.4f}"
+        assert f'title="{name}"' in html  # the cell
+        assert html.count(f"p = {span._.score:.4f}") == 1  # the parts
+    assert "Divided by temperature 3:" in html
+    assert "PER 0.3" in html and "PER 3" in html  # threshold and temperature
+
+
 def test_data_cannot_become_markup(trained):
     html = explain_text(trained, "<script>alert(1)</script> & Ada \"Lovelace'", title="<b>")
     assert "<script>" not in html

@@ -90,7 +90,7 @@ def test_without_borders_a_file_is_one_document(conll_file):
         ("a O\nb\n", {}, "line 2: 1 column found, 2 expected as in line 1"),
         ("\nword\n", {}, r"line 2: 1 column found, at least 2 expected \(word ... tag\)"),
         ("a NN O\nb O\n", {}, "line 2: 2 columns found, 3 expected as in line 1"),
-        ("a O\nb PER\n", {}, "line 2: column -1: .*'PER' is not a tag: expected O, or B-"),
+        ("a B-X\nb PER\n", {}, "line 2: 'PER' is not a tag: expected O, or B-"),
         ("# id x=y\n", {}, "line 1: 3 columns found|line 1: .*comments = true"),
         ("", {}, "no sentence found, expected lines of at least 2 columns"),
         ("-DOCSTART- O\n\n", {}, "no sentence found"),

@@ -149,6 +149,20 @@ def test_documents(saved, names, n_docs):
     assert len(list(corpus(NLP))) == n_docs
 
 
+def test_names_that_are_digits_or_fill_the_list_mean_nothing(saved, tmp_path):
+    with pytest.raises(HFDatasetError, match="the tag '0' has no letter"):
+        list(HFDatasetCorpus(saved(dataset(list("01234"))))(NLP))
+    filled = saved(dataset([*TAGS, "[PAD]"]))
+    assert entities(HFDatasetCorpus(filled)) == FOUND
+
+
+def test_declared_names_show_how_the_used_ones_are_read(saved):
+    data = dataset(["O", "E-mail", "S-Bahn", "person", "thing"])
+    found = [[("Ada", "E-mail"), ("Lovelace", "S-Bahn"), ("New", "person"), ("York", "thing")],
+             [("Paris", "person")]]  # fmt: skip
+    assert entities(HFDatasetCorpus(saved(data))) == found
+
+
 def test_labels_without_prefixes_are_read_as_io(tmp_path, log):
     rows = {"tokens": [["New", "York", "saw", "Ada"]], "tags": [["place", "place", "O", "art-x"]]}
     Dataset.from_dict(rows).save_to_disk(tmp_path)
@@ -172,6 +186,12 @@ def test_repairs_are_warned_of_and_the_dataset_is_summed_up(tmp_path, log):
         ([["a"], ["b"]], [["O"], ["O", "O"]], "row 2: 1 words, 2 tags"),
         ([["a"], ["b"]], [["B-X"], ["bad"]], "row 2: .*'bad' is not a tag"),
         (["a b"], ["O O"], "row 1: expected a list of words and a list of tags"),
+        ([["a"], None], [["O"], ["O"]], "row 2: expected a list of words .*found .null"),
+        ([["a", None]], [["O", "O"]], r"row 1: word 1 \(from 0\) is null"),
+        ([["a", ""]], [["O", "O"]], r"row 1: word 1 \(from 0\) is \"\""),
+        ([["a"], ["b"]], [["O"], [None]], "row 2: the tag null is none"),
+        ([["a"]], [[""]], 'row 1: the tag "" is none'),
+        ([["a"]], [[1.0]], "row 1: the tag 1.0 is none"),
         ([[]], [[]], "no sentence found"),
     ],
 )

@@ -65,23 +65,72 @@ def test_lines_without_doc_are_documents_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "Expecting"),
-        ('{"text": "x"}', "tokenized_text"),
+        ("{", "expected an object .*Expecting"),
+        ("[]", r"expected an object .*found \[\]"),
+        (
+            '{"text": "x"}',
+            "expected an object .*'text': a text with character offsets",
+        ),
+        ('{"words": ["a"], "ner_tags": [0]}', r"read it with spacy_llm2ner\.HFDatasetCorpus\.v1"),
+        ('{"tokens": ["a"]}', "expected an object .*its fields are 'tokens'"),
+        # Words.
+        ('{"tokens": "in Rome", "tags": []}', 'expected a list of words, but found "in Rome"'),
+        ('{"tokens": ["a", null], "tags": ["O", "O"]}', r"word 1 \(from 0\) is null"),
+        ('{"tokens": ["a", ""], "spans": []}', r'word 1 \(from 0\) is ""'),
+        ('{"tokens": [1.50], "spans": []}', r"word 0 \(from 0\) is 1\.5"),
+        ('{"tokenized_text": [["a"]], "ner": []}', r'word 0 \(from 0\) is \["a"\]'),
+        # Tags.
         ('{"tokens": ["a"], "tags": ["O", "O"]}', "1 words, 2 tags"),
-        ('{"tokens": ["a"], "tags": [7]}', "7"),
-        ('{"tokens": ["a"], "spans": [[0, 2, "X"]]}', "span 0-2 X in 1 words"),
-        ('{"tokens": ["a"], "spans": [[0, 0, "X"]]}', "span 0-0 X in 1 words"),
+        ('{"tokens": ["a"], "tags": null}', "expected a list of tags, but found null"),
+        ('{"tokens": ["a"], "tags": [7]}', "the tag 7 is a number without a name.*'labels'"),
+        ('{"tokens": ["a"], "tags": [null]}', "the tag null is none"),
+        ('{"tokens": ["a"], "tags": [""]}', 'the tag "" is none'),
+        ('{"tokens": ["a"], "tags": [true]}', "the tag true is none"),
+        ('{"tokens": ["a"], "tags": [["B-X"]]}', r'the tag \["B-X"\] is none'),
+        # Spans.
+        ('{"tokens": ["a"], "spans": null}', "expected a list of spans, but found null"),
+        ('{"tokens": ["a"], "spans": [[0, 1]]}', r"the span \[0, 1\] is none"),
+        ('{"tokens": ["a"], "spans": [[0.5, 1, "X"]]}', r"\[0\.5, 1, \"X\"\] .*whole numbers"),
+        ('{"tokens": ["a"], "spans": [[0, 1.0, "X"]]}', r"\[0, 1\.0, \"X\"\] .*whole numbers"),
+        ('{"tokens": ["a"], "spans": [{"start": 0, "end": 1}]}', "the span .* is none"),
+        ('{"tokens": ["a"], "spans": [[0, 2, "X"]]}', "not within the 1 words"),
+        ('{"tokens": ["a"], "spans": [[0, 0, "X"]]}', "not within the 1 words"),
+        ('{"tokens": ["a"], "spans": [[0, 1, null]]}', r"\[0, 1, null\] has no label"),
+        ('{"tokens": ["a"], "spans": [[0, 1, ["X", "Y"]]]}', "has no label"),
+        ('{"tokenized_text": ["a"], "ner": [[0, 0, " "]]}', "has no label"),
     ],
 )
 def test_a_line_that_is_none_is_named(tmp_path, line, reason):
-    with pytest.raises(JsonlError, match=r"corpus\.jsonl:2: expected an object") as error:
+    with pytest.raises(JsonlError, match=rf"corpus\.jsonl, line 2: .*{reason}"):
         list(corpus(tmp_path, NESTED, line)(NLP))
-    assert reason in str(error.value)
+
+
+def test_another_encoding_is_named_and_a_byte_order_mark_accepted(tmp_path):
+    path = corpus(tmp_path, NESTED, NESTED).path
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(list(JsonlCorpus(path)(NLP))) == 2
+    path.write_bytes(path.read_bytes() + '{"tokens": ["Málaga"], "spans": []}'.encode("latin1"))
+    with pytest.raises(JsonlError, match=r"line 3: byte 0xe1 found.* UTF-8"):
+        list(JsonlCorpus(path)(NLP))
+
+
+def test_numbers_are_words(tmp_path):
+    [example] = corpus(tmp_path, {"tokens": ["in", 1990], "spans": []})(NLP)
+    assert example.text == "in 1990"
+
+
+def test_repairs_are_counted(tmp_path):
+    rows = [{"tokens": ["a", "b"], "tags": tags} for tags in (["B-X", "I-X"], ["O", "I-X"])]
+    report = corpus(tmp_path, *rows).file.report
+    assert (report.scheme, report.repairs) == ("BIO2", {"inside_opens": 1})
+    assert corpus(tmp_path, NESTED).file.report.scheme is None
 
 
 def test_settings_that_cannot_be(tmp_path):
     with pytest.raises(FileNotFoundError, match="the setting 'path' is 'None'"):
         JsonlCorpus(None)
+    with pytest.raises(ValueError, match="'labels' and 'label2id' are both set"):
+        corpus(tmp_path, NESTED, labels=["O"], label2id={"O": 0})
     with pytest.raises(ValueError, match="'limit' is -1"):
         corpus(tmp_path, NESTED, limit=-1)
     with pytest.raises(ValueError, match="'sentences_per_doc' is -1"):

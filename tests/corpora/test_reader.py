@@ -114,6 +114,21 @@ def test_joining_sentences_without_document_borders_is_warned_of(
     assert all("no -DOCSTART- line" in warning for warning in warnings)
 
 
+def test_a_single_border_at_the_top_is_warned_of(conll_file, nlp, log):
+    """Label Studio's export: all texts are one document."""
+    text = "-DOCSTART- -X- O\n" + "a O\n\n" * 3000
+    assert len(list(ConllCorpus(conll_file(text), sentences_per_doc=0)(nlp))) == 1
+    (warning,) = [r.getMessage() for r in log.records if r.levelname == "WARNING"]
+    assert "there is a single -DOCSTART- line" in warning
+    assert "one Doc (3,000 sentences)" in warning and "--sentences-per-doc 1" in warning
+
+
+@pytest.mark.parametrize("name", ["data.spacy", "data.json", "data.jsonl", "data.parquet"])
+def test_a_file_of_another_format_is_named(conll_file, nlp, name):
+    with pytest.raises(ConllError, match=r"not a CoNLL-style file: .*Its reader is sp\w+\.\w+\.v1"):
+        list(ConllCorpus(conll_file("x\x9c", name))(nlp))
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [

@@ -71,7 +71,6 @@ def test_protocols_and_attributes(fresh: Language):
         {"annotate": "everything"},
         {"decoding": "beam"},
         {"on_existing_ents": "maybe"},
-        {"threshold": "high"},
         {"no_such_setting": 1},
     ],
 )
@@ -81,10 +80,13 @@ def test_settings_are_validated(tiny_llm, setting):
         nlp.add_pipe("llm2ner", config=pipe_config(tiny_llm, **setting))
 
 
-@pytest.mark.parametrize("threshold", [1.5, -0.1, {"PER": 2.0}])
+@pytest.mark.parametrize(
+    "threshold",
+    [1.5, -0.1, {"PER": 2.0}, "high", "", "PER=", "=0.4", "PER=2", "PER=0.4,PER=0.5", "0.1,0.2"],
+)
 def test_threshold_must_be_a_probability(tiny_llm, threshold):
     nlp = spacy.blank("en")
-    with pytest.raises(ValueError, match=r"llm2ner: the setting 'threshold'"):
+    with pytest.raises(ValueError, match=r"llm2ner: the setting 'threshold' .*'PER=0.9"):
         nlp.add_pipe("llm2ner", config=pipe_config(tiny_llm, threshold=threshold))
 
 

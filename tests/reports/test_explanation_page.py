@@ -34,9 +34,12 @@ def page(logits, values=None, *, text="Ada met Bo.", tokens=("Ada", "met", "Bo",
         "parts": ["part"],
         "details": ["what it scores"],
         "values": np.asarray(values, dtype="f"),
-        "chosen": choose_spans(logits, 2),
+        "temperatures": np.ones(logits.shape[2]),
+        "thresholds": np.full(logits.shape[2], 0.5),
+        **changed,
     }
-    return ExplanationPage(**{**content, **changed})
+    content["chosen"] = choose_spans(logits, 2, content["temperatures"])
+    return ExplanationPage(**content)
 
 
 def band(*rows):
@@ -65,6 +68,24 @@ def test_cells_show_probabilities_and_link_to_the_parts():
     cards = [card["attrs"]["id"] for card in parsed.all("article")]
     assert cards == ["s0-0-0", "s2-0-0"]
     assert "p = 0.8808, logit +2.00" in parsed.all("h3")[0]["text"]
+
+
+def test_temperatures_hold_everywhere():
+    """Of two labels, the one with the higher logit is the less probable one."""
+    logits = np.concatenate([LOGITS, LOGITS - 0.5], axis=2)
+    content = page(logits, labels=["PER", "LOC"], temperatures=np.array([4.0, 1.0]), marks=[])
+    parsed = Page(render_explanation_page(content))
+    # sigmoid(1.5) = 0.8176 and sigmoid(2 / 4) = 0.6225
+    (cell,) = [e for e in parsed.all("a") if e["text"] == ".82"]
+    assert cell["attrs"]["title"] == "Ada: LOC 0.8176"
+    first, second = parsed.all("article")
+    assert "LOC\np = 0.8176, logit +1.50" in first["text"]
+    assert "Divided" not in first["text"]
+    assert "PER\np = 0.6225, logit +2.00" in second["text"]
+    assert "Divided by temperature 4: +0.50." in second["text"]
+    shown = parsed.all("main")[0]["text"]
+    assert "0 spans found" in shown
+    assert "The most probable span is “Ada”, LOC, with p = 0.8176; the threshold is 0.5." in shown
 
 
 @pytest.mark.parametrize(
