@@ -109,6 +109,7 @@ def _facts(nlp: Language, name: str, pipe: Any, llm_shim: Any) -> HeadFacts:
     config = nlp.config.interpolate()["components"][name]
     settings = llm_shim.llm.settings
     stored = dict(llm_shim.expected)
+    takes_copies = bool(getattr(llm_shim, "architecture", None))
     model = config.get("model", {})
     shipped: dict[str, Any] = {}
     pretrained = config.get("pretrained")
@@ -131,7 +132,12 @@ def _facts(nlp: Language, name: str, pipe: Any, llm_shim: Any) -> HeadFacts:
     return HeadFacts(
         name=name,
         factory=nlp.get_pipe_meta(name).factory,
-        llm=llm_facts(llm_shim.llm, stored, is_carried=bool(config.get("bundle_llm"))),
+        llm=llm_facts(
+            llm_shim.llm,
+            stored,
+            is_carried=bool(config.get("bundle_llm")),
+            takes_copies=takes_copies,
+        ),
         layers=tuple(stored.get("layers") or settings.layers or ()),
         reading=stored.get("reading", settings.reading),
         pooling=stored.get("pooling", settings.pooling),
@@ -142,5 +148,5 @@ def _facts(nlp: Language, name: str, pipe: Any, llm_shim: Any) -> HeadFacts:
         settings=plain,
         loss=config.get("loss") or {},
         shipped=shipped,
-        takes_copies=bool(getattr(llm_shim, "architecture", None)),
+        takes_copies=takes_copies,
     )

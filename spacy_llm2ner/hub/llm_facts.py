@@ -56,21 +56,26 @@ class LLMFacts:
     files: tuple[LLMFile, ...] = ()
 
 
-def llm_facts(llm: FrozenLLM, identity: dict[str, Any], *, is_carried: bool) -> LLMFacts:
+def llm_facts(
+    llm: FrozenLLM, identity: dict[str, Any], *, is_carried: bool, takes_copies: bool
+) -> LLMFacts:
     """Collect the facts. Nothing is loaded or downloaded; local files are read for their digests.
 
     llm (FrozenLLM): The LLM.
     identity (Dict[str, Any]): The identity that the head belongs to; empty before training.
     is_carried (bool): Whether the pipeline carries the LLM.
+    takes_copies (bool): Whether the head accepts copies of the LLM with other weights.
     """
     settings = llm.settings
-    hub_id = settings.name if is_hub_id(settings.name) else None
+    is_default = bool(identity) and identity.get("model") == _default_digest()
+    # The hub's weights differ from those of `make llm`.
+    on_hub = is_hub_id(settings.name) and (takes_copies or not is_default)
     bundle = llm.bundle
     return LLMFacts(
         name=llm_name(settings.name),
-        hub_id=hub_id,
+        hub_id=settings.name if on_hub else None,
         revision=settings.revision,
-        is_default=bool(identity) and identity.get("model") == _default_digest(),
+        is_default=is_default,
         is_carried=is_carried,
         storage=None if bundle is None else identity_of(bundle).get("storage"),
         files=() if is_carried else _files(settings, identity),

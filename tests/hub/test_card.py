@@ -193,6 +193,10 @@ def test_a_model_of_the_hub_is_named_only_if_the_pipeline_takes_it(tiny_llm):
     meta, body = parse(make_card(nlp))
     assert "base_model" not in meta and hub not in body
     assert "`make llm`" in body and "`python scripts/fetch_default_llm.py`" in body
+    # Nor does an override of the name make it the hub's.
+    nlp = make_nlp(hub)
+    nlp.get_pipe("llm2ner").model.layers[0].shims[0].expect(shim.expected)
+    assert "base_model" not in parse(make_card(nlp))[0]
     nlp = make_nlp("org/some-llm", llm={"revision": "abc"})
     meta, body = parse(make_card(nlp))
     assert meta["base_model"] == ["org/some-llm"]
