@@ -324,6 +324,10 @@ class Errors(metaclass=_WithCodes):
         "llm2ner: a text has no states: the component 'transformer' that "
         "spacy_llm2ner.TransformerStates.v1 listens to is disabled or comes after it."
     )
+    E345 = (
+        "{name}: pipelines {first} and {second} have the same head, which would count twice in an "
+        "ensemble. Give each pipeline once; they must be trained with different seeds."
+    )
 
     E330 = (
         "{name}: there are no labels (spaCy's E143): the training data, {texts}, has no annotated "
@@ -730,6 +734,14 @@ class Errors(metaclass=_WithCodes):
         "{path}: the .spacy files of this folder store different attributes, so that they cannot "
         "be joined."
     )
+    E950 = "{path}: there is no state store (no file data.mdb)."
+    E951 = (
+        "--llm {given}: the fingerprints of {matches} LLMs in the store begin so, and one is "
+        "needed; there are {known}."
+    )
+    E952 = "say what to remove: --max-gb, --llm or --older-than."
+    E953 = "{option} is {value}; it must be 0 or more."
+    E954 = "this deletes the states of {texts} ({size}); --force does it."
     E960 = (
         "{path} is the pipeline itself: give another folder as OUT. The files of a bundled LLM may "
         "be in use while it is written."

@@ -211,6 +211,16 @@ class LLMShim(IdentityShim):
         self.check()
         return self.llm.states(docs)
 
+    def state_slices(self, doc: Doc) -> Iterator[np.ndarray]:
+        """Compute the states of a long doc's tokens, a part at a time, after the same check.
+
+        doc (Doc): The doc.
+        YIELDS (ndarray): Consecutive tokens: float16 (some tokens, layers, width).
+        RAISES (ValueError): If the LLM differs, naming each part.
+        """
+        self.check()
+        yield from self.llm.state_slices(doc)
+
     def tolerated(self) -> frozenset[str]:
         """Settings that move scores a little and, for a published head, other copies of its LLM.
 

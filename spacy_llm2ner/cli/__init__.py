@@ -15,6 +15,7 @@ from .ensemble import ensemble
 from .explain import explain
 from .import_hf import import_hf
 from .init_config import init_config
+from .store import store
 from .visualize import visualize
 
 
@@ -47,4 +48,5 @@ llm2ner_app.command("visualize", context_settings=_old_names(use_gpu="gpu_id"))(
 llm2ner_app.command("explain", context_settings=_old_names(c="p"))(explain)
 llm2ner_app.command("bundle")(bundle)
 llm2ner_app.command("card")(card)
+llm2ner_app.command("store")(store)
 app.add_typer(llm2ner_app)

@@ -20,6 +20,7 @@ from wasabi import Printer, table
 from ..corpora.reader import open_corpus
 from ..errors import Errors
 from ..pipeline.bundle import Carried, state_difference, write_bundled
+from .output import Force, check_free
 
 # Read by both LLMs, if there is no --data, to see that the new pipeline works.
 _TRIAL = "Ada Lovelace met Charles Babbage in London, and wrote to Michael Faraday in 1844."
@@ -46,7 +47,7 @@ def bundle(
         Optional[Path],
         typer.Option("--data", help="Annotated data: compare the predictions of both pipelines"),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-F", help="Overwrite OUT")] = False,
+    force: Force = False,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
 ) -> None:
     """
@@ -121,8 +122,7 @@ def _check_output(model: str, out: Path, force: bool) -> None:
         raise ValueError(Errors.E960.format(path=out))
     if out.exists() and not out.is_dir():
         raise ValueError(Errors.E910.format(path=out))
-    if out.exists() and any(out.iterdir()) and not force:
-        raise ValueError(Errors.E920.format(path=out))
+    check_free(out, force)
 
 
 def _size(folder: Path) -> str:

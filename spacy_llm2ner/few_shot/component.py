@@ -184,6 +184,7 @@ class FewShotRecognizer(LLMPipe):
         self.other = tuple(other)
         self._check_strings()
         self.cfg["setting"] = list(self.strings)
+        self.balance = True
         for label in self.strings:
             self.add_label(label)
 
@@ -308,7 +309,8 @@ class FewShotRecognizer(LLMPipe):
 
         It is fitted at first use, and stored with the weights until settings or labels change.
         """
-        made_from = json.dumps([self.labels, self.strings, self.words, self.other])
+        settings = [self.labels, self.strings, self.words, self.other]
+        made_from = json.dumps([*settings, "balance"] if self.balance else settings)
         scorer = kept_scorer(self.model, made_from)
         if scorer is None:
             scorer = self._fit()
@@ -320,7 +322,23 @@ class FewShotRecognizer(LLMPipe):
         names = {**{label: self.strings.get(label, ()) for label in self.labels}, OTHER: self.other}
         words = self._words({*annotated.classes, *(label for label in names if names[label])})
         logger.info("%s: %s", self.name, count_line(annotated, names, words))
-        return fit_labels(self.labels, annotated, names, words, self._read_strings)
+        return fit_labels(
+            self.labels, annotated, names, words, self._read_strings, balance=self.balance
+        )
+
+    @property
+    def balance(self) -> bool:
+        """Whether labels count alike, however many names and words each has.
+
+        Without effect if there are annotated texts, whose numbers say how frequent labels are. It
+        is stored with the weights. Pipelines that were stored before it existed do not have it, and
+        keep their predictions.
+        """
+        return bool(self.cfg.get("balance"))
+
+    @balance.setter
+    def balance(self, value: bool) -> None:
+        self.cfg["balance"] = value
 
     def _words(self, exemplified: set[str]) -> dict[str, tuple[str, ...]]:
         """Return the words of each label: those of the settings, or the label itself.

@@ -24,6 +24,7 @@ from thinc.api import Model
 from typing_extensions import Self
 
 from ..architectures.shims import HeadShim, IdentityShim, LLMShim
+from ..architectures.slices import is_long
 from ..batching import batches
 from ..decoding.spans import Spans
 from ..errors import Errors, Warnings
@@ -219,6 +220,10 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
             return min((shim.llm.tokens_at_once() for shim in self._llm_shims()), default=math.inf)
         except Exception:  # a missing LLM: `predict` raises the error if a text needs it
             return math.inf
+
+    def _cost(self, doc: Doc) -> int:
+        """The size of a doc in a batch for prediction, where a long doc must be alone."""
+        return PREDICT_TOKENS + 1 if is_long(self.model, doc) else len(doc)
 
     def _warn_once(self, text: str) -> None:
         """Warn once per training.

@@ -15,8 +15,18 @@ from thinc.api import Config, Model
 from thinc.types import Floats3d
 
 from ..architectures.shims import HeadShim
+from ..architectures.slices import BandSlice, band_slices, is_long
 from ..batching import batches
-from ..decoding.spans import ILLEGAL_LOGIT, SPAN_DECODINGS, Spans, decode, flatten, temper
+from ..decoding.spans import (
+    ILLEGAL_LOGIT,
+    SPAN_DECODINGS,
+    Spans,
+    candidates,
+    flatten,
+    joined,
+    keep_mask,
+    temper,
+)
 from ..errors import Warnings
 from ..losses import SpanBCE, SpanLoss
 from .base import (
@@ -135,12 +145,8 @@ class SpanRecognizer(EntityPipe):
             return [no_spans() for _ in docs]
         self._require_head()
         thresholds = self._thresholds()
-        temperatures, decoding = self._temperatures(), self.settings["decoding"]
         with ReadingLog(self, always=False):
-            return [
-                decode(temper(band, temperatures), thresholds, decoding)
-                for band in self.score_bands(docs)
-            ]
+            return [self._decode(slices, thresholds) for slices in self._score(docs)]
 
     def score_bands(self, docs: list[Doc]) -> Iterator[np.ndarray]:
         """The head's raw logits for docs, before any temperature.
@@ -148,9 +154,31 @@ class SpanRecognizer(EntityPipe):
         docs (List[Doc]): The docs.
         YIELDS (ndarray): For each doc float32 (tokens, width, labels).
         """
-        for some in batches(docs, PREDICT_TOKENS):
+        for slices in self._score(docs):
+            parts = [part.logits for part in slices]
+            yield parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _score(self, docs: list[Doc]) -> Iterator[Iterable[BandSlice]]:
+        """Score docs: for each doc its slices, made one by one if it is long."""
+        for some in batches(docs, PREDICT_TOKENS, self._cost):
+            if is_long(self.model, some[0]):
+                yield band_slices(self.model, some[0])
+                continue
             for logits in self.model.predict(some):
-                yield self.model.ops.to_numpy(logits)
+                yield [BandSlice(0, self.model.ops.to_numpy(logits), 0)]
+
+    def _decode(self, slices: Iterable[BandSlice], thresholds: np.ndarray) -> Spans:
+        """Decode the spans of one doc."""
+        temperatures = self._temperatures()
+        spans = joined(
+            [
+                candidates(
+                    temper(part.logits, temperatures), thresholds, part.start, part.following
+                )
+                for part in slices
+            ]
+        )
+        return spans.select(keep_mask(spans, thresholds, self.settings["decoding"]))
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Spans]) -> None:
         """Write predicted spans to docs.

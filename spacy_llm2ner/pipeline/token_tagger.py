@@ -15,6 +15,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..architectures.shims import HeadShim
+from ..architectures.slices import is_long, sliced_tag_scores
 from ..architectures.types import TagScores
 from ..batching import batches
 from ..decoding.spans import Spans
@@ -192,8 +193,12 @@ class TokenTagger(EntityPipe):
             `to_tokens`.
         """
         tag_set = self.tag_set
-        for some in batches(docs, PREDICT_TOKENS):
-            scores = self.model.predict(some)
+        for some in batches(docs, PREDICT_TOKENS, self._cost):
+            scores: Any
+            if is_long(self.model, some[0]):
+                scores = sliced_tag_scores(self.model, some[0])
+            else:
+                scores = self.model.predict(some)
             found = decode_tags(*self._arrays(scores), tag_set, self.settings["decoding"])
             for entities, words in zip(found, scores.words, strict=True):
                 yield to_tokens(entities, words, self.labels)

@@ -107,7 +107,11 @@ def test_it_finds_the_same(name: str, tmp_path: Path, exact: bool):
 @pytest.mark.llm
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.default_llm])
 def test_the_shipped_head_finds_the_same(name: str, default_llm: Path, exact: bool):
-    assert_predicts(kinds.blank(KINDS[name]), name, exact)
+    nlp = kinds.blank(KINDS[name])
+    for _, pipe in nlp.pipeline:
+        if hasattr(pipe, "balance"):  # new few-shot components weigh names in another way
+            pipe.balance = False
+    assert_predicts(nlp, name, exact)
 
 
 @pytest.mark.parametrize("name", ["span", "tommer", "tagger_crf", "few_shot_names"])
