@@ -80,6 +80,16 @@ def dtype_options(dtype: torch.dtype) -> dict[str, Any]:
     return {"dtype" if transformers_version() >= (4, 56) else "torch_dtype": dtype}
 
 
+def model_class(auto_class: Any, config: PretrainedConfig) -> Any:
+    """The class of a configuration's model.
+
+    All versions: auto classes accept no weights from memory; the classes behind them do.
+    """
+    from transformers.models.auto.auto_factory import _get_model_class
+
+    return _get_model_class(config, auto_class._model_mapping)
+
+
 def translate_rope(config: PretrainedConfig) -> None:
     """Translate the rotary settings of transformers 5 for transformers 4, in place.
 

@@ -233,6 +233,16 @@ class Errors(metaclass=_WithCodes):
         "model to GGUF again, or give the LLM as a hub id or a folder with tokenizer.json."
     )
 
+    E136 = (
+        "llm2ner: the LLM's weight '{weight}' has values up to {largest:.3g}, and float16 ends at "
+        "65504. Bundle it with dtype 'original' or '4bit'."
+    )
+    E137 = (
+        "llm2ner: the model {model} comes with its own code (trust_remote_code), and cannot be "
+        "bundled in 4 bits. Bundle it with dtype 'original' or 'float16'."
+    )
+    E138 = "llm2ner: the weights in 4 bits {file} are damaged: {error}. Bundle the LLM again."
+
     # E2xx heads, decoding, losses, tags
     E201 = "'{tag}' is not a tag: expected O, or B-, I-, E-, S-, L- or U- before a label."
     E202 = "({start}, {end}, '{label}') is not a labelled span of a sentence of {words} words."
@@ -335,6 +345,15 @@ class Errors(metaclass=_WithCodes):
     E317 = (
         "the {part} of '{name}' is {value} in the first pipeline, but {other} in pipeline "
         "{number}; only heads that were trained alike can be joined"
+    )
+    E318 = (
+        "the pipeline has no component with a spacy_llm2ner.FrozenLLM.v1, the only kind of LLM "
+        "that can be bundled; its components are {components}."
+    )
+    E319 = (
+        "the LLM '{llm}' of the component '{name}' cannot be bundled: that takes a "
+        "spacy_llm2ner.FrozenLLM.v1. Remove the component first, or copy the LLM's folder to the "
+        "other machine and give it there as {setting}."
     )
     E320 = (
         "llm2ner: spacy_llm2ner.TransformerStates.v1 needs the extra 'spacy-transformers': "
@@ -767,6 +786,10 @@ class Errors(metaclass=_WithCodes):
     E952 = "say what to remove: --max-gb, --llm or --older-than."
     E953 = "{option} is {value}; it must be 0 or more."
     E954 = "this deletes the states of {texts} ({size}); --force does it."
+    E960 = (
+        "{path} is the pipeline itself: give another folder as OUT. The files of a bundled LLM may "
+        "be in use while it is written."
+    )
 
 
 class Warnings(metaclass=_WithCodes):
@@ -804,6 +827,21 @@ class Warnings(metaclass=_WithCodes):
         "{labels}: that threshold has no effect."
     )
     W08 = "{name}: the schedule does not fit the data: {faults}"
+    W09 = (
+        "{name}: the LLM '{llm}' of this pipeline is not on this machine (working directory: "
+        "{cwd}). The pipeline is loaded, but the first text will be an error. Give the folder of "
+        "the same LLM: spacy.load(..., config={{'{setting}': FOLDER}}); `python -m spacy llm2ner "
+        "card MODEL` says which files these are. Or, where the LLM is, write a pipeline that "
+        "carries it: python -m spacy llm2ner bundle MODEL OUT. Or, if the same files are on the "
+        "model hub, give their hub id as FOLDER, and they are downloaded."
+    )
+    W10 = (
+        "{name}: the LLM '{llm}' of this pipeline is not on this machine (working directory: "
+        "{cwd}). The pipeline is loaded, but the first text will be an error. Give the folder of "
+        "the same LLM: spacy.load(..., config={{'{setting}': FOLDER}}); or, if its files are on "
+        "the model hub, their hub id, and they are downloaded. (`llm2ner bundle` cannot write a "
+        "pipeline that carries this LLM: that takes a spacy_llm2ner.FrozenLLM.v1.)"
+    )
     W11 = (
         "{name}: {unscored} of {total} gold spans of the training data have more pieces of the "
         "LLM's tokenizer than the head's sliding_window allows, or begin or end with a mark that "

@@ -12,7 +12,7 @@ from spacy.language import Language
 
 from ..errors import Errors, reason
 from ..tommer.transfer import load_tommer
-from .card import make_card
+from .card import write_card
 
 _CARD = "README.md"
 _TOMMER = ("definition.json", "experimaestro.json")  # files of a published ToMMeR head
@@ -110,10 +110,11 @@ def push_to_hub(
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    card = make_card(nlp, metrics=metrics, dataset=dataset, license=license, repo_id=repo_id)
     with tempfile.TemporaryDirectory() as folder:
+        card = Path(folder) / _CARD
+        # First the card: a pipeline that none can be made of is not written.
+        write_card(nlp, card, metrics=metrics, dataset=dataset, license=license, repo_id=repo_id)
         nlp.to_disk(folder)
-        (Path(folder) / _CARD).write_text(card, encoding="utf8")
         api.create_repo(repo_id, private=private, exist_ok=True)
         done = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message)
     return str(done)

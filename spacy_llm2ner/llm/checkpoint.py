@@ -81,7 +81,7 @@ class Checkpoint:
         self.name = name
         self.revision = revision
         self.trust_remote_code = trust_remote_code
-        self._known_folder = folder
+        self.known_folder = folder
 
     def __getstate__(self) -> dict[str, Any]:
         cached = ("folder", "config", "tokenizer")
@@ -93,8 +93,8 @@ class Checkpoint:
 
         RAISES (FileNotFoundError, OSError): See `find_folder`.
         """
-        if self._known_folder is not None:
-            return self._known_folder
+        if self.known_folder is not None:
+            return self.known_folder
         return find_folder(
             self.name, revision=self.revision, trust_remote_code=self.trust_remote_code
         )
@@ -191,6 +191,24 @@ def _looks_like_path(name: str) -> bool:
         or name.count("/") > 1
         or name.lower().endswith(".gguf")
     )
+
+
+def missing(name: str, revision: str | None = None) -> bool:
+    """Whether `name` is no usable model of this machine and cannot be one of the hub.
+
+    With the environment variable HF_HUB_OFFLINE, a hub id counts as missing if it is not in the
+    cache. Nothing is loaded or downloaded.
+
+    name (str): As for `find_folder`.
+    revision (Optional[str]): Branch, tag or commit of a hub id.
+    """
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    try:
+        at_hand = folder_at_hand(name, revision=revision) is not None
+    except FileNotFoundError:
+        return True
+    return not at_hand and not Path(name).expanduser().is_file() and HF_HUB_OFFLINE
 
 
 def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:
@@ -374,12 +392,12 @@ def identity(folder: Path) -> dict[str, str]:
 
     folder (Path): A model folder, as `find_folder` gives it.
     RETURNS (Dict[str, str]): sha256 digests {"model": weights and config, "tokenizer": ...}.
-        A cut model that was bundled with a pipeline has the digests of its original.
+        A cut model that was bundled with a pipeline has the digests of its original and, if its
+        weights were rounded, "storage": "float16" or "4bit".
     RAISES (FileNotFoundError): If there are no weight files or no fast tokenizer (E110, E111).
     """
-    bundled = folder / _IDENTITY_FILE
-    if bundled.is_file():
-        return dict(json.loads(bundled.read_text(encoding="utf8")))
+    if is_bundle(folder):
+        return dict(json.loads((folder / _IDENTITY_FILE).read_text(encoding="utf8")))
     weights = weight_files(folder)
     if not weights:
         raise FileNotFoundError(Errors.E110.format(folder=folder))
@@ -410,8 +428,16 @@ def _tokenizer_digest(folder: Path) -> str:
 
 
 def write_identity(folder: Path, parts: dict[str, str]) -> None:
-    """Write the digests of the original model into `folder`, which holds a cut copy of it."""
+    """Write the digests of the original model into `folder`, which holds a cut copy of it.
+
+    parts (Dict[str, str]): The digests; also, if weights of the copy were rounded, "storage": how.
+    """
     (folder / _IDENTITY_FILE).write_text(json.dumps(parts, indent=2) + "\n", encoding="utf8")
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder holds a cut copy, made for a pipeline, that knows its original."""
+    return (folder / _IDENTITY_FILE).is_file()
 
 
 def differing_parts(expected: dict[str, Any], found: dict[str, Any]) -> set[str]:

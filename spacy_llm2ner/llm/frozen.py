@@ -12,7 +12,8 @@ from spacy.tokens import Doc
 
 from ..compat import save_tokenizer
 from .alignment import PIECES, token_boundaries, without_blanks
-from .checkpoint import Checkpoint, write_identity
+from .bundle import ORIGINAL, copy_bundle
+from .checkpoint import Checkpoint, is_bundle, write_identity
 from .extraction import Extraction, FrozenLLMSettings
 from .loading import LoadedLLM, load
 from .passes import Text, prepare, read_slices, read_texts
@@ -228,12 +229,32 @@ class FrozenLLM(Extraction):
 
     # Bundling with a pipeline -----------------------------------------------------------------
 
-    def save_bundle(self, folder: Path) -> None:
-        """Write the cut model and its tokenizer, so that a pipeline can include its LLM."""
+    def save_bundle(
+        self, folder: Path, precision: str = ORIGINAL, *, depth: int | None = None
+    ) -> None:
+        """Write the cut model and its tokenizer, so that a pipeline can include its LLM.
+
+        A bundle that is in use is copied as it is, unless another precision is asked for.
+
+        folder (Path): The folder to write to.
+        precision (str): "original": exactly; "float16"; "4bit".
+        depth (Optional[int]): The number of blocks. None: those that `layers` needs.
+        RAISES (ValueError): If the weights cannot be stored like that (E136, E137).
+        """
+        source = self.checkpoint.folder
+        if precision == ORIGINAL and is_bundle(source):
+            copy_bundle(source, folder)
+            return
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.save(folder, self.depth)
+        exact = self.model.save(folder, depth or self.depth, precision)
         save_tokenizer(self.tokenizer, folder)
-        write_identity(folder, self.checkpoint.identity)
+        rounded = {} if exact else {"storage": precision}
+        write_identity(folder, {**self.checkpoint.identity, **rounded})
+
+    @property
+    def bundle(self) -> Path | None:
+        """The folder of the bundle that replaces `name`; None if none does."""
+        return self.checkpoint.known_folder
 
     def use_bundle(self, folder: Path) -> None:
         """Read the model from a folder that `save_bundle` wrote, instead of from `name`."""

@@ -20,9 +20,16 @@ from weakref import WeakValueDictionary
 
 from thinc.api import get_torch_default_device
 
-from ..compat import LOADING_ERRORS, dtype_options, one_thread_after_fork, transformers_loader
+from ..compat import (
+    LOADING_ERRORS,
+    dtype_options,
+    model_class,
+    one_thread_after_fork,
+    transformers_loader,
+)
 from ..errors import Errors, reason
 from ..settings import check_choice
+from .bundle import read_packed, save_weights
 from .checkpoint import Checkpoint, load_config, weight_files
 from .cutting import (
     abridged,
@@ -121,8 +128,8 @@ def read_model(
     options: Other arguments of `from_pretrained`.
     RETURNS (Tuple[PreTrainedModel, List[str]]): The model, and the names of its weights that are
         not in the folder and were initialised at random.
-    RAISES (ValueError): If `transformers` cannot load it (E101), weights are damaged (E142, E143),
-        or the device does not exist (E114).
+    RAISES (ValueError): If `transformers` cannot load it (E101), weights are damaged (E142, E143;
+        in 4 bits E138), or the device does not exist (E114).
     """
     import torch
     from safetensors import SafetensorError
@@ -131,11 +138,16 @@ def read_model(
     one_thread_after_fork()
     if spec.attention is not None:
         options["attn_implementation"] = spec.attention
+    source: str | None = str(spec.folder)
+    packed = read_packed(spec.folder, getattr(torch, spec.dtype))
+    if packed is not None:
+        auto_class, source = model_class(auto_class, config), None
+        options["state_dict"] = packed
     errors = (*LOADING_ERRORS, SafetensorError, UnpicklingError, EOFError)
     try:
         with transformers_loader(what, spec.folder, errors):
             model, info = auto_class.from_pretrained(
-                str(spec.folder),
+                source,
                 config=config,
                 trust_remote_code=spec.trust_remote_code,
                 local_files_only=True,
@@ -352,10 +364,14 @@ class LoadedLLM:
             for handle in handles:
                 handle.remove()
 
-    def save(self, folder: Path, depth: int) -> None:
-        """Write the first `depth` blocks as an ordinary model folder (without tokenizer)."""
+    def save(self, folder: Path, depth: int, precision: str) -> bool:
+        """Write the first `depth` blocks as a model folder (without tokenizer).
+
+        precision (str): See `save_weights`.
+        RETURNS (bool): Whether the stored weights equal those in memory.
+        """
         model = self.model if depth >= self.depth else _read_cut(self.spec, depth)
-        model.save_pretrained(folder)
+        return save_weights(model, folder, precision)
 
 
 def load(spec: LoadSpec, depth: int) -> LoadedLLM:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import srsly
 from spacy import util
 from spacy.errors import Errors as SpacyErrors
 from spacy.language import Language
@@ -24,12 +23,13 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 from typing_extensions import Self
 
-from ..architectures.shims import HeadShim, LLMShim
+from ..architectures.shims import HeadShim, IdentityShim, LLMShim
 from ..architectures.slices import is_long
 from ..batching import batches
 from ..decoding.spans import Spans
 from ..errors import Errors, Warnings
-from ..llm.frozen import FrozenLLM
+from ..llm.bundle import find_bundle, write_place
+from ..llm.checkpoint import missing
 from ..llm.pieces import by_token
 from ..log import logger
 from ..settings import check_choice
@@ -56,8 +56,8 @@ READ_DOCS = 2_000
 SAMPLE_TOKENS = 20_000
 # Reading time within one batch, in seconds, from which a log line is written.
 _SECONDS_WORTH_A_LINE = 3.0
-# The file of a bundled LLM with the setting `name` that the bundle replaces.
-_BUNDLED_NAME = "llm2ner_name.json"
+# The folder of a bundled LLM in a component's folder.
+LLM_FOLDER = "llm"
 
 ANNOTATE = ("spans", "ents", "both")
 
@@ -352,13 +352,14 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
         super().to_disk(path, exclude=exclude)
         if self.settings.get("bundle_llm") and "llm" not in exclude:
             for shim in self._llm_shims():
-                _save_bundle(shim.llm, Path(path) / "llm")
+                shim.llm.save_bundle(Path(path) / LLM_FOLDER)
+                write_place(Path(path) / LLM_FOLDER, shim.llm.settings.name)
 
     def from_disk(
         self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
     ) -> Self:
         """Load state and weights. The LLM is loaded on first use: the bundled one, unless the
-        setting `name` was overridden.
+        setting `name` was overridden. A missing one is a warning here (W09), and an error then.
 
         path (Union[str, Path]): The component's folder.
         exclude (Iterable[str]): Parts to leave unchanged: "cfg", "vocab", "model", "llm".
@@ -368,12 +369,24 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
         """
         with self._loading(exclude):
             super().from_disk(path, exclude=exclude)
-        bundle = Path(path) / "llm"
-        if "llm" not in exclude and bundle.is_dir():
-            for shim in self._llm_shims():
-                if _bundled_name(bundle) in (None, shim.llm.settings.name):
+        for shim in self._shims(IdentityShim):
+            bundle = None
+            if isinstance(shim, LLMShim) and "llm" not in exclude:
+                bundle = find_bundle(Path(path) / LLM_FOLDER, shim.llm.settings.name)
+                if bundle is not None:
                     shim.llm.use_bundle(bundle)
+            if bundle is None:
+                self._warn_if_missing(shim)
         return self
+
+    def _warn_if_missing(self, shim: IdentityShim) -> None:
+        """Warn (W09, W10) about an LLM that is not on this machine, but needed for a text."""
+        llm = shim.needed
+        if llm is None or not missing(llm.name, llm.revision):
+            return
+        text = Warnings.W09 if isinstance(shim, LLMShim) else Warnings.W10
+        setting = f"components.{self.name}.{shim.name_setting}"
+        self._warn_once(text.format(name=self.name, llm=llm.name, cwd=Path.cwd(), setting=setting))
 
     @contextmanager
     def _loading(self, exclude: Iterable[str]) -> Iterator[None]:
@@ -595,14 +608,3 @@ class ReadingLog:
                     took,
                     asked - read,
                 )
-
-
-def _save_bundle(llm: FrozenLLM, folder: Path) -> None:
-    llm.save_bundle(folder)
-    srsly.write_json(folder / _BUNDLED_NAME, {"name": llm.settings.name})
-
-
-def _bundled_name(folder: Path) -> str | None:
-    """The setting `name` of the pipeline that wrote the bundle; None in older bundles."""
-    path = folder / _BUNDLED_NAME
-    return srsly.read_json(path)["name"] if path.is_file() else None
