@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 # Padded tokens that the head scores at once when it predicts: bounds the memory of a batch of docs.
-# A doc is always scored as a whole, so a longer one exceeds it.
+# A longer text exceeds it: see `slices`.
 _PREDICT_TOKENS = 8192
 # A logit at or below this marks a token that is not a word.
 _NO_WORD = -1e5
@@ -97,7 +97,7 @@ def _head_forward(
     shim = head_shim(model)
     bands = _empty_bands(shim, lengths, model)
     if not is_train:
-        for batch, logits in _predict(shim, states):
+        for batch, logits in predict_batches(shim, states):
             for i, band in zip(batch, _cut(logits, [lengths[i] for i in batch]), strict=True):
                 bands[i] = band
         return bands, lambda d_bands: []
@@ -174,18 +174,18 @@ def _tagger_forward(
     shim = head_shim(model)
     lengths = [len(text) for text in states]
     if not is_train:
-        scores = _no_scores(model, states)
-        for batch, logits in _predict(shim, states):
-            _collect(scores, logits, batch, [lengths[i] for i in batch])
+        scores = no_scores(model, len(states))
+        for batch, logits in predict_batches(shim, states):
+            collect_words(scores, logits, batch, [lengths[i] for i in batch])
         return scores, lambda d_scores: []
     set_dropout(model, fixed_dropout)
-    scores = _no_scores(model, states)
+    scores = no_scores(model, len(states))
     if max(lengths, default=0) == 0:
         return scores, lambda d_scores: []
     # Both outputs are made inside the module's graph: one backward pass for both.
     logits, send = _begin_update(shim, states)
     transitions = shim.module.transitions()
-    _collect(scores, logits.detach(), range(len(states)), lengths)
+    collect_words(scores, logits.detach(), range(len(states)), lengths)
     rows = [_word_rows(logits[i, :length]) for i, length in enumerate(lengths)]
 
     def backprop(d_scores: TagScores) -> States:
@@ -201,13 +201,18 @@ def _tagger_forward(
     return scores, backprop
 
 
-def _no_scores(model: Model[States, TagScores], states: States) -> TagScores:
-    """The right shapes without any words."""
+def no_scores(model: Model[States, TagScores], n_texts: int) -> TagScores:
+    """The scores of texts without words.
+
+    model (Model[List[Floats3d], TagScores]): A model of `torch_tagger`.
+    n_texts (int): The number of texts.
+    RETURNS (TagScores): Arrays of the right shapes, to be replaced by `collect_words`.
+    """
     module = head_shim(model).module  # an untrained head is an error, also for empty texts
     transitions = module.transitions()
     return TagScores(
-        [model.ops.alloc2f(0, len(module.tag_set)) for _ in states],
-        [np.zeros((0, 2), dtype="i") for _ in states],  # type: ignore[misc]
+        [model.ops.alloc2f(0, len(module.tag_set)) for _ in range(n_texts)],
+        [np.zeros((0, 2), dtype="i") for _ in range(n_texts)],  # type: ignore[misc]
         None if transitions is None else torch2xp(transitions.detach().float()),  # type: ignore
     )
 
@@ -216,8 +221,14 @@ def _word_rows(logits: "Tensor") -> "Tensor":
     return (logits[:, 0] > _NO_WORD).nonzero()[:, 0]
 
 
-def _collect(scores: TagScores, logits: "Tensor", texts: Any, lengths: list[int]) -> None:
-    """Compact each text's padded row of logits to its words."""
+def collect_words(scores: TagScores, logits: "Tensor", texts: Any, lengths: list[int]) -> None:
+    """Compact each text's padded row of logits to its words.
+
+    scores (TagScores): The scores to write to.
+    logits (Tensor): (rows, tokens, tags), padded.
+    texts (Sequence[int]): The place of each row's text in `scores`.
+    lengths (List[int]): The tokens of each row's text.
+    """
     for row, text, length in zip(logits, texts, lengths, strict=True):
         rows = _word_rows(row[:length])
         scores.logits[text] = torch2xp(row[rows].float())  # type: ignore[call-overload, assignment]
@@ -228,9 +239,11 @@ def _collect(scores: TagScores, logits: "Tensor", texts: Any, lengths: list[int]
 # Shared by both kinds --------------------------------------------------------------------------
 
 
-def _predict(shim: HeadShim, states: States) -> Iterator[tuple[list[int], "Tensor"]]:
+def predict_batches(shim: HeadShim, states: States) -> Iterator[tuple[list[int], "Tensor"]]:
     """Score texts in batches of similar length, within a budget of padded tokens.
 
+    shim (HeadShim): The shim of the head.
+    states (List[Floats3d]): For each text (tokens, layers, width).
     YIELDS (Tuple[List[int], Tensor]): Indices of texts; the module's output for them, padded.
     """
     for batch in batches_by_length([len(text) for text in states], _PREDICT_TOKENS):

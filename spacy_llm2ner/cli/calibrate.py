@@ -29,6 +29,7 @@ from ..errors import Errors
 from ..pipeline.base import EntityPipe
 from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
 from .debug_data import find_component
+from .output import check_free
 
 PAGE, FIGURES = "index.html", "calibration.json"
 
@@ -78,7 +79,9 @@ def calibrate(
     force: Annotated[
         bool,
         typer.Option(
-            "--force", "-F", help="Write also if held-out texts miss the demand of --objective"
+            "--force",
+            "-F",
+            help="Overwrite existing output; write also if held-out texts miss --objective",
         ),
     ] = False,
     gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
@@ -106,6 +109,8 @@ def calibrate(
         setup_gpu(gpu_id, silent=False)
         reader = open_corpus(dev)
         _check_output(model, output)
+        for path in (output, page and page / PAGE, page and page / FIGURES, figures):
+            check_free(path, force)
         nlp = util.load_model(model)
         pipe = find_component(nlp, component, msg)
         if settings.objective.kind != "f1":

@@ -9,7 +9,8 @@ from spacy import util
 from wasabi import Printer
 
 from ..errors import Errors
-from ..hub.card import make_card
+from ..hub import card as model_card
+from .output import Force, check_free
 
 
 def card(
@@ -35,6 +36,7 @@ def card(
         Optional[str],
         typer.Option("--repo-id", "-r", help="The pipeline's hub id, for the code on usage"),
     ] = None,
+    force: Force = False,
 ) -> None:
     """
     Write the model card of a pipeline.
@@ -50,6 +52,7 @@ def card(
     """
     msg = Printer()
     try:
+        check_free(_place(model, out), force)
         path = write_card(
             model,
             out,
@@ -87,18 +90,19 @@ def write_card(
     RAISES (ValueError, OSError): If something is missing or unreadable (E801, E805, E806).
     """
     nlp = util.load_model(model)
-    if out is None:
-        if not Path(model).is_dir():
-            raise ValueError(Errors.E805.format(model=model))
-        out = Path(model) / "README.md"
-    if out.is_dir():
-        out = out / "README.md"
+    out = _place(model, out)
     scores = srsly.read_json(metrics) if metrics is not None else None
     if scores is not None and not isinstance(scores, dict):
         raise ValueError(Errors.E806.format(metrics=metrics))
-    text = make_card(
-        nlp, metrics=scores, dataset=dataset, title=title, license=license, repo_id=repo_id
+    model_card.write_card(
+        nlp, out, metrics=scores, dataset=dataset, title=title, license=license, repo_id=repo_id
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf8")
     return out
+
+
+def _place(model: str | Path, out: Path | None) -> Path:
+    """The file to write."""
+    if out is None and not Path(model).is_dir():
+        raise ValueError(Errors.E805.format(model=model))
+    out = Path(model) if out is None else out
+    return out / "README.md" if out.is_dir() else out

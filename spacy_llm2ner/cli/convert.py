@@ -17,6 +17,7 @@ from ..corpora.hf_dataset import HFDatasetCorpus
 from ..corpora.inventory import CORPUS_SCHEMES
 from ..corpora.jsonl import JsonlCorpus
 from ..errors import Errors
+from .output import Force, check_free
 
 SUFFIX = ".spacy"
 _TAGS = ("labels", "scheme")
@@ -82,6 +83,7 @@ def convert(
         Optional[str],
         typer.Option("--spans-key", "-sk", help="Key of doc.spans for all spans; for .jsonl: sc"),
     ] = None,
+    force: Force = False,
 ) -> None:
     """
     Convert data of any format to a .spacy file.
@@ -100,6 +102,7 @@ def convert(
     """
     msg = Printer()
     try:
+        check_free(output_path, force)
         report, n_docs = convert_file(
             input_path,
             output_path,

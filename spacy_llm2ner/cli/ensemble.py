@@ -12,6 +12,7 @@ from wasabi import Printer
 from ..errors import Errors
 from ..pipeline.ensemble import join_heads
 from .debug_data import find_component
+from .output import Force, check_free
 
 
 def ensemble(
@@ -22,6 +23,7 @@ def ensemble(
     component: Annotated[
         str, typer.Option("--component", "-p", help="Name of the component; default: the only one")
     ] = "",
+    force: Force = False,
 ) -> None:
     """
     Join pipelines that were trained with different seeds.
@@ -39,6 +41,7 @@ def ensemble(
     try:
         if len(models) < 2:
             raise ValueError(Errors.E912.format(given=len(models)))
+        check_free(output, force)
         pipelines = [util.load_model(model) for model in models]
         pipe = find_component(pipelines[0], component, msg)
         kept = join_heads(pipelines, pipe.name)

@@ -15,6 +15,7 @@ from ..pipeline.thresholds import PerLabel, threshold_text
 from ..reports.error_classes import make_mark
 from ..reports.explanation_page import ExplanationPage, choose_spans, render_explanation_page
 from ..reports.score_parts import split_scores
+from .output import Force, check_free
 
 _FACTORY = "llm2ner"
 _PAGE = "explain.html"
@@ -38,6 +39,7 @@ def explain(
     title: Annotated[
         Optional[str], typer.Option("--title", "-t", help="The page's heading")
     ] = None,
+    force: Force = False,
 ) -> None:
     """
     Write an HTML page of the scores of a text's spans.
@@ -53,12 +55,13 @@ def explain(
     """
     msg = Printer()
     try:
+        out = out / _PAGE if out.is_dir() else out
+        check_free(out, force)
         nlp = util.load_model(model)
         path = Path(text)
         if len(text) < 256 and path.suffix == ".txt" and path.is_file():
             text = path.read_text(encoding="utf8")
         page = explain_text(nlp, text, component=component, limit=limit, title=title)
-        out = out / _PAGE if out.is_dir() else out
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(page, encoding="utf8")
     except (ValueError, OSError, ImportError) as error:

@@ -9,6 +9,8 @@ import typer
 from spacy.language import Language
 from wasabi import Printer
 
+from .output import Force, check_free
+
 FACTORY = "llm2ner_tagger"
 
 
@@ -30,6 +32,7 @@ def import_hf(
     annotate: Annotated[
         str, typer.Option("--annotate", help='Annotation to write: "ents", "spans" or "both"')
     ] = "ents",
+    force: Force = False,
 ) -> None:
     """
     Make a pipeline from a token-classification checkpoint.
@@ -46,6 +49,7 @@ def import_hf(
     """
     msg = Printer()
     try:
+        check_free(output_path, force)
         nlp, reports = import_checkpoint(
             name, lang=lang, words=words, revision=revision, annotate=annotate
         )

@@ -50,9 +50,7 @@ def inspect(
         Optional[Path],
         typer.Option("--json", "-j", help="JSON file for all figures, or - for standard output"),
     ] = None,
-    use_gpu: Annotated[
-        int, typer.Option("--gpu-id", "-g", help="GPU number; -1 for the CPU")
-    ] = -1,
+    use_gpu: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU number; -1 for the CPU")] = -1,
 ) -> None:
     """
     Check an LLM before you choose it, and suggest settings.
@@ -154,7 +152,9 @@ def _print_facts(msg: Printer, facts: Facts) -> None:
         "direction": direction[facts.causal],
         "tokenizer": f"{facts.tokenizer}; {facts.vocabulary:,} pieces",
         "special pieces": "; ".join(
-            f"{where}: {' '.join(map(ascii, pieces))}" for where, pieces in special.items() if pieces
+            f"{where}: {' '.join(map(ascii, pieces))}"
+            for where, pieces in special.items()
+            if pieces
         ),
     }
     msg.table(rows, aligns=("l", "l"))

@@ -22,6 +22,7 @@ from ..errors import Errors
 from ..pipeline.gold import annotated_ents, annotated_spans
 from ..reports.error_classes import Finding, Mark, Tally, judge, make_mark, share
 from ..reports.prediction_page import JudgedText, PredictionPage, render_prediction_page
+from .output import Force, check_free
 
 _Corpus = Callable[[Language], Iterable[Example]]
 
@@ -57,6 +58,7 @@ def visualize(
     title: Annotated[
         Optional[str], typer.Option("--title", "-t", help="The page's heading")
     ] = None,
+    force: Force = False,
 ) -> None:
     """
     Write an HTML page of predictions and errors.
@@ -72,6 +74,7 @@ def visualize(
     """
     msg = Printer()
     try:
+        check_free(out / PAGE, force)
         setup_gpu(gpu_id, silent=False)
         page, report, nlp = visualize_file(
             model, data, out, limit=limit, spans_key=spans_key, title=title

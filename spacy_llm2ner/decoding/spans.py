@@ -26,6 +26,7 @@ This module uses numpy only, neither spaCy nor torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,7 +81,9 @@ class Spans:
         return Spans(self.starts[index], self.ends[index], self.labels[index], self.scores[index])
 
 
-def candidates(logits: NDArray[np.float32], thresholds: NDArray[np.float32]) -> Spans:
+def candidates(
+    logits: NDArray[np.float32], thresholds: NDArray[np.float32], first: int = 0, following: int = 0
+) -> Spans:
     """Find all spans of a band whose probability reaches the threshold of their label.
 
     Probability and threshold are compared as float32, with >=. At threshold 0 every legal cell is a
@@ -88,6 +91,9 @@ def candidates(logits: NDArray[np.float32], thresholds: NDArray[np.float32]) -> 
 
     logits (ndarray): (tokens, width, labels).
     thresholds (ndarray): Probabilities in [0, 1], (labels,).
+    first (int): The token of the first row, for a band that is a slice of a text's.
+    following (int): How many tokens of the text follow the slice; spans that start in the slice may
+        end there.
     RETURNS (Spans): The candidates.
     RAISES (ValueError): If the shapes do not fit (E210), for NaN (E211), and for thresholds outside
         [0, 1] (E214).
@@ -100,14 +106,31 @@ def candidates(logits: NDArray[np.float32], thresholds: NDArray[np.float32]) -> 
         raise ValueError(Errors.E211)
     cells = np.flatnonzero(logits > ILLEGAL_LOGIT)
     scores = probabilities(logits.reshape(-1)[cells])
+    reached = scores >= thresholds[cells % len(thresholds)] if len(thresholds) else scores > 1
     # Cells are in C order, that is, sorted by (start, offset, label); masks preserve the order.
-    starts, offsets, labels = np.unravel_index(cells, logits.shape)
-    keep = (scores >= thresholds[labels]) & (starts + offsets < len(logits))
+    starts, offsets, labels = np.unravel_index(cells[reached], logits.shape)
+    keep = starts + offsets < len(logits) + following
     return Spans(
-        starts[keep].astype(np.int32),
-        (starts + offsets + 1)[keep].astype(np.int32),
+        (first + starts)[keep].astype(np.int32),
+        (first + starts + offsets + 1)[keep].astype(np.int32),
         labels[keep].astype(np.int32),
-        scores[keep],
+        scores[reached][keep],
+    )
+
+
+def joined(parts: Sequence[Spans]) -> Spans:
+    """Join the candidates of a text's slices.
+
+    parts (Sequence[Spans]): For each slice, in order, its candidates; at least one.
+    RETURNS (Spans): The candidates of the text.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return Spans(
+        np.concatenate([spans.starts for spans in parts]),
+        np.concatenate([spans.ends for spans in parts]),
+        np.concatenate([spans.labels for spans in parts]),
+        np.concatenate([spans.scores for spans in parts]),
     )
 
 

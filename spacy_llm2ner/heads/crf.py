@@ -49,18 +49,13 @@ def legal_only(legal: np.ndarray) -> Tensor:
     return torch.from_numpy(np.where(legal, 0.0, ILLEGAL).astype(np.float32))
 
 
-def _alphas(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> list[Tensor]:
-    """The forward variables: for each position (texts, tags), constant after a text's end.
+def _forwards(alpha: Tensor, emissions: Tensor, pairs: Tensor, inside: Tensor) -> Tensor:
+    """The next forward variables (texts, tags); those of texts that have ended stay the same.
 
-    An entry is the log-sum-exp of the scores of all sequences up to the position that end in a tag.
+    An entry is the log-sum-exp of the scores of all sequences up to a word that end in a tag.
     """
-    n_tags = emissions.shape[2]
-    pairs, start = transitions[:n_tags], transitions[n_tags]
-    alphas = [start + emissions[:, 0]]
-    for t in range(1, emissions.shape[1]):
-        further = (alphas[-1][:, :, None] + pairs).logsumexp(dim=1) + emissions[:, t]
-        alphas.append(torch.where((t < lengths)[:, None], further, alphas[-1]))
-    return alphas
+    further = (alpha[:, :, None] + pairs).logsumexp(dim=1) + emissions
+    return torch.where(inside[:, None], further, alpha)
 
 
 def log_partition(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> Tensor:
@@ -71,8 +66,11 @@ def log_partition(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> Te
     transitions (FloatTensor): (tags + 2, tags).
     RETURNS (FloatTensor): (texts,).
     """
-    last = _alphas(emissions, lengths, transitions)[-1]
-    return torch.where(lengths > 0, (last + transitions[-1]).logsumexp(dim=1), 0.0)
+    n_tags = emissions.shape[2]
+    alpha = transitions[n_tags] + emissions[:, 0]
+    for t in range(1, emissions.shape[1]):
+        alpha = _forwards(alpha, emissions[:, t], transitions[:n_tags], t < lengths)
+    return torch.where(lengths > 0, (alpha + transitions[-1]).logsumexp(dim=1), 0.0)
 
 
 def log_likelihood(
@@ -98,18 +96,19 @@ def viterbi(emissions: Tensor, lengths: Tensor, transitions: Tensor) -> list[lis
     n_tags = emissions.shape[2]
     pairs, start, end = transitions[:n_tags], transitions[n_tags], transitions[n_tags + 1]
     best = start + emissions[:, 0]
-    pointers = []
+    # One array of small numbers, not one per word: a text may have a million words.
+    pointers = np.zeros((emissions.shape[1], len(emissions), n_tags), dtype=np.int16)
     for t in range(1, emissions.shape[1]):
         value, pointer = (best[:, :, None] + pairs).max(dim=1)
         inside = (t < lengths)[:, None]
         best = torch.where(inside, value + emissions[:, t], best)
-        pointers.append(pointer.cpu().numpy())
+        pointers[t] = pointer.cpu().numpy()
     last = (best + end).argmax(dim=1).tolist()
     paths = []
     for text, (tag, length) in enumerate(zip(last, lengths.tolist(), strict=True)):
         path = [tag] if length else []
         for t in range(length - 2, -1, -1):
-            path.append(int(pointers[t][text, path[-1]]))
+            path.append(int(pointers[t + 1, text, path[-1]]))
         paths.append(path[::-1])
     return paths
 
@@ -124,16 +123,21 @@ def forward_backward(
         exp(alpha + beta - log Z) is the marginal probability of a word's tag.
     """
     n_tags = emissions.shape[2]
-    pairs, end = transitions[:n_tags], transitions[n_tags + 1]
-    alphas = _alphas(emissions, lengths, transitions)
+    pairs, start, end = transitions[:n_tags], transitions[n_tags], transitions[n_tags + 1]
+    alphas, betas = torch.empty_like(emissions), torch.empty_like(emissions)
+    alpha = start + emissions[:, 0]
+    alphas[:, 0] = alpha
+    for t in range(1, emissions.shape[1]):
+        alpha = _forwards(alpha, emissions[:, t], pairs, t < lengths)
+        alphas[:, t] = alpha
     beta = end.expand(len(emissions), n_tags)
-    betas = [beta]
+    betas[:, -1] = beta
     for t in range(emissions.shape[1] - 2, -1, -1):
         further = (pairs + (emissions[:, t + 1] + beta)[:, None]).logsumexp(dim=2)
         beta = torch.where((t + 1 < lengths)[:, None], further, end)
-        betas.append(beta)
-    log_z = torch.where(lengths > 0, (alphas[-1] + end).logsumexp(dim=1), 0.0)
-    return torch.stack(alphas, dim=1), torch.stack(betas[::-1], dim=1), log_z
+        betas[:, t] = beta
+    log_z = torch.where(lengths > 0, (alpha + end).logsumexp(dim=1), 0.0)
+    return alphas, betas, log_z
 
 
 def span_probability(

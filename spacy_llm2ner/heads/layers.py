@@ -145,6 +145,11 @@ class Encoder(nn.Module):
             x = layer(x, real)
         return x
 
+    @property
+    def reach(self) -> int:
+        """How many tokens to the left and to the right affect the features of a token."""
+        return sum(layer.conv.padding[0] for layer in self.layers)  # type: ignore[misc, union-attr, index]
+
 
 def ahead(x: Tensor, steps: int) -> Tensor:
     """Shift features: those `steps` tokens to the right, zeros past the end; same shape."""

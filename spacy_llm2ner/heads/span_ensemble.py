@@ -48,6 +48,10 @@ class SpanEnsemble(nn.Module):
             return member(states)
         return self._mean([member(states) for member in self._scorers()])
 
+    def context(self) -> tuple[int, int]:
+        """How many tokens before and after a token affect its logits: see `SpanScorer.context`."""
+        return self._scorers()[0].context()
+
     @torch.no_grad()
     def contributions(self, states: Tensor) -> Tensor:
         """The summands of the logits; see `SpanScorer.contributions`."""

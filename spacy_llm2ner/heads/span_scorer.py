@@ -122,6 +122,15 @@ class SpanScorer(nn.Module):
         legal = real[..., None] & windows(real, size)
         return logits.masked_fill(~legal[..., None], MASKED)
 
+    def context(self) -> tuple[int, int]:
+        """How many tokens before and after a token affect the logits of the spans that start there.
+
+        RETURNS (Tuple[int, int]): Tokens to the left and to the right: a part of a text with as
+            many more tokens at both ends has the same logits as the whole text.
+        """
+        reach = self.encoder.reach
+        return 1 + reach, self.max_span_tokens + reach
+
     @torch.no_grad()
     def contributions(self, states: Tensor) -> Tensor:
         """The summands of the logits of `forward`, in the order of `PARTS`.

@@ -86,6 +86,11 @@ class LinearTagger(nn.Module):
             x = self.dropout(self.norm(x))
         return self.tags(x).masked_fill(~real[..., None], MASKED)
 
+    def context(self) -> tuple[int, int]:
+        """How many tokens before and after a token affect its logits: see `SpanScorer.context`."""
+        reach = 0 if self.project is None else self.encoder.reach
+        return reach, reach
+
     def transitions(self) -> Tensor | None:
         """The CRF's transitions (tags + 2, tags); None without a CRF."""
         return None if self.crf is None else self.crf()

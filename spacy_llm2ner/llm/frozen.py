@@ -11,18 +11,20 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..compat import save_tokenizer
-from .alignment import token_boundaries
-from .checkpoint import Checkpoint, write_identity
+from .alignment import PIECES, token_boundaries, without_blanks
+from .bundle import ORIGINAL, copy_bundle
+from .checkpoint import Checkpoint, is_bundle, write_identity
 from .extraction import Extraction, FrozenLLMSettings
 from .loading import LoadedLLM, load
-from .passes import prepare, read_texts
-from .store import StateStore, state_key
+from .passes import Text, prepare, read_slices, read_texts
+from .recent import Reader, RecentStates
+from .store import Origin, StateStore, state_key
 
 # A text and the character ranges of its tokens.
 _TextAndTokens = tuple[str, list[tuple[int, int]]]
 
 # Two components of a pipeline that read the same LLM in the same way share one pass per text.
-_recent = StateStore(ram_mb=128)
+_recent = RecentStates(ram_mb=128)
 # Where states are remembered while training if the config names no store.
 _training = StateStore(ram_mb=2048)
 
@@ -44,6 +46,7 @@ class FrozenLLM(Extraction):
         # For the log: different texts asked for, texts read, seconds that the LLM took for them.
         self.texts_asked, self.texts_read, self.seconds = 0, 0, 0.0
         self._loaded: LoadedLLM | None = None
+        self._reader = Reader()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_loaded": None}
@@ -68,11 +71,13 @@ class FrozenLLM(Extraction):
     def states(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """The states of each doc's tokens, from the store or from the LLM.
 
+        Without a store, a component that shares the LLM may have read the texts just before. The
+        same text is never answered twice without the LLM.
+
         docs (Sequence[Doc]): Any docs; the text is `doc.text`, character for character.
         RETURNS (List[ndarray]): For each doc, float16 (tokens, layers, width), read-only. Zeros for
-            white space and for tokens that no piece of the LLM touches.
+            blank tokens (see `alignment.is_blank`) and for those that no piece of the LLM touches.
         """
-        store = self._store()
         keys, texts = self._addressed(docs)
         self.texts_asked += len(texts)
         found = self._without_tokens(texts)
@@ -80,15 +85,48 @@ class FrozenLLM(Extraction):
         for key, text in texts.items():
             if key in found:
                 continue
-            remembered = store.get(key)
+            remembered = self._recall(key)
             if remembered is None:
                 missing[key] = text
             else:
-                found[key] = remembered
+                found[key] = self._as_read_now(remembered, text)
+        if self.remembering and len(missing) < len(texts):
+            self._memory.note_use(self._origin)
         for done in self._read(missing):
-            store.put_many(done)
+            self._keep(done)
             found.update(done)
         return [found[key] for key in keys]
+
+    def state_slices(self, doc: Doc) -> Iterator[np.ndarray]:
+        """The states of one doc's tokens, a part at a time.
+
+        Of a doc whose states exceed the memory of recent texts, they are computed window by window
+        and not kept, so that memory does not grow with the doc; unless they are remembered, which
+        needs them as a whole. They are the same as those of `states`.
+
+        doc (Doc): The doc.
+        YIELDS (ndarray): Consecutive parts of the result of `states`: (some tokens, layers, width).
+        """
+        if self.remembering or len(doc) <= self.tokens_at_once():
+            yield self.states([doc])[0]
+            return
+        self.texts_asked += 1
+        self.texts_read += 1
+        (prepared,) = self._prepare([(doc.text, token_boundaries(doc))])
+        parts = read_slices(
+            self.model,
+            prepared,
+            self.reading,
+            layers=self.layers,
+            normalize=self.settings.normalize,
+            batch_pieces=self.settings.batch_pieces,
+            name=self.settings.name,
+        )
+        started = time.perf_counter()
+        for part in parts:
+            self.seconds += time.perf_counter() - started
+            yield part
+            started = time.perf_counter()
 
     def read(self, docs: Sequence[Doc]) -> list[np.ndarray]:
         """The states of each doc's tokens, computed by the LLM without using any store.
@@ -113,6 +151,10 @@ class FrozenLLM(Extraction):
         nothing.flags.writeable = False
         return {key: nothing for key, (_, boundaries) in texts.items() if not boundaries}
 
+    def _as_read_now(self, states: np.ndarray, text: _TextAndTokens) -> np.ndarray:
+        """Remembered states, as this version computes them."""
+        return states if self.settings.pooling == PIECES else without_blanks(states, *text)
+
     def _read(self, texts: dict[bytes, _TextAndTokens]) -> Iterator[list[tuple[bytes, np.ndarray]]]:
         """Run the LLM over texts; yield, after each pass, the states of completed texts."""
         if not texts:
@@ -120,10 +162,9 @@ class FrozenLLM(Extraction):
         keys = list(texts)
         self.texts_read += len(keys)
         started = time.perf_counter()
-        cut = self.cut(is_causal=self.model.is_causal)
         passes = read_texts(
             self.model,
-            prepare(self.tokenizer, list(texts.values()), cut, self.settings.pooling),
+            self._prepare(list(texts.values())),
             self.reading,
             layers=self.layers,
             normalize=self.settings.normalize,
@@ -139,6 +180,10 @@ class FrozenLLM(Extraction):
             yield batch
             started = time.perf_counter()
 
+    def _prepare(self, texts: Sequence[_TextAndTokens]) -> list[Text]:
+        cut = self.cut(is_causal=self.model.is_causal)
+        return prepare(self.tokenizer, texts, cut, self.settings.pooling, self.spec.device)
+
     # Memory -----------------------------------------------------------------------------------
 
     def remember(self, on: bool = True) -> None:
@@ -148,32 +193,68 @@ class FrozenLLM(Extraction):
         """
         self.remembering = on or (self.store is not None and self.store.serve)
 
-    def _store(self) -> StateStore:
-        if not self.remembering:
-            return _recent
+    @property
+    def _memory(self) -> StateStore:
+        """The store of everything that is remembered."""
         return self.store if self.store is not None else _training
+
+    @property
+    def _origin(self) -> Origin:
+        layers = " ".join(map(str, self.layers))
+        name, reading = self.settings.name.rstrip("/").split("/")[-1], self.settings.reading
+        parts = [name, f"layers {layers}", reading, self.settings.pooling, self.settings.dtype]
+        return Origin(self.fingerprint, ", ".join(parts))
+
+    def _recall(self, key: bytes) -> np.ndarray | None:
+        return self._memory.get(key) if self.remembering else _recent.get(key, self._reader)
+
+    def _keep(self, entries: list[tuple[bytes, np.ndarray]]) -> None:
+        if self.remembering:
+            self._memory.put_many(entries, self._origin)
+        else:
+            _recent.put_many(entries, self._reader)
 
     def has_room(self) -> bool:
         """Whether reading ahead pays: the store has room to keep the states until they are used."""
-        store = self._store()
+        store = self._memory
         return store.path is not None or store.bytes_in_ram < 0.9 * store.ram_mb * 2**20
 
     def tokens_at_once(self) -> int:
-        """Tokens whose states fill half of the cache of recent texts, which components share."""
+        """Tokens whose states fill half of the memory of recent texts, which components share."""
         return max(1, int(_recent.ram_mb * 2**19) // (2 * len(self.layers) * self.width))
 
     def summary(self) -> str:
         """One line for the log: how many texts were remembered, how many the LLM read."""
-        return self._store().summary()
+        return self._memory.summary()
 
     # Bundling with a pipeline -----------------------------------------------------------------
 
-    def save_bundle(self, folder: Path) -> None:
-        """Write the cut model and its tokenizer, so that a pipeline can include its LLM."""
+    def save_bundle(
+        self, folder: Path, precision: str = ORIGINAL, *, depth: int | None = None
+    ) -> None:
+        """Write the cut model and its tokenizer, so that a pipeline can include its LLM.
+
+        A bundle that is in use is copied as it is, unless another precision is asked for.
+
+        folder (Path): The folder to write to.
+        precision (str): "original": exactly; "float16"; "4bit".
+        depth (Optional[int]): The number of blocks. None: those that `layers` needs.
+        RAISES (ValueError): If the weights cannot be stored like that (E136, E137).
+        """
+        source = self.checkpoint.folder
+        if precision == ORIGINAL and is_bundle(source):
+            copy_bundle(source, folder)
+            return
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.save(folder, self.depth)
+        exact = self.model.save(folder, depth or self.depth, precision)
         save_tokenizer(self.tokenizer, folder)
-        write_identity(folder, self.checkpoint.identity)
+        rounded = {} if exact else {"storage": precision}
+        write_identity(folder, {**self.checkpoint.identity, **rounded})
+
+    @property
+    def bundle(self) -> Path | None:
+        """The folder of the bundle that replaces `name`; None if none does."""
+        return self.checkpoint.known_folder
 
     def use_bundle(self, folder: Path) -> None:
         """Read the model from a folder that `save_bundle` wrote, instead of from `name`."""

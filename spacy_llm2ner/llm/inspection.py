@@ -1,8 +1,8 @@
 """Inspection of an LLM before it is chosen: facts, checks, speed, and suggested settings.
 
 The facts come from the model folder alone. The checks run the LLM on a paragraph of English and
-turn what they find into sentences. An LLM that cannot be used at all is an error, as when a pipeline
-loads it.
+turn what they find into sentences. An LLM that cannot be used at all is an error, as when a
+pipeline loads it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import spacy
 from spacy.tokens import Doc
+from spacy.vocab import Vocab
 from thinc.api import get_torch_default_device
 
 from ..errors import Warnings
@@ -349,9 +349,7 @@ class _Inspector:
             if passed >= self.seconds:
                 return words / max(passed, 1e-9)
 
-    def _suggested(
-        self, llm: FrozenLLM, reading: str, speeds: Sequence[Speed]
-    ) -> dict[str, Any]:
+    def _suggested(self, llm: FrozenLLM, reading: str, speeds: Sequence[Speed]) -> dict[str, Any]:
         rates = {s.dtype: s.words_per_second for s in speeds if s.reading == reading}
         faster = rates.get("bfloat16", 0.0) >= _WORTH * rates.get("float32", math.inf)
         return {
@@ -366,10 +364,10 @@ class _Inspector:
 
 def _texts_to_read() -> list[Doc]:
     """The paragraph, beginning with another sentence each time: equal texts are read once."""
-    nlp = spacy.blank("en")
     sentences = [f"{sentence.rstrip('.')}." for sentence in PARAGRAPH.split(". ")]
     turned = (sentences[i:] + sentences[:i] for i in range(4))
-    return [nlp.make_doc(" ".join(order)) for order in turned]
+    vocab = Vocab()
+    return [Doc(vocab, words=" ".join(order).split()) for order in turned]
 
 
 def _head_class(config: PretrainedConfig) -> Any:

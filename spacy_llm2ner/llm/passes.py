@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from ..batching import batches_by_length
+from ..compat import encode_all
 from ..errors import Errors, Warnings
 from .alignment import PIECES, PoolingPlan, align, plan_pieces, plan_pooling
 from .windows import Cut, Windows, cut_windows
@@ -38,6 +40,23 @@ class Text:
     left: int  # windows not read yet
     states: torch.Tensor | None = None  # float16 (tokens * slots, layers, width of one piece)
     units: np.ndarray | None = None  # int (rows, 2): the tokens of each row, where rows are others
+    first: int = 0  # first token in `states`; tokens before it were handed out (`read_slices`)
+
+    @cached_property
+    def owners(self) -> np.ndarray:
+        """The window that each row of the plan comes from, int64 (rows,)."""
+        return self.windows.owner[self.plan.piece]
+
+    def rows_from(self, window: int) -> np.ndarray:
+        """The rows of the plan that come from a window, in order, int64."""
+        order, ends = self._by_window
+        return order[ends[window] : ends[window + 1]]
+
+    @cached_property
+    def _by_window(self) -> tuple[np.ndarray, np.ndarray]:
+        order = np.argsort(self.owners, kind="stable")
+        windows = np.arange(len(self.windows.starts) + 1)
+        return order, np.searchsorted(self.owners[order], windows)
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,7 @@ def prepare(
     texts: Sequence[tuple[str, list[tuple[int, int]]]],
     cut: Cut,
     pooling: str,
+    device: str,
 ) -> list[Text]:
     """Split texts into pieces, cut these into windows, and plan the pooling to token states.
 
@@ -64,12 +84,9 @@ def prepare(
     texts (Sequence): (text, token boundaries) for each text.
     cut (Cut): The way long texts are cut.
     pooling (str): See `alignment.plan_pooling`.
+    device (str): The LLM's torch device.
     """
-    # The tokenizer of the tokenizers library, as `load_tokenizer` set it up. Calling the
-    # transformers tokenizer could change its state, which is not safe across threads.
-    encoded = tokenizer.backend_tokenizer.encode_batch(
-        [text for text, _ in texts], add_special_tokens=False
-    )
+    encoded = encode_all(tokenizer.backend_tokenizer, [text for text, _ in texts], device=device)
     prepared = []
     for (text, boundaries), encoding in zip(texts, encoded, strict=True):
         n_pieces = len(encoding.ids)
@@ -135,7 +152,7 @@ def owned(reading: Reading, text: Text, window: int) -> tuple[np.ndarray, np.nda
         window's framed row.
     """
     start, end = text.windows.starts[window], text.windows.ends[window]
-    own = np.flatnonzero(text.windows.owner[text.plan.piece] == window)
+    own = text.rows_from(window)
     return own, reading.first(int(end - start)) + text.plan.piece[own] - start
 
 
@@ -176,21 +193,67 @@ def read_texts(
     finished = [index for index, text in enumerate(prepared) if text.left == 0]
     if finished:
         yield [(index, passes.finish(index)) for index in finished]
-    with tqdm(
-        total=sum(row.length for row in rows),
-        desc=f"{name.rstrip('/').split('/')[-1]} reads {len(prepared):,} texts",
-        unit=" pieces",
-        unit_scale=True,
-        delay=3.0,
-        leave=False,
-        disable=None,  # no bar in files and pipes
-    ) as bar:
+    with _progress(rows, name, f"{len(prepared):,} texts") as bar:
         for batch in batches_of(rows, batch_pieces):
             for part in passes.read(batch):
                 bar.update(sum(row.length for row in part))
             finished = sorted({row.text for row in batch if prepared[row.text].left == 0})
             if finished:
                 yield [(index, passes.finish(index)) for index in finished]
+
+
+def read_slices(
+    model: LoadedLLM,
+    text: Text,
+    reading: Reading,
+    *,
+    layers: Sequence[int],
+    normalize: bool,
+    batch_pieces: int,
+    name: str,
+) -> Iterator[np.ndarray]:
+    """Run a frozen LLM over one long text; of its states only those in work are in memory.
+
+    text (Text): The text, prepared; consumed by this function. For the others see `read_texts`.
+    YIELDS (ndarray): After each forward pass, the states of the tokens that it completed: float16
+        (tokens, layers, width). Together the same as from `read_texts`.
+    """
+    passes = _Passes(model, [text], reading, layers, normalize, name)
+    # The windows of a text are of one length, so that rows are in the order of windows.
+    rows = rows_of(reading, [text])
+    complete, begun = _progress_of_tokens(text)
+    with _progress(rows, name, f"a text of {text.tokens:,} tokens") as bar:
+        for batch in batches_of(rows, batch_pieces):
+            passes.make_room(text, int(begun[batch[-1].window]))
+            for part in passes.read(batch):
+                bar.update(sum(row.length for row in part))
+            yield passes.take(text, int(complete[batch[-1].window]))
+    passes.make_room(text, text.tokens)
+    yield passes.take(text, text.tokens)  # a text without pieces, otherwise nothing
+
+
+def _progress_of_tokens(text: Text) -> tuple[np.ndarray, np.ndarray]:
+    """After each window: how many leading tokens are complete, and how many have been begun."""
+    count = len(text.windows.starts)
+    last = np.zeros(text.tokens, dtype=np.int64)
+    np.maximum.at(last, text.plan.token, text.owners)
+    complete = np.searchsorted(np.maximum.accumulate(last), np.arange(count), side="right")
+    begun = np.zeros(count, dtype=np.int64)
+    np.maximum.at(begun, text.owners, text.plan.token + 1)
+    return complete, np.maximum(np.maximum.accumulate(begun), complete)
+
+
+def _progress(rows: Sequence[Row], name: str, what: str) -> tqdm:
+    """A progress bar for the pieces of rows."""
+    return tqdm(
+        total=sum(row.length for row in rows),
+        desc=f"{name.rstrip('/').split('/')[-1]} reads {what}",
+        unit=" pieces",
+        unit_scale=True,
+        delay=3.0,
+        leave=False,
+        disable=None,  # no bar in files and pipes
+    )
 
 
 @dataclass(frozen=True)
@@ -241,19 +304,17 @@ class _Passes:
         own, positions = owned(self.reading, text, window)
         picked = row_states[torch.from_numpy(positions).to(row_states.device)].float()
         if not bool(torch.isfinite(picked).all()):
-            raise ValueError(Errors.E126.format(dtype=self.model.spec.dtype, name=self.name))
+            raise ValueError(_overflow(self.model.spec.dtype, self.name))
         if self.model.spec.dtype == "float16":
             self._warn_of_limit(picked, "Set 'dtype' to 'bfloat16' or 'float32'.")
         if self.normalize:
             picked = normalized(picked)
         weighted = picked.cpu() * torch.from_numpy(plan.weight[own])[:, None, None]
-        if text.states is None:
-            text.states = torch.zeros(
-                text.tokens * plan.slots, *picked.shape[1:], dtype=torch.float16
-            )
+        self.make_room(text, text.tokens if text.states is None else 0)
+        assert text.states is not None
         # Sums within a window are float32; only sums across windows are float16.
         places, which = np.unique(
-            plan.token[own] * plan.slots + plan.slot[own], return_inverse=True
+            (plan.token[own] - text.first) * plan.slots + plan.slot[own], return_inverse=True
         )
         sums = weighted.new_zeros(len(places), *picked.shape[1:])
         sums.index_add_(0, torch.from_numpy(which), weighted)
@@ -263,18 +324,48 @@ class _Passes:
         text.states.index_add_(0, torch.from_numpy(places), sums)
         text.left -= 1
 
+    def make_room(self, text: Text, end: int) -> None:
+        """Extend a text's states with zeros, up to the token before `end`."""
+        import torch
+
+        held = 0 if text.states is None else len(text.states) // text.plan.slots
+        missing = end - text.first - held
+        if text.states is not None and missing <= 0:
+            return
+        sizes = (max(0, missing) * text.plan.slots, len(self.layers), self._width)
+        more = torch.zeros(sizes, dtype=torch.float16)
+        text.states = more if text.states is None else torch.cat([text.states, more])
+
+    def take(self, text: Text, end: int) -> np.ndarray:
+        """Hand out the states of a text's tokens before `end`, and forget them."""
+        assert text.states is not None
+        rows = (end - text.first) * text.plan.slots
+        part, text.states = text.states[:rows], text.states[rows:].clone()
+        text.first = end
+        return self._by_token(text, part)
+
     def _warn_of_limit(self, states: torch.Tensor, advice: str) -> None:
         """Warn of states that float16 cuts off, here or in the LLM."""
-        cut_off = states.abs() >= _LIMIT_FLOAT16
-        if bool(cut_off.any()):
-            share = float(cut_off.float().mean())
-            warnings.warn(
-                Warnings.W62.format(name=self.name, share=share, advice=advice), stacklevel=2
-            )
+        if bool((states.abs() >= _LIMIT_FLOAT16).any()):
+            warnings.warn(Warnings.W62.format(name=self.name, advice=advice), stacklevel=2)
 
     def finish(self, index: int) -> np.ndarray:
         """The states of a completely read text: float16 (tokens, layers, width)."""
         text = self.prepared[index]
+        self.make_room(text, text.tokens)
+        assert text.states is not None
+        states, text.states, text.pieces = text.states, None, []
+        return self._by_token(text, states)
+
+    @property
+    def _width(self) -> int:
+        return int(self.model.model.config.hidden_size)
+
+    def _by_token(self, text: Text, states: torch.Tensor) -> np.ndarray:
+        """States by token and slot -> by token, the slots side by side."""
+        by_slot = states.view(-1, text.plan.slots, len(self.layers), self._width)
+        size = (by_slot.shape[0], by_slot.shape[2], by_slot.shape[1] * by_slot.shape[3])
+        return by_slot.transpose(1, 2).reshape(size).numpy()
         n_layers = len(self.layers)
         if text.states is None:
             width = self.model.model.config.hidden_size * text.plan.slots
@@ -282,3 +373,11 @@ class _Passes:
         by_slot = text.states.view(text.tokens, text.plan.slots, n_layers, -1)
         text.states, text.pieces = None, []
         return by_slot.transpose(1, 2).reshape(text.tokens, n_layers, -1).numpy()
+
+
+def _overflow(dtype: str, name: str) -> str:
+    """The text of the error about states that are not finite; loading has checked the weights."""
+    wider = {"float16": "'bfloat16' or 'float32'", "bfloat16": "'float32'"}
+    if dtype in wider:
+        return Errors.E126.format(dtype=dtype, name=name, wider=wider[dtype])
+    return Errors.E144.format(dtype=dtype, name=name)

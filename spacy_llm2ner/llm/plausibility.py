@@ -34,8 +34,8 @@ PARAGRAPH = (
 MOST_PIECES_PER_WORD = 2.5
 # How much worse shuffled words must be. LLMs that understand them: 1.9 to 2.2.
 _LEAST_GAIN = 1.2
-# Blanks as byte-level BPE and SentencePiece write them: such a piece may have no character, if it is
-# the blank that SentencePiece puts in front of a text, or if the tokenizer trims its offsets.
+# Blanks as byte-level BPE and SentencePiece write them: such a piece may have no character, if it
+# is the blank that SentencePiece puts in front of a text, or if the tokenizer trims its offsets.
 _BLANKS = "Ġ▁ "
 # One in so many pieces is masked at a time, for a masked LM.
 _MASKED = 7
@@ -162,7 +162,9 @@ def likelihood(
         row = _Row.of(tokenizer, text, most)
         if not row.scored or max(row.ids) >= model.get_input_embeddings().num_embeddings:
             return None
-        values.append(_causal_nll(model, row) if masked is None else _masked_nll(model, row, masked))
+        values.append(
+            _causal_nll(model, row) if masked is None else _masked_nll(model, row, masked)
+        )
     return Likelihood(*values)
 
 
@@ -208,9 +210,7 @@ def _masked_nll(model: Any, row: _Row, mask: int) -> float:
     return _nll(model, row, passes)
 
 
-def _nll(
-    model: Any, row: _Row, passes: Sequence[tuple[list[int], list[int], list[int]]]
-) -> float:
+def _nll(model: Any, row: _Row, passes: Sequence[tuple[list[int], list[int], list[int]]]) -> float:
     """Per character: the sum over passes (row, positions to predict, positions that predict)."""
     import torch
 
@@ -220,5 +220,7 @@ def _nll(
             given = torch.tensor([ids], device=model.device)
             logits: torch.Tensor = model(given, attention_mask=torch.ones_like(given)).logits[0]
             wanted = torch.tensor([row.ids[i] for i in positions], device=model.device)
-            total += float(torch.nn.functional.cross_entropy(logits[at].float(), wanted, reduction="sum"))
+            total += float(
+                torch.nn.functional.cross_entropy(logits[at].float(), wanted, reduction="sum")
+            )
     return total / max(row.characters, 1)

@@ -1,21 +1,25 @@
 """The store of hidden states: RAM over an optional LMDB store, addressed by content."""
 
 import hashlib
+import json
 import math
 import os
 import struct
 import threading
+import time
 import warnings
 import weakref
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ..errors import Errors, Warnings
+from ..log import logger
 
 if TYPE_CHECKING:  # spaCy builds configs many times; lmdb is imported when a store is first used
     import lmdb
@@ -27,12 +31,17 @@ INITIAL_MAP_BYTES = 2**30
 KEY_BYTES = hashlib.sha256().digest_size
 MARKER, MARKER_VALUE = b"spacy_llm2ner.StateStore", b"1"  # whose LMDB store this is; no key of ours
 
+# Beside the entries, under longer keys: a note on each (LLM, time of writing, size), and the LLMs
+# with the time of their last use. Older versions of this package neither write nor read them.
+NOTE_PREFIX, LLM_PREFIX = b"spacy_llm2ner.note:", b"spacy_llm2ner.llm:"
+NOTE = struct.Struct("<32sdQ")
+
 # Header of an entry: magic, format version, padding, shape; then a checksum of header and states.
 _FIELDS, _CHECKSUM = struct.Struct("<4sHHIII"), struct.Struct("<I")
 _MAGIC, _VERSION = b"L2NS", 1
 HEADER_BYTES = _FIELDS.size + _CHECKSUM.size
 
-_LOCK = threading.RLock()  # one for all stores of the process, because they share environments
+LOCK = threading.RLock()  # one for all stores of the process, because they share environments
 
 
 def state_key(fingerprint: str, text: str, boundaries: Sequence[tuple[int, int]]) -> bytes:
@@ -53,6 +62,23 @@ def state_key(fingerprint: str, text: str, boundaries: Sequence[tuple[int, int]]
         digest.update(struct.pack("<Q", len(part)))
         digest.update(part)
     return digest.digest()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The LLM that states come from, and the way it is read.
+
+    fingerprint (str): See `state_key`.
+    description (str): For people: name, layers, reading.
+    """
+
+    fingerprint: str
+    description: str
+
+    @property
+    def digest(self) -> bytes:
+        """The fingerprint as 32 bytes."""
+        return bytes.fromhex(self.fingerprint)
 
 
 def _checked(key: bytes) -> bytes:
@@ -88,16 +114,35 @@ def _is_whole(value: bytes) -> bool:
     return _CHECKSUM.unpack_from(value, _FIELDS.size)[0] == checksum
 
 
+def _room(environment: "lmdb.Environment", budget: float) -> float:
+    """The bytes that the file may still grow by."""
+    return budget - environment.stat()["psize"] * (environment.info()["last_pgno"] + 1)
+
+
+def _description(origin: Origin) -> bytes:
+    used = {"description": origin.description, "used": time.time()}
+    return json.dumps(used).encode("utf8")
+
+
+def with_prefix(transaction: "lmdb.Transaction[bytes]", prefix: bytes) -> Iterator[bytes]:
+    """The keys that begin with a prefix, in order."""
+    cursor = transaction.cursor()
+    found = cursor.set_range(prefix)
+    while found and cursor.key().startswith(prefix):
+        yield bytes(cursor.key())
+        found = cursor.next()
+
+
 def _disk_errors() -> tuple[type[Exception], ...]:
     import lmdb  # here: `except` asks only after something was raised
 
     return lmdb.Error, OSError
 
 
-class _Disk:
+class Disk:
     """The LMDB environment of one folder, shared by all stores of this process that name it.
 
-    (LMDB forbids opening one environment twice in a process.) Callers must hold `_LOCK`.
+    (LMDB forbids opening one environment twice in a process.) Callers must hold `LOCK`.
 
     path (Path): The folder.
     RAISES (lmdb.Error, OSError): If the disk fails.
@@ -110,41 +155,79 @@ class _Disk:
         self._opened_as: tuple[int, ...] = ()
 
     def read(self, key: bytes) -> bytes | None:
-        return self._transact(lambda _, transaction: transaction.get(key), write=False)
+        """Look up an entry."""
+        return self.transact(lambda _, transaction: transaction.get(key), write=False)
 
     def count(self) -> int:
-        entries = self._transact(lambda _, transaction: transaction.stat()["entries"], write=False)
-        return max(0, entries - 1)  # the marker does not count
+        """Count the entries."""
 
-    def write(self, entries: Sequence[tuple[bytes, bytes]], budget: float) -> int:
+        def entries(_: "lmdb.Environment", transaction: "lmdb.Transaction[bytes]") -> int:
+            prefixes = (NOTE_PREFIX, LLM_PREFIX, MARKER)
+            others = sum(1 for prefix in prefixes for _ in with_prefix(transaction, prefix))
+            return transaction.stat()["entries"] - others
+
+        return self.transact(entries, write=False)
+
+    def note_use(self, origin: Origin, budget: float) -> None:
+        """Write down, if the budget allows it, that states of an LLM are in use now."""
+
+        def put(environment: "lmdb.Environment", transaction: "lmdb.Transaction[bytes]") -> None:
+            if _room(environment, budget) >= environment.stat()["psize"] * 16:
+                transaction.put(MARKER, MARKER_VALUE, overwrite=False)
+                transaction.put(LLM_PREFIX + origin.digest, _description(origin))
+
+        self._change(put)
+
+    def write(
+        self,
+        entries: Sequence[tuple[bytes, bytes]],
+        budget: float,
+        origin: Origin | None = None,
+    ) -> int:
         """Write in one transaction as many entries as fit into the budget; return how many."""
+        now = time.time()
 
         def put(environment: "lmdb.Environment", transaction: "lmdb.Transaction[bytes]") -> int:
             # Looked up inside the transaction, where no other process can write.
             page, depth = environment.stat()["psize"], environment.stat()["depth"]
-            room = budget - page * (environment.info()["last_pgno"] + 1)
+            room = _room(environment, budget)
             for number, (key, value) in enumerate(entries):
                 # The value's own pages, and the pages of the tree above it, which LMDB copies.
-                room -= page * (math.ceil((len(value) + 256) / page) + depth + 2)
+                tree = (depth + 2) * (1 if origin is None else 3)
+                room -= page * (math.ceil((len(value) + 256) / page) + tree)
                 if room < 0:
                     return number
                 transaction.put(MARKER, MARKER_VALUE, overwrite=False)
                 transaction.put(key, value)
+                if origin is not None:
+                    note = NOTE.pack(origin.digest, now, len(value))
+                    transaction.put(NOTE_PREFIX + key, note)
+                    if number == 0:
+                        transaction.put(LLM_PREFIX + origin.digest, _description(origin))
             return len(entries)
 
+        return self._change(put)
+
+    def _change(self, work: Callable[..., T]) -> T:
         try:
-            return self._transact(put, write=True)
+            return self.transact(work, write=True)
         except BaseException:
             self.close()  # after a failed commit LMDB may refuse further use of the environment
             raise
 
     def close(self) -> None:
+        """Close the environment until the next use."""
         if self._environment is not None:
             self._environment.close()
             self._environment = None
 
-    def _transact(self, work: Callable[..., T], *, write: bool) -> T:
-        """Do work in a transaction; retry with a larger map whenever the map is full."""
+    def transact(self, work: Callable[..., T], *, write: bool) -> T:
+        """Do work in a transaction; retry with a larger map whenever the map is full.
+
+        work (Callable): Gets the environment and the transaction.
+        write (bool): Whether it writes.
+        RETURNS (Any): Its result.
+        """
         import lmdb
 
         environment = self._current_environment()
@@ -205,20 +288,29 @@ class _Disk:
 
 
 # Weak: an environment closes with the last store that uses it, even without a call of `close`.
-_DISKS: weakref.WeakValueDictionary[Path, _Disk] = weakref.WeakValueDictionary()
+_DISKS: weakref.WeakValueDictionary[Path, Disk] = weakref.WeakValueDictionary()
+
+
+def disk_at(path: str) -> Disk:
+    """The environment of a folder, shared by all of this process. Callers must hold `LOCK`.
+
+    path (str): The folder.
+    """
+    real = Path(os.path.realpath(path))
+    return _DISKS.setdefault(real, Disk(real))
 
 
 def _before_fork() -> None:
     # An LMDB environment must not cross a fork: parent and child each open one on next use. The
     # lock is held during the fork, so that no child inherits a store in an inconsistent state.
-    _LOCK.acquire()
+    LOCK.acquire()
     for disk in list(_DISKS.values()):
         disk.close()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
+        before=_before_fork, after_in_parent=LOCK.release, after_in_child=LOCK.release
     )
 
 
@@ -268,9 +360,10 @@ class StateStore:
     def _reset(self) -> None:
         self._ram: OrderedDict[bytes, bytes] = OrderedDict()
         self.bytes_in_ram = 0
-        self._disk: _Disk | None = None
+        self._disk: Disk | None = None
         self._readable = self._writable = self.path is not None
         self._warned: set[str] = set()
+        self._used: set[str] = set()  # LLMs whose use is noted on disk
 
     def get(self, key: bytes) -> np.ndarray | None:
         """Look up the states of a text.
@@ -278,7 +371,7 @@ class StateStore:
         key (bytes): A key from `state_key`.
         RETURNS (Optional[np.ndarray]): Shape (tokens, layers, width), float16, read-only; or None.
         """
-        with _LOCK:
+        with LOCK:
             value = self._ram.get(_checked(key))
             if value is not None:
                 self._ram.move_to_end(key)
@@ -290,7 +383,9 @@ class StateStore:
             self.hits += 1
             return _decode(value)
 
-    def put_many(self, entries: Sequence[tuple[bytes, np.ndarray]]) -> None:
+    def put_many(
+        self, entries: Sequence[tuple[bytes, np.ndarray]], origin: Origin | None = None
+    ) -> None:
         """Store the states of some texts. One call is one commit: on return all are on disk.
 
         Existing keys are replaced; if a key is given twice, the last entry counts. Arrays are
@@ -298,16 +393,31 @@ class StateStore:
 
         entries (Sequence[Tuple[bytes, np.ndarray]]): Keys from `state_key`, and states of shape
             (tokens, layers, width): float16, C-contiguous; 0 tokens are allowed.
+        origin (Optional[Origin]): The LLM, noted on disk for `llm2ner store`.
         RAISES (ValueError): For any other key or array; then nothing is stored (E130, E131).
         """
-        # Each key once: pages replaced within one commit stay unwritten, see _Disk._open.
+        # Each key once: pages replaced within one commit stay unwritten, see Disk._open.
         encoded = list({_checked(key): _encode(states) for key, states in entries}.items())
-        with _LOCK:
+        with LOCK:
             kept = sum(self._keep_in_ram(key, value) for key, value in encoded)
             if self.path is None:
                 self.written += kept
             elif self._writable and encoded:
-                self._write_disk(encoded)
+                self._write_disk(encoded, origin)
+
+    def note_use(self, origin: Origin) -> None:
+        """Note on disk, once, that states of an LLM are in use; without a path do nothing.
+
+        origin (Origin): The LLM.
+        """
+        with LOCK:
+            if self._writable and origin.fingerprint not in self._used:
+                self._used.add(origin.fingerprint)
+                try:
+                    self._open_disk().note_use(origin, self._disk_budget)
+                except _disk_errors() as error:
+                    self._give_up_disk(error)
+                    self._readable = True  # existing entries may still be readable
 
     def summary(self) -> str:
         """One line for the log: texts found in the store, texts read by the LLM, and the size."""
@@ -324,12 +434,12 @@ class StateStore:
 
     def close(self) -> None:
         """Close the folder and clear the RAM. The next use opens the store again."""
-        with _LOCK:
+        with LOCK:
             self._reset()
 
     def __len__(self) -> int:
         """Number of entries on disk; without a path, or when the disk cannot be read, in RAM."""
-        with _LOCK:
+        with LOCK:
             try:
                 if self._readable:
                     return self._open_disk().count()
@@ -351,14 +461,24 @@ class StateStore:
             return False
         self._ram[key] = value
         self.bytes_in_ram += len(value)
+        if self.bytes_in_ram > budget and self.path is None and "ram" not in self._warned:
+            self._warned.add("ram")
+            logger.warning(
+                "state store in RAM: ram_mb = %s is full, and the LLM reads again the texts whose "
+                "states are dropped. Raise StateStore.ram_mb, or set its path to a folder.",
+                self.ram_mb,
+            )
         while self.bytes_in_ram > budget:
             self.bytes_in_ram -= len(self._ram.popitem(last=False)[1])
         return True
 
-    def _open_disk(self) -> _Disk:
+    @property
+    def _disk_budget(self) -> float:
+        return math.inf if self.disk_gb is None else self.disk_gb * 2**30
+
+    def _open_disk(self) -> Disk:
         if self._disk is None:
-            path = Path(os.path.realpath(str(self.path)))
-            self._disk = _DISKS.setdefault(path, _Disk(path))
+            self._disk = disk_at(str(self.path))
         return self._disk
 
     def _read_disk(self, key: bytes) -> bytes | None:
@@ -375,10 +495,9 @@ class StateStore:
             self._keep_in_ram(key, value)
         return value
 
-    def _write_disk(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
-        budget = math.inf if self.disk_gb is None else self.disk_gb * 2**30
+    def _write_disk(self, entries: Sequence[tuple[bytes, bytes]], origin: Origin | None) -> None:
         try:
-            written = self._open_disk().write(entries, budget)
+            written = self._open_disk().write(entries, self._disk_budget, origin)
         except _disk_errors() as error:
             self._give_up_disk(error)
             self._readable = True  # existing entries may still be readable
@@ -388,7 +507,8 @@ class StateStore:
             self._warn_once(
                 "budget",
                 f"has reached StateStore.disk_gb = {self.disk_gb}: new states are kept in RAM "
-                "only. Raise disk_gb, or delete the folder if it holds states of other models.",
+                "only. Raise disk_gb, or remove states that are no longer needed: "
+                f"python -m spacy llm2ner store prune {self.path}",
             )
 
     def _give_up_disk(self, error: Exception) -> None:
@@ -403,4 +523,5 @@ class StateStore:
         if kind not in self._warned:
             self._warned.add(kind)
             text = Warnings.STORE.format(path=str(self.path), trouble=trouble)
+            logger.warning(text)  # warnings may be hidden, or far from the lines of a training
             warnings.warn(text, stacklevel=4)

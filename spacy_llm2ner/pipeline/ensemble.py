@@ -37,6 +37,7 @@ def join_heads(pipelines: Sequence[Language], name: str) -> bool:
     head = _head_config(config)
     _check_alike(name, [nlp.get_pipe_config(name) for nlp in pipelines], pipes)
     weights = [weight for pipe in pipes for weight in _members(pipe)]
+    _check_different(name, [_members(pipe) for pipe in pipes])
     head.update(members=len(weights))
     model = registry.resolve({"head": head})["head"]
     shim = _head_shim(first)
@@ -101,6 +102,17 @@ def _check_alike(name: str, configs: Sequence[Any], pipes: Sequence[SpanRecogniz
                         part=part, name=name, value=value, other=other[part], number=number
                     )
                 )
+
+
+def _check_different(name: str, members: Sequence[list[dict[str, Any]]]) -> None:
+    """Require that no head is there twice, which would count it twice."""
+    seen: list[tuple[int, dict[str, Any]]] = []
+    for number, heads in enumerate(members, start=1):
+        for head in heads:
+            for other, known in seen:
+                if all(bool((head[key] == known[key]).all()) for key in head):
+                    raise ValueError(Errors.E345.format(name=name, first=other, second=number))
+            seen.append((number, head))
 
 
 def _tuned(pipe: SpanRecognizer) -> Any:

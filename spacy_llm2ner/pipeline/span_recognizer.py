@@ -15,21 +15,29 @@ from thinc.api import Config, Model
 from thinc.types import Floats3d
 
 from ..architectures.shims import HeadShim
+from ..architectures.slices import BandSlice, band_slices, is_long
 from ..batching import batches
-from ..decoding.spans import ILLEGAL_LOGIT, SPAN_DECODINGS, Spans, decode, flatten, temper
+from ..decoding.spans import (
+    ILLEGAL_LOGIT,
+    SPAN_DECODINGS,
+    Spans,
+    candidates,
+    flatten,
+    joined,
+    keep_mask,
+    temper,
+)
 from ..errors import Warnings
 from ..losses import SpanBCE, SpanLoss
+from .annotate import OnExistingEnts, OnExistingSpans, write_ents
 from .base import (
     DEFAULT_TEMPERATURE,
     DEFAULT_THRESHOLD,
     PREDICT_TOKENS,
     CorpusReading,
     EntityPipe,
-    OnExistingEnts,
     ReadingLog,
     no_spans,
-    write_ents,
-    write_spans,
 )
 from .data_checks import count_unreachable
 from .gold import Gold, longest_span, read_gold, target_band
@@ -87,6 +95,7 @@ class SpanRecognizer(EntityPipe):
         threshold: float | str | dict[str, float] = DEFAULT_THRESHOLD,
         decoding: Literal["all", "greedy", "flat", "nested"] = "flat",
         on_existing_ents: OnExistingEnts = "keep",
+        on_existing_spans: OnExistingSpans = "replace",
         bundle_llm: bool = False,
         pretrained: str | None = None,
         scorer: Callable | None = score_span_recognizer,
@@ -110,6 +119,7 @@ class SpanRecognizer(EntityPipe):
             threshold=threshold,
             decoding=decoding,
             on_existing_ents=on_existing_ents,
+            on_existing_spans=on_existing_spans,
             bundle_llm=bundle_llm,
             pretrained=pretrained,
         )
@@ -135,12 +145,8 @@ class SpanRecognizer(EntityPipe):
             return [no_spans() for _ in docs]
         self._require_head()
         thresholds = self._thresholds()
-        temperatures, decoding = self._temperatures(), self.settings["decoding"]
         with ReadingLog(self, always=False):
-            return [
-                decode(temper(band, temperatures), thresholds, decoding)
-                for band in self.score_bands(docs)
-            ]
+            return [self._decode(slices, thresholds) for slices in self._score(docs)]
 
     def score_bands(self, docs: list[Doc]) -> Iterator[np.ndarray]:
         """The head's raw logits for docs, before any temperature.
@@ -148,9 +154,31 @@ class SpanRecognizer(EntityPipe):
         docs (List[Doc]): The docs.
         YIELDS (ndarray): For each doc float32 (tokens, width, labels).
         """
-        for some in batches(docs, PREDICT_TOKENS):
+        for slices in self._score(docs):
+            parts = [part.logits for part in slices]
+            yield parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _score(self, docs: list[Doc]) -> Iterator[Iterable[BandSlice]]:
+        """Score docs: for each doc its slices, made one by one if it is long."""
+        for some in batches(docs, PREDICT_TOKENS, self._cost):
+            if is_long(self.model, some[0]):
+                yield band_slices(self.model, some[0])
+                continue
             for logits in self.model.predict(some):
-                yield self.model.ops.to_numpy(logits)
+                yield [BandSlice(0, self.model.ops.to_numpy(logits), 0)]
+
+    def _decode(self, slices: Iterable[BandSlice], thresholds: np.ndarray) -> Spans:
+        """Decode the spans of one doc."""
+        temperatures = self._temperatures()
+        spans = joined(
+            [
+                candidates(
+                    temper(part.logits, temperatures), thresholds, part.start, part.following
+                )
+                for part in slices
+            ]
+        )
+        return spans.select(keep_mask(spans, thresholds, self.settings["decoding"]))
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Spans]) -> None:
         """Write predicted spans to docs.
@@ -163,7 +191,7 @@ class SpanRecognizer(EntityPipe):
         thresholds = self._thresholds()
         for doc, found in zip(docs, predictions, strict=True):
             if self.settings["annotate"] in ("spans", "both"):
-                write_spans(doc, self._make_spans(doc, found), found.scores, self.key)
+                self._write_spans(doc, self._make_spans(doc, found), found.scores)
             if self.settings["annotate"] in ("ents", "both"):
                 flat = found
                 if self.settings["decoding"] in ("all", "nested"):
@@ -314,6 +342,7 @@ class SpanRecognizer(EntityPipe):
         "threshold": DEFAULT_THRESHOLD,
         "decoding": "flat",
         "on_existing_ents": "keep",
+        "on_existing_spans": "replace",
         "bundle_llm": False,
         "pretrained": None,
         "scorer": {"@scorers": "spacy_llm2ner.span_recognizer_scorer.v1"},
@@ -330,6 +359,7 @@ def make_span_recognizer(
     threshold: float | str | dict[str, float],
     decoding: Literal["all", "greedy", "flat", "nested"],
     on_existing_ents: Literal["keep", "replace", "merge"],
+    on_existing_spans: Literal["replace", "merge"],
     bundle_llm: bool,
     pretrained: str | None,
     scorer: Callable | None,
@@ -350,6 +380,8 @@ def make_span_recognizer(
         without crossings). `doc.ents` are always disjoint: greedy with "greedy", else flat.
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
         win where they overlap.
+    on_existing_spans (str): If `doc.spans[spans_key]` exists: "replace" its spans, with a warning,
+        or "merge": they stay besides the predicted ones.
     bundle_llm (bool): Write the cut LLM into the component's folder, so that the pipeline runs
         where the LLM is not installed. Checkpoints are then as large as the LLM.
     pretrained (Optional[str]): A trained head of the package that replaces the model's head:
@@ -366,6 +398,7 @@ def make_span_recognizer(
         threshold=threshold,
         decoding=decoding,
         on_existing_ents=on_existing_ents,
+        on_existing_spans=on_existing_spans,
         bundle_llm=bundle_llm,
         pretrained=pretrained,
         scorer=scorer,

@@ -15,6 +15,7 @@ from spacy.vocab import Vocab
 from thinc.api import Config, Model
 
 from ..architectures.shims import HeadShim
+from ..architectures.slices import is_long, sliced_tag_scores
 from ..architectures.types import TagScores
 from ..batching import batches
 from ..decoding.spans import Spans
@@ -22,11 +23,11 @@ from ..decoding.tags import TAG_DECODINGS, decode_tags, temper_scores, to_tokens
 from ..errors import Warnings
 from ..losses import CompoundTagLoss, TagLoss
 from ..tags import PREFIXES, TAGGER_SCHEMES, TagSet
+from .annotate import OnExistingEnts, OnExistingSpans
 from .base import (
     DEFAULT_TEMPERATURE,
     PREDICT_TOKENS,
     EntityPipe,
-    OnExistingEnts,
     ReadingLog,
     no_spans,
 )
@@ -79,6 +80,7 @@ class TokenTagger(EntityPipe):
         threshold: float | str | dict[str, float] = 0.0,
         decoding: Literal["viterbi", "argmax"] = "viterbi",
         on_existing_ents: OnExistingEnts = "keep",
+        on_existing_spans: OnExistingSpans = "replace",
         bundle_llm: bool = False,
         scorer: Callable | None = score_span_recognizer,
     ) -> None:
@@ -99,6 +101,7 @@ class TokenTagger(EntityPipe):
             threshold=threshold,
             decoding=decoding,
             on_existing_ents=on_existing_ents,
+            on_existing_spans=on_existing_spans,
             bundle_llm=bundle_llm,
         )
         self.loss = CompoundTagLoss() if loss is None else loss
@@ -192,8 +195,12 @@ class TokenTagger(EntityPipe):
             `to_tokens`.
         """
         tag_set = self.tag_set
-        for some in batches(docs, PREDICT_TOKENS):
-            scores = self.model.predict(some)
+        for some in batches(docs, PREDICT_TOKENS, self._cost):
+            scores: Any
+            if is_long(self.model, some[0]):
+                scores = sliced_tag_scores(self.model, some[0])
+            else:
+                scores = self.model.predict(some)
             found = decode_tags(*self._arrays(scores), tag_set, self.settings["decoding"])
             for entities, words in zip(found, scores.words, strict=True):
                 yield to_tokens(entities, words, self.labels)
@@ -308,6 +315,7 @@ class TokenTagger(EntityPipe):
         "threshold": 0.0,
         "decoding": "viterbi",
         "on_existing_ents": "keep",
+        "on_existing_spans": "replace",
         "bundle_llm": False,
         "scorer": {"@scorers": "spacy_llm2ner.span_recognizer_scorer.v1"},
     },
@@ -323,6 +331,7 @@ def make_token_tagger(
     threshold: float | str | dict[str, float],
     decoding: Literal["viterbi", "argmax"],
     on_existing_ents: Literal["keep", "replace", "merge"],
+    on_existing_spans: Literal["replace", "merge"],
     bundle_llm: bool,
     scorer: Callable | None,
 ) -> TokenTagger:
@@ -341,6 +350,8 @@ def make_token_tagger(
         independently, as `transformers` does.
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
         win where they overlap.
+    on_existing_spans (str): If `doc.spans[spans_key]` exists: "replace" its spans, with a warning,
+        or "merge": they stay besides the predicted ones.
     bundle_llm (bool): Write a frozen LLM, cut, into the component's folder.
     scorer (Optional[Callable]): The scoring method.
     """
@@ -354,6 +365,7 @@ def make_token_tagger(
         threshold=threshold,
         decoding=decoding,
         on_existing_ents=on_existing_ents,
+        on_existing_spans=on_existing_spans,
         bundle_llm=bundle_llm,
         scorer=scorer,
     )

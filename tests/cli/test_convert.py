@@ -190,7 +190,7 @@ def test_command_converts_jsonl_with_its_nested_spans(tmp_path, run):
     assert "there is a single document name, so that with sentences_per_doc = 0" in unwrapped(
         result.output
     )
-    run(tmp_path / "in.jsonl", tmp_path / "out.spacy", "--spans-key", "all")
+    run(tmp_path / "in.jsonl", tmp_path / "out.spacy", "--spans-key", "all", "--force")
     assert set(read(tmp_path / "out.spacy")[0].spans) == {"all"}
 
 
@@ -198,7 +198,7 @@ def test_jsonl_with_columns_is_a_dataset(tmp_path, run):
     (tmp_path / "in.jsonl").write_text('{"w": ["in", "Oslo"], "t": [0, 1]}\n')
     (tmp_path / "tags.json").write_text('["O", "B-LOC"]')
     columns = ("--tokens-column", "w", "--tags-column", "t", "--labels", tmp_path / "tags.json")
-    result = run(tmp_path / "in.jsonl", tmp_path / "out.spacy", *columns)
+    result = run(tmp_path / "in.jsonl", tmp_path / "out.spacy", *columns, "--force")
     assert result.exit_code == 0, result.output
     assert [e.text for e in read(tmp_path / "out.spacy")[0].ents] == ["Oslo"]
 
@@ -214,7 +214,7 @@ def test_command_joins_spacy_files_with_all_that_they_store(source, tmp_path, ru
     ]  # fmt: skip
     rows = [line.split() for line in result.output.splitlines()]
     assert ["Entities", "4"] in rows and ["Sentences", "4"] in rows
-    again = run(folder, folder / "a.spacy")
+    again = run(folder, folder / "a.spacy", "--force")
     assert again.exit_code == 1 and "this is an input file" in unwrapped(again.output)
     doc = spacy.blank("en")("Ada")
     doc.spans["x"] = [doc.char_span(0, 3, label="PER")]
@@ -224,7 +224,9 @@ def test_command_joins_spacy_files_with_all_that_they_store(source, tmp_path, ru
     (copy,) = read(tmp_path / "copy.spacy")
     assert copy.to_json() == doc.to_json() and copy.user_data["id"] == 7
     DocBin(attrs=["ORTH"], docs=[doc]).to_disk(folder / "other.spacy")
-    assert "store different attributes" in unwrapped(run(folder, tmp_path / "all.spacy").output)
+    assert "store different attributes" in unwrapped(
+        run(folder, tmp_path / "all.spacy", "--force").output
+    )
 
 
 def test_command_says_what_decides_and_takes_it(tmp_path, run):
@@ -238,5 +240,5 @@ def test_command_says_what_decides_and_takes_it(tmp_path, run):
     assert "a single -DOCSTART- line" in unwrapped(result.output)
     assert "(3 sentences)" in unwrapped(result.output)
     assert "--sentences-per-doc 1" in unwrapped(result.output)
-    run(*arguments, "--scheme", "plain")
+    run(*arguments, "--scheme", "plain", "--force")
     assert [e.label_ for e in read(tmp_path / "out.spacy")[0].ents] == ["B"] * 3

@@ -219,7 +219,7 @@ def test_span_groups_that_are_not_shown_are_named(data, tmp_path, run):
     code, output, _ = run(tmp_path / "model", data, tmp_path / "out")
     assert code == 0
     assert "show them with --spans-key rules" in output
-    code, output, _ = run(tmp_path / "model", data, tmp_path / "out", "--spans-key", "rules")
+    code, output, _ = run(tmp_path / "model", data, tmp_path / "rules", "--spans-key", "rules")
     assert code == 0
     assert "--spans-key" not in output
 
@@ -230,7 +230,7 @@ def test_limit(model, data, tmp_path, run):
     assert len(page.all("article")) == 1
     (scope,) = [p["text"] for p in page.all("p", "soft")]
     assert scope.startswith("The first 1 of 4 texts. The other 3, with 3 of the errors")
-    assert run(model, data, tmp_path / "out", "--limit", 0)[0] == 0
+    assert run(model, data, tmp_path / "out", "--limit", 0, "--force")[0] == 0
     assert len(read(tmp_path / "out").all("article")) == 4
 
 

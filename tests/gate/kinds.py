@@ -408,14 +408,23 @@ def llm_of(nlp: Language) -> Any:
 
 
 def entries(folder: Path) -> dict[str, str]:
-    """Keys of a store on disk, as hex digits, and the sha256 of what is stored there."""
+    """Keys of a store on disk, as hex digits, and the sha256 of what is stored there.
+
+    Without the notes beside the entries, which hold times and which older versions ignore.
+    """
     import lmdb
+
+    from spacy_llm2ner.llm.store import LLM_PREFIX, NOTE_PREFIX
 
     with (
         lmdb.open(str(folder), readonly=True, lock=False) as environment,
         environment.begin() as transaction,
     ):
-        return {key.hex(): sha256(value) for key, value in transaction.cursor()}
+        return {
+            key.hex(): sha256(value)
+            for key, value in transaction.cursor()
+            if not key.startswith((LLM_PREFIX, NOTE_PREFIX))
+        }
 
 
 def shelf_holders() -> list[Any]:

@@ -260,3 +260,16 @@ def test_dropout_acts_on_the_states_and_on_the_encoders_output(kept: str) -> Non
     one, other = head(make_states(5)), head(make_states(5))
     assert len(calls) == 4
     assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_the_context_is_all_that_a_logit_depends_on(encoder: str):
+    head = make_head(encoder, max_span_tokens=3)
+    states = make_states(40)
+    left, right = head.context()
+    expected = head(states)[0, 20]
+    part = states[:, 20 - left : 20 + right + 1]
+    assert torch.allclose(head(part)[0, left], expected, atol=1e-4)
+    for narrower in (part[:, 1:], part[:, :-1]):
+        at = left - (narrower.shape[1] < part.shape[1] and torch.equal(narrower, part[:, 1:]))
+        assert not torch.allclose(head(narrower)[0, at], expected, atol=1e-4)

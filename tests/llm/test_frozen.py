@@ -15,10 +15,12 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from spacy_llm2ner.llm import frozen
+from spacy_llm2ner.llm.alignment import token_boundaries
 from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
 from spacy_llm2ner.llm.loading import LoadedLLM
-from spacy_llm2ner.llm.store import StateStore
+from spacy_llm2ner.llm.recent import RecentStates
+from spacy_llm2ner.llm.store import StateStore, state_key
 from tests.llm.families import FAMILIES
 from tests.llm.oracle import make_doc
 from tests.tiny import save_tiny_llama
@@ -38,7 +40,7 @@ CLOSE = {"rtol": 2e-3, "atol": 2e-3}
 @pytest.fixture(autouse=True)
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees what another one has read."""
-    monkeypatch.setattr(frozen, "_recent", StateStore(ram_mb=64))
+    monkeypatch.setattr(frozen, "_recent", RecentStates(ram_mb=64))
     monkeypatch.setattr(frozen, "_training", StateStore(ram_mb=64))
 
 
@@ -144,22 +146,50 @@ def test_threads_share_one_model(tiny_llm: Path):
 # Remembering ----------------------------------------------------------------------------------
 
 
-def test_each_text_is_read_once(tiny_llm: Path):
-    llm = make_llm(tiny_llm)
+def test_readers_of_one_llm_share_a_pass_and_repeated_texts_are_read_again(tiny_llm: Path):
+    llm, twin = make_llm(tiny_llm), make_llm(tiny_llm)
     docs = [make_doc(text) for text in TEXTS]
-    first = llm.states(docs)
     # "Short." comes twice and the empty text has nothing to read.
-    assert llm.texts_read == len(TEXTS) - 2
-    again = llm.states(docs)
-    assert llm.texts_read == len(TEXTS) - 2
-    for one, other in zip(first, again, strict=True):
-        np.testing.assert_array_equal(one, other)
-        assert not one.flags.writeable
-    twin = make_llm(tiny_llm)
+    different = len(TEXTS) - 2
+    for times in (1, 2):
+        first, other = llm.states(docs), twin.states(docs)
+        assert (llm.texts_read, twin.texts_read) == (times * different, 0)
+        for one, same in zip(first, other, strict=True):
+            np.testing.assert_array_equal(one, same)
+            assert not one.flags.writeable
     twin.states(docs)
-    assert twin.texts_read == 0
+    assert twin.texts_read == different
+    copied = copy.deepcopy(twin)  # a copy is another reader
+    copied.states(docs)
+    assert copied.texts_read == twin.texts_read
     twin.read(docs)
-    assert twin.texts_read == len(TEXTS) - 2
+    assert twin.texts_read == 2 * different
+
+
+def test_a_store_answers_repeated_texts(tiny_llm: Path):
+    llm = make_llm(tiny_llm, StateStore(ram_mb=8, serve=True))
+    docs = [make_doc(text) for text in TEXTS]
+    llm.states(docs), llm.states(docs)
+    assert llm.texts_read == len(TEXTS) - 2
+
+
+@pytest.mark.parametrize("pooling", ["last", "first+last", "mean"])
+@pytest.mark.parametrize("reading", ["once", "twice"])
+def test_slices_of_a_long_text_are_its_states(
+    tiny_llm: Path, pooling: str, reading: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Bit for bit, window by window, with white space at both ends and in the middle."""
+    settings = {"reading": reading, "pooling": pooling, "window": 16, "batch_pieces": 50}
+    llm = make_llm(tiny_llm, **settings)
+    doc = make_doc("\n " + "\n\n".join(TEXTS) + " \n ")
+    (whole,) = llm.states([doc])
+    monkeypatch.setattr(frozen, "_recent", RecentStates(ram_mb=0))
+    parts = list(llm.state_slices(doc))
+    assert len(parts) > 5 and max(map(len, parts)) < len(doc) / 2
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    (space,) = llm.state_slices(make_doc(" \n\n \n"))
+    assert not space.any()
+    assert llm.texts_read == 3
 
 
 def test_read_neither_asks_nor_fills_a_store(tiny_llm: Path):
@@ -331,3 +361,16 @@ def test_copies_share_the_model(copied: tuple[FrozenLLM, FrozenLLM]):
     doc = make_doc(TEXTS[4])
     np.testing.assert_array_equal(twin.read([doc])[0], llm.read([doc])[0])
     assert twin.model is llm.model
+
+
+def test_remembered_states_of_invisible_tokens_are_read_as_zeros(tiny_llm: Path):
+    """Earlier versions stored states of such tokens, under the same keys."""
+    doc = Doc(Vocab(), words=["Ada", "\u200c", "met"])
+    llm = FrozenLLM(FrozenLLMSettings(name=str(tiny_llm), layers=(1, 3)), StateStore())
+    llm.remember()
+    key = state_key(llm.fingerprint, doc.text, token_boundaries(doc))
+    llm.store.put_many([(key, np.ones((3, 2, llm.width), dtype=np.float16))])
+    (states,) = llm.states([doc])
+    assert not llm.is_loaded
+    assert states.any(axis=(1, 2)).tolist() == [True, False, True]
+    assert llm.read([doc])[0].any(axis=(1, 2)).tolist() == [True, False, True]

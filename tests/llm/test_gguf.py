@@ -19,6 +19,9 @@ from spacy_llm2ner.llm.gguf import convert_gguf
 from tests.llm.gguf_files import byte_level_metadata, model_tensors, write_gguf
 from tests.tiny import byte_level_bpe
 
+# Random models understand nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:.*L2N-W60")
+
 BLOCKS, HEADS, WIDTH = 3, 4, 32
 POSITIONS = 1024  # transformers reads GPT-2 with this number only
 

@@ -20,9 +20,11 @@ from transformers import AutoModelForCausalLM
 from spacy_llm2ner.llm.checkpoint import load_tokenizer
 from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
+from spacy_llm2ner.llm.gguf import convert_gguf
 from spacy_llm2ner.llm.inspection import inspect_llm
 from spacy_llm2ner.llm.plausibility import PARAGRAPH, count_pieces, likelihood, shuffled
 from tests.llm.families import FAMILIES
+from tests.llm.test_gguf import ARCHITECTURES, tiny, tokenizer, write
 from tests.tiny import byte_level_bpe, save_tiny_llama
 
 POSITIONS = 256
@@ -38,16 +40,20 @@ def literate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("literate") / "llama"
     save_tiny_llama(folder, tokenizer=byte_level_bpe(500, [PARAGRAPH]), n_blocks=2)
     model = AutoModelForCausalLM.from_pretrained(folder)
-    tokenizer = load_tokenizer(folder)
-    ids = [0, *tokenizer.backend_tokenizer.encode(PARAGRAPH, add_special_tokens=False).ids]
-    row = torch.tensor([ids])
+    learn_by_heart(model, load_tokenizer(folder))
+    model.save_pretrained(folder)
+    return folder
+
+
+def learn_by_heart(model: Any, tokenizer: Any) -> None:
+    """Train a tiny LM on the paragraph."""
+    pieces = tokenizer.backend_tokenizer.encode(PARAGRAPH, add_special_tokens=False).ids
+    row = torch.tensor([[tokenizer.bos_token_id, *pieces]])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(25):
         model(row, labels=row).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    model.save_pretrained(folder)
-    return folder
 
 
 class Bigrams(torch.nn.Module):
@@ -71,28 +77,27 @@ class BigramsForMaskedLM(Bigrams):
 
 
 def test_likelihood_is_that_of_counting():
-    tokenizer = byte_level_bpe()
-    tokenizer.backend_tokenizer.encode_special_tokens = True
+    given = byte_level_bpe()
 
     def pieces(text: str) -> list[int]:
-        return [0, *tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids]
+        return [0, *given.backend_tokenizer.encode(text, add_special_tokens=False).ids]
 
     # Smoothed counts of the paragraph's pairs of pieces.
     counts = Counter(pairwise(pieces(PARAGRAPH)))
     table = [[counts[a, b] + 0.01 for b in range(400)] for a in range(400)]
     log = [[math.log(n / total) for n in row] for row in table for total in [sum(row)]]
-    found = likelihood(Bigrams(torch.tensor(log)), tokenizer)
+    found = likelihood(Bigrams(torch.tensor(log)), given)
     assert found is not None
     for text, value in ((PARAGRAPH, found.paragraph), (shuffled(PARAGRAPH), found.shuffled)):
         expected = -sum(log[a][b] for a, b in pairwise(pieces(text)))
         assert value == pytest.approx(expected / len(text), rel=1e-5)
     assert found.warning("it") is None
     # A model that has not learnt anything; one with fewer pieces than its tokenizer.
-    flat = likelihood(Bigrams(torch.zeros(400, 400)), tokenizer)
+    flat = likelihood(Bigrams(torch.zeros(400, 400)), given)
     assert codes([flat.warning("it")]) == {"L2N-W60"}
-    assert likelihood(Bigrams(torch.zeros(99, 99)), tokenizer) is None
-    tokenizer.mask_token = "</s>"
-    masked = likelihood(BigramsForMaskedLM(torch.zeros(400, 400)), tokenizer)
+    assert likelihood(Bigrams(torch.zeros(99, 99)), given) is None
+    given.mask_token = "</s>"
+    masked = likelihood(BigramsForMaskedLM(torch.zeros(400, 400)), given)
     assert masked.paragraph == pytest.approx(flat.paragraph)
 
 
@@ -134,10 +139,22 @@ def test_nothing_is_run_if_not_wanted(tiny_llm: Path):
     texts = [("Zürich, 東京", 2)]
     found = inspect_llm(str(tiny_llm), texts=texts, run=False)
     assert (found.likelihood, found.largest_state, found.speeds) == (None, None, [])
-    tokenizer = load_tokenizer(tiny_llm)
-    assert found.data == count_pieces(tokenizer, texts)
-    assert found.data.pieces == len(tokenizer.backend_tokenizer.encode(texts[0][0]).ids)
+    loaded = load_tokenizer(tiny_llm)
+    assert found.data == count_pieces(loaded, texts)
+    assert found.data.pieces == len(loaded.backend_tokenizer.encode(texts[0][0]).ids)
     assert codes(found.warnings) == {"L2N-W63"}  # for its vocabulary, English is foreign
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_a_converted_file_is_checked_with_its_lm_head(learnt: bool, tmp_path: Path):
+    model = tiny(ARCHITECTURES["llama"])
+    if learnt:
+        learn_by_heart(model, tokenizer())
+    file = write(model, "llama", tmp_path / "llm.gguf")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        convert_gguf(file, tmp_path / "llm")
+    assert codes(warning.message for warning in caught) == (set() if learnt else {"L2N-W60"})
 
 
 @pytest.mark.parametrize(("family", "run"), [("bert", True), ("t5", False)])
@@ -149,9 +166,9 @@ def test_encoders_are_read_once(family: str, run: bool, tmp_path: Path):
 
 
 def test_characters_without_a_piece_are_reported_at_loading(tmp_path: Path):
-    tokenizer = byte_level_bpe(258)  # bytes: a piece per character
-    tokenizer.backend_tokenizer.normalizer = normalizers.Replace(Regex("[aeiou]"), "")
-    save_tiny_llama(tmp_path, tokenizer=tokenizer)
+    bytes_alone = byte_level_bpe(258)  # a piece per character
+    bytes_alone.backend_tokenizer.normalizer = normalizers.Replace(Regex("[aeiou]"), "")
+    save_tiny_llama(tmp_path, tokenizer=bytes_alone)
     with pytest.warns(UserWarning, match=r"\[L2N-W61\]"):
         loaded = load_tokenizer(tmp_path)
     counts = count_pieces(loaded, [(PARAGRAPH, 1)])

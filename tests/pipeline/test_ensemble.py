@@ -76,7 +76,10 @@ def test_joined_is_the_mean(pair: list[Language], tmp_path: Path) -> None:
 
 def test_joined_heads_can_be_joined_and_trained(folders: list[Path], pair: list[Language]) -> None:
     third = spacy.load(folders[0])
-    expected = (2 * logits(pair[0], DATA[1][0]) + logits(pair[1], DATA[1][0])) / 3
+    with pytest.raises(ValueError, match=r"pipelines 1 and 3 have the same head"):
+        join_heads([*pair, third], "llm2ner")
+    third.get_pipe("llm2ner").model.layers[1].shims[0].module.length.data += 0.5
+    expected = sum(logits(nlp, DATA[1][0]) for nlp in (*pair, third)) / 3
     join_heads(pair, "llm2ner")
     join_heads([pair[0], third], "llm2ner")
     assert np.allclose(logits(pair[0], DATA[1][0]), expected, atol=1e-4)

@@ -11,6 +11,7 @@ import spacy
 from spacy.cli.train import train
 
 from spacy_llm2ner.llm import frozen
+from spacy_llm2ner.llm.recent import RecentStates
 from spacy_llm2ner.llm.store import StateStore
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,7 @@ def overrides(tiny_llm, tmp_path):
 
 def forget_what_the_process_remembers(monkeypatch):
     """As in a new process: only what is on disk is left."""
-    monkeypatch.setattr(frozen, "_recent", StateStore(ram_mb=8))
+    monkeypatch.setattr(frozen, "_recent", RecentStates(ram_mb=8))
     monkeypatch.setattr(frozen, "_training", StateStore(ram_mb=8))
 
 
