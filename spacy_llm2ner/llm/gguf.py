@@ -15,7 +15,7 @@ from .gguf_metadata import read_metadata
 from .plausibility import likelihood
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 # Part of the name of converted folders, so that those of earlier conversions are not used. The
 # first conversion had no number, and the tokenizer of transformers.
@@ -64,9 +64,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     _save(model, tokenizer, folder)
 
 
-def _warn_if_implausible(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, gguf: Path
-) -> None:
+def _warn_if_implausible(model: Any, tokenizer: Any, gguf: Path) -> None:
     """Warn of an LLM that does not understand English: here the LM head is at hand."""
     most = getattr(model.config, "max_position_embeddings", None)
     found = likelihood(model.eval(), tokenizer, most=most)
