@@ -226,11 +226,13 @@ class _Inspector:
 
     def _facts(self) -> Facts:
         config, tokenizer = self.checkpoint.config, self.checkpoint.tokenizer
+        backend = tokenizer.backend_tokenizer
         reading = self._llm("twice", "float32").reading
         whole = read_config(self.checkpoint.folder, trust_remote_code=self.base.trust_remote_code)
 
         def pieces(ids: Sequence[int]) -> list[str]:
-            return [str(piece) for piece in tokenizer.convert_ids_to_tokens(list(ids))]
+            texts = (backend.decode([piece], skip_special_tokens=False) for piece in ids)
+            return [text or str(backend.id_to_token(i)) for text, i in zip(texts, ids, strict=True)]
 
         return Facts(
             name=self.name,

@@ -107,7 +107,8 @@ def test_an_llm_that_understands(literate: Path):
     assert "L2N-W60" not in codes(found.warnings)
     assert (found.facts.architecture, found.facts.blocks, found.facts.width) == ("llama", 2, 32)
     assert (found.facts.positions, found.facts.causal) == (POSITIONS, True)
-    assert found.facts.prefix == ["<s>"] and found.facts.tokenizer == "byte-level BPE"
+    assert (found.facts.prefix, found.facts.separator) == (["<s>"], ["\n"])
+    assert found.facts.tokenizer == "byte-level BPE"
     model = AutoModelForCausalLM.from_pretrained(literate).model
     assert found.facts.parameters == sum(p.numel() for p in model.parameters())
     assert {(s.reading, s.dtype) for s in found.speeds} == {
