@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from .errors import Errors
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Encoding, Tokenizer
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 # transformers -----------------------------------------------------------------------------
@@ -124,6 +125,23 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     if settings.get("tokenizer_class") == "TokenizersBackend":
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"
         path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf8")
+
+
+def encode_all(tokenizer: Tokenizer, texts: Sequence[str], *, device: str) -> list[Encoding]:
+    """The pieces of texts, without special ones.
+
+    All versions of tokenizers: `encode_batch` starts threads, and from then on each forked worker
+    (`n_process`) prints a warning. A process with its LLM on a GPU cannot fork workers that use it,
+    and reads so many texts per second that threads pay.
+
+    tokenizer (Tokenizer): As `load_tokenizer` sets it up. Calling the tokenizer of transformers
+        instead could change its state, which is not safe across threads.
+    texts (Sequence[str]): The texts.
+    device (str): The torch device of the LLM.
+    """
+    if device.startswith("cpu"):
+        return [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    return tokenizer.encode_batch(list(texts), add_special_tokens=False)
 
 
 def gguf_options() -> dict[str, Any]:

@@ -26,7 +26,12 @@ from thinc.types import Floats3d
 
 from ..compat import one_thread_after_fork
 from ..errors import Errors, Warnings
-from ..llm.checkpoint import Checkpoint, describe_difference, differing_parts
+from ..llm.checkpoint import (
+    Checkpoint,
+    describe_difference,
+    differing_parts,
+    is_other_model,
+)
 from ..llm.frozen import FrozenLLM
 from ..llm.weights import averaged, check_fit, fresh_id, to_safetensors
 from ..settings import check_number
@@ -128,8 +133,8 @@ class IdentityShim(Shim):
         """Parts of the identity in which the two LLMs may differ."""
         return TOLERATED
 
-    def mismatch(self, differences: str) -> str:
-        """The text of the error about another LLM."""
+    def mismatch(self, differences: str, *, other_model: bool) -> str:
+        """The text of the error about another LLM, or about other settings of the same one."""
         raise NotImplementedError
 
     def note_tolerated(self, differences: str) -> None:
@@ -149,7 +154,8 @@ class IdentityShim(Shim):
             differing.discard("storage")
         differences = "; ".join(describe_difference(self.expected, found))
         if differing - self.tolerated():
-            raise ValueError(self.mismatch(differences))
+            other = is_other_model(self.expected, found)
+            raise ValueError(self.mismatch(differences, other_model=other))
         self._checked = True
         if differing:
             self.note_tolerated(differences)
@@ -231,9 +237,12 @@ class LLMShim(IdentityShim):
             return TOLERATED | {"model", "tokenizer"}
         return TOLERATED
 
-    def mismatch(self, differences: str) -> str:
-        """The text of the error about another LLM."""
-        return Errors.E303.format(name=self.llm.settings.name, differences=differences)
+    def mismatch(self, differences: str, *, other_model: bool) -> str:
+        """The text of the error about another LLM, or about other settings of the same one."""
+        name = self.llm.settings.name
+        if other_model:
+            return Errors.E303.format(name=name, differences=differences)
+        return Errors.E305.format(name=name, differences=differences)
 
     def note_tolerated(self, differences: str) -> None:
         """Warn (W03) about differences that move scores a little."""
@@ -354,9 +363,11 @@ class TunedShim(WeightsShim, IdentityShim):
         """The model folder that the trained weights are added to; None if they are complete."""
         return self.reader.needed
 
-    def mismatch(self, differences: str) -> str:
-        """The text of the error about another LLM."""
-        return Errors.E304.format(differences=differences)
+    def mismatch(self, differences: str, *, other_model: bool) -> str:
+        """The text of the error about another LLM, or about other settings of the same one."""
+        if other_model:
+            return Errors.E304.format(differences=differences)
+        return Errors.E306.format(differences=differences)
 
     def weights(self) -> Mapping[str, torch.Tensor]:
         """The trained weights that are in memory, by name."""

@@ -208,6 +208,7 @@ class HFTokenClassifier(TrainableReader):
     # The model --------------------------------------------------------------------------------
 
     def _load(self) -> torch.nn.Module:
+        _ = self.tokenizer  # an unusable one is an error before anything is written
         model = self._from_files() if self._files else self._from_folder()
         last = _last_layer(model)
         if len(self.tags) > last.out_features:

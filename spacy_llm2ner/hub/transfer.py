@@ -10,7 +10,7 @@ from typing import Any
 from spacy import util
 from spacy.language import Language
 
-from ..errors import Errors
+from ..errors import Errors, reason
 from ..tommer.transfer import load_tommer
 from .card import write_card
 
@@ -67,7 +67,7 @@ def _download(name: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, ignore_patterns=_NOT_NEEDED))
     except Exception as error:
-        raise OSError(Errors.E804.format(name=name, error=error)) from error
+        raise OSError(Errors.E804.format(name=name, error=reason(error))) from error
 
 
 def _llm_overrides(folder: Path, llm: str) -> dict[str, str]:

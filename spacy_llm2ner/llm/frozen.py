@@ -11,7 +11,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..compat import save_tokenizer
-from .alignment import token_boundaries
+from .alignment import PIECES, token_boundaries, without_blanks
 from .bundle import ORIGINAL, copy_bundle
 from .checkpoint import Checkpoint, is_bundle, write_identity
 from .extraction import Extraction, FrozenLLMSettings
@@ -76,7 +76,7 @@ class FrozenLLM(Extraction):
 
         docs (Sequence[Doc]): Any docs; the text is `doc.text`, character for character.
         RETURNS (List[ndarray]): For each doc, float16 (tokens, layers, width), read-only. Zeros for
-            white space and for tokens that no piece of the LLM touches.
+            blank tokens (see `alignment.is_blank`) and for those that no piece of the LLM touches.
         """
         keys, texts = self._addressed(docs)
         self.texts_asked += len(texts)
@@ -89,7 +89,7 @@ class FrozenLLM(Extraction):
             if remembered is None:
                 missing[key] = text
             else:
-                found[key] = remembered
+                found[key] = self._as_read_now(remembered, text)
         if self.remembering and len(missing) < len(texts):
             self._memory.note_use(self._origin)
         for done in self._read(missing):
@@ -151,6 +151,10 @@ class FrozenLLM(Extraction):
         nothing.flags.writeable = False
         return {key: nothing for key, (_, boundaries) in texts.items() if not boundaries}
 
+    def _as_read_now(self, states: np.ndarray, text: _TextAndTokens) -> np.ndarray:
+        """Remembered states, as this version computes them."""
+        return states if self.settings.pooling == PIECES else without_blanks(states, *text)
+
     def _read(self, texts: dict[bytes, _TextAndTokens]) -> Iterator[list[tuple[bytes, np.ndarray]]]:
         """Run the LLM over texts; yield, after each pass, the states of completed texts."""
         if not texts:
@@ -178,7 +182,7 @@ class FrozenLLM(Extraction):
 
     def _prepare(self, texts: Sequence[_TextAndTokens]) -> list[Text]:
         cut = self.cut(is_causal=self.model.is_causal)
-        return prepare(self.tokenizer, texts, cut, self.settings.pooling)
+        return prepare(self.tokenizer, texts, cut, self.settings.pooling, self.spec.device)
 
     # Memory -----------------------------------------------------------------------------------
 

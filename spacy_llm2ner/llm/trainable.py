@@ -106,7 +106,7 @@ class TrainableReader(ABC):
     def prepare(self, docs: Sequence[Doc]) -> list[Text]:
         """Split docs into pieces and windows, and plan the pooling."""
         texts = [(doc.text, token_boundaries(doc)) for doc in docs]
-        return prepare(self.tokenizer, texts, self.cut, self.pooling)
+        return prepare(self.tokenizer, texts, self.cut, self.pooling, self.device)
 
     # The weights ------------------------------------------------------------------------------
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from numbers import Real
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 from spacy import util
 from spacy.errors import Errors as SpacyErrors
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
@@ -33,6 +33,14 @@ from ..llm.checkpoint import missing
 from ..llm.pieces import by_token
 from ..log import logger
 from ..settings import check_choice
+from .annotate import (
+    ON_EXISTING_ENTS,
+    ON_EXISTING_SPANS,
+    lost_spans,
+    make_spans,
+    write_ents,
+    write_spans,
+)
 from .data_checks import ChecksData
 from .gold import Gold, count_unseen, labels_of, read_gold
 from .schedule import schedule_faults
@@ -51,13 +59,7 @@ _SECONDS_WORTH_A_LINE = 3.0
 # The folder of a bundled LLM in a component's folder.
 LLM_FOLDER = "llm"
 
-OnExistingEnts = Literal["keep", "replace", "merge"]
 ANNOTATE = ("spans", "ents", "both")
-ON_EXISTING_ENTS: tuple[str, ...] = get_args(OnExistingEnts)
-
-# The extension with a predicted span's probability, span._.score. spaCy keeps it by offsets, so
-# that two labels on the same tokens share it; the span group's attrs["scores"] has both.
-SCORE = "score"
 
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_TEMPERATURE = 1.0
@@ -84,12 +86,30 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
     settings: dict[str, Any]
     cfg: dict[str, Any]
 
-    def __init__(self, vocab: Vocab, model: Model, name: str, **settings: Any) -> None:
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        annotate: str,
+        on_existing_ents: str,
+        on_existing_spans: str,
+        **settings: Any,
+    ) -> None:
+        check_choice("annotate", annotate, ANNOTATE, component=name)
+        check_choice("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS, component=name)
+        check_choice("on_existing_spans", on_existing_spans, ON_EXISTING_SPANS, component=name)
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.settings = settings
-        self.cfg = State(name, settings, {"labels": []})
+        self.settings = {
+            "annotate": annotate,
+            "on_existing_ents": on_existing_ents,
+            "on_existing_spans": on_existing_spans,
+            **settings,
+        }
+        self.cfg = State(name, self.settings, {"labels": []})
         self._configured = self.threshold
         self._warned: set[str] = set()
 
@@ -256,9 +276,18 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
     def _write(self, doc: Doc, spans: list[Span], scores: np.ndarray) -> None:
         """Write disjoint spans to the annotation chosen by the setting `annotate`."""
         if self.settings["annotate"] in ("spans", "both"):
-            write_spans(doc, spans, scores, self.key)
+            self._write_spans(doc, spans, scores)
         if self.settings["annotate"] in ("ents", "both"):
             write_ents(doc, spans, self.settings["on_existing_ents"])
+
+    def _write_spans(self, doc: Doc, spans: list[Span], scores: np.ndarray) -> None:
+        """Write the span group; warn once if it replaces spans of another component."""
+        on_existing = self.settings["on_existing_spans"]
+        if on_existing == "replace":
+            lost = lost_spans(doc, spans, self.key)
+            if lost:
+                self._warn_once(Warnings.W12.format(name=self.name, key=self.key, spans=lost))
+        write_spans(doc, spans, scores, self.key, on_existing)
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score examples with the scorer, which gets the settings, as in spaCy those of `cfg`.
@@ -277,7 +306,9 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
         """Warn before training if it is too short, or if its last step is never evaluated."""
         faults = [] if nlp is None else schedule_faults(nlp, n_docs)
         if faults:
-            self._warn_once(Warnings.W08.format(name=self.name, faults=" ".join(faults)))
+            first, *others = faults
+            sentences = [first, *(fault[0].upper() + fault[1:] for fault in others)]
+            self._warn_once(Warnings.W08.format(name=self.name, faults=" ".join(sentences)))
 
     # Serialisation ----------------------------------------------------------------------------
 
@@ -406,23 +437,17 @@ class EntityPipe(LLMPipe):
         model: Model,
         name: str,
         *,
-        annotate: str,
         threshold: float | str | dict[str, float],
         decoding: str,
-        on_existing_ents: str,
         **settings: Any,
     ) -> None:
-        check_choice("annotate", annotate, ANNOTATE, component=name)
         check_choice("decoding", decoding, self.decodings, component=name)
-        check_choice("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS, component=name)
         super().__init__(
             vocab,
             model,
             name,
-            annotate=annotate,
             threshold=read_threshold(name, threshold),
             decoding=decoding,
-            on_existing_ents=on_existing_ents,
             **settings,
         )
 
@@ -548,68 +573,6 @@ def check_temperature(name: str, temperature: PerLabel) -> None:
     values = temperature.values() if isinstance(temperature, dict) else [temperature]
     if not all(isinstance(value, Real) and 0.0 < value < float("inf") for value in values):
         raise ValueError(Errors.E313.format(name=name, temperature=temperature))
-
-
-def register_score() -> None:
-    """Register the extension `span._.score` if it does not exist yet."""
-    if not Span.has_extension(SCORE):
-        Span.set_extension(SCORE, default=None)
-
-
-def make_spans(
-    doc: Doc, starts: np.ndarray, ends: np.ndarray, labels: Iterable[str], scores: np.ndarray
-) -> list[Span]:
-    """Span objects with `span._.score`."""
-    register_score()  # extensions are global, and other code may have removed it
-    spans = []
-    for start, end, label, score in zip(starts, ends, labels, scores, strict=True):
-        span = Span(doc, int(start), int(end), label=label)
-        span._.set(SCORE, float(score))
-        spans.append(span)
-    return spans
-
-
-def write_spans(doc: Doc, spans: list[Span], scores: np.ndarray, spans_key: str) -> None:
-    """Write a span group, even if empty, with `attrs["scores"]`, float32 (spans,)."""
-    group = SpanGroup(doc, name=spans_key, spans=spans)
-    group.attrs["scores"] = np.asarray(scores, dtype=np.float32)
-    doc.spans[spans_key] = group
-
-
-def write_ents(doc: Doc, spans: list[Span], on_existing: str) -> None:
-    """Write disjoint spans to `doc.ents`; no token is left unannotated.
-
-    doc (Doc): The doc.
-    spans (List[Span]): The spans.
-    on_existing (str): The treatment of existing entities. "keep": they stay, and predictions that
-        overlap them are dropped. "merge": predictions stay, and existing entities that overlap them
-        are removed. "replace": all existing entities are removed. Blocked tokens stay blocked.
-    """
-    blocked = _blocked_tokens(doc)
-    existing = [] if on_existing == "replace" else list(doc.ents)
-    # In doc.ents, a span without a label means "blocked": such a span can only be in the group.
-    spans = [s for s in spans if s.label and not blocked[s.start : s.end].any()]
-    if on_existing == "keep":
-        spans = _outside(spans, existing, len(doc))
-    elif on_existing == "merge":
-        existing = _outside(existing, spans, len(doc))
-    kept = [Span(doc, i, i + 1) for i in np.flatnonzero(blocked).tolist()]
-    doc.set_ents([*existing, *spans], blocked=kept, default="outside")
-
-
-def _outside(spans: list[Span], others: list[Span], n_tokens: int) -> list[Span]:
-    taken = np.zeros(n_tokens, dtype=bool)
-    for other in others:
-        taken[other.start : other.end] = True
-    return [span for span in spans if not taken[span.start : span.end].any()]
-
-
-def _blocked_tokens(doc: Doc) -> np.ndarray:
-    """Tokens that an earlier component excluded from entities: "B" without a type."""
-    return np.array([token.ent_iob == 3 and token.ent_type == 0 for token in doc], dtype=bool)
-
-
-register_score()
 
 
 class ReadingLog:

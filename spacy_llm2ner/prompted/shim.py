@@ -95,7 +95,7 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
         """The LLM's folder; None if the setting `name` is null."""
         return self.checkpoint if self.settings.name else None
 
-    def mismatch(self, differences: str) -> str:
+    def mismatch(self, differences: str, *, other_model: bool) -> str:
         """The text of the error about another LLM."""
         return Errors.E553.format(name=self.settings.name, differences=differences)
 
