@@ -12,7 +12,7 @@ given value and the accepted values. Codes are never reused; error codes are gro
     E1xx llm                 E4xx tommer, hf            E7xx corpora
     E2xx heads, decoding,    E5xx few_shot, prompted    E8xx reports, hub
          losses, tags        E6xx calibration,          E9xx cli
-    E3xx architectures,           distillation
+    E3xx architectures,           distillation, sweep
          pipeline
 
 The warnings are described in docs/warnings.md.

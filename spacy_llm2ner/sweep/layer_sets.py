@@ -74,13 +74,14 @@ def even_sets(candidates: Sequence[int], n_blocks: int, largest: int) -> dict[La
         middle = [low + (high - low) * i / (size - 1) for i in range(size)]
         spread = [(i + 1) / size for i in range(size)]
         for kind, shares in ((MIDDLE, middle), (SPREAD, spread)):
-            nearest = {
-                min(candidates, key=lambda c, depth=share * n_blocks: abs(c - depth))
-                for share in shares
-            }
+            nearest = {_nearest(candidates, share * n_blocks) for share in shares}
             if len(nearest) == size:
                 found.setdefault(tuple(sorted(nearest)), kind)
     return found
+
+
+def _nearest(candidates: Sequence[int], depth: float) -> int:
+    return min(candidates, key=lambda layer: abs(layer - depth))
 
 
 def search(

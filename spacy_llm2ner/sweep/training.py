@@ -85,8 +85,9 @@ class SmallHeads:
         pipe = self._component(layers)
         pipe.initialize(lambda: self.train)
         steps = self.settings.steps
+        schedule: Any = warmup_linear(_LEARN_RATE, max(1, steps // 10), steps)
         optimizer = Adam(
-            warmup_linear(_LEARN_RATE, max(1, steps // 10), steps),
+            schedule,
             L2=_WEIGHT_DECAY,
             L2_is_weight_decay=True,
             grad_clip=_GRAD_CLIP,
@@ -130,7 +131,9 @@ def small_config(nlp: Language, name: str) -> dict[str, Any]:
     model = config.get("model", {})
     parts = [model.get(part, {}).get("@architectures") for part in ("llm", "head")]
     if parts[0] != FROZEN or parts[1] is None:
-        raise ValueError(Errors.E660.format(name=name, model=model.get("@architectures"), llm=FROZEN))
+        raise ValueError(
+            Errors.E660.format(name=name, model=model.get("@architectures"), llm=FROZEN)
+        )
     head = dict(model["head"])
     head.update({key: min(head[key], most) for key, most in SMALL.items() if head.get(key)})
     config["model"] = {**model, "head": head}
