@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from ..reports.sweep_report import (
     render_sweep_table,
     table_rows,
 )
-from ..sweep.held_states import HeldStates, bytes_of_states
+from ..sweep.held_states import HeldStates, bytes_of_states, choose_texts
 from ..sweep.layer_sets import (
     CONFIG,
     Layers,
@@ -165,12 +164,11 @@ def _plan(
     tapped = sorted({*candidates, *own.layers})
     llm = FrozenLLM(replace(own.settings, layers=tuple(tapped)))
     llm.checkpoint = own.checkpoint
-    sets = {} if largest == 1 else even_sets(candidates, n_blocks, largest)
-    some, left_out = _choose_texts(data, limit, ram_mb, llm)
+    some, left_out = choose_texts(data, limit, ram_mb, llm)
     for which, examples in zip(("training", "dev"), some, strict=True):
         if not any(read_gold(example, pipe.key).spans for example in examples):
             raise ValueError(Errors.E664.format(name=pipe.name, which=which))
-    others = {tuple(sorted(set(own.layers))): CONFIG, **sets}
+    others = even_sets(candidates, n_blocks, largest)
     others[tuple(sorted(set(own.layers)))] = CONFIG
     return _Plan(llm, n_blocks, candidates, others, some[0], some[1], left_out)
 
@@ -180,29 +178,6 @@ def _parse_layers(given: str, n_blocks: int) -> list[int]:
     if not all(part.isdecimal() and int(part) <= n_blocks for part in parts):
         raise ValueError(Errors.E663.format(given=given, n_blocks=n_blocks))
     return sorted({int(part) for part in parts})
-
-
-def _choose_texts(
-    data: Sequence[list[Example]], limit: int, ram_mb: int, llm: FrozenLLM
-) -> tuple[list[list[Example]], int]:
-    """Draw random texts, the same ones each time, as many of both sets as memory allows.
-
-    RETURNS (Tuple[List[List[Example]], int]): The texts; how many fewer than the limit allows.
-    """
-    drawn = [random.Random(0).sample(examples, len(examples)) for examples in data]
-    drawn = [examples[: limit or None] for examples in drawn]
-    wanted = most = max(map(len, drawn))
-
-    def size(n: int) -> float:
-        tokens = sum(len(eg.predicted) for examples in drawn for eg in examples[:n])
-        return bytes_of_states(tokens, llm) / 2**20
-
-    while most > 1 and size(most) > ram_mb:
-        most = min(most - 1, int(most * ram_mb / size(most)))
-    if size(most) > ram_mb:
-        raise ValueError(Errors.E665.format(needed=size(most), ram_mb=ram_mb))
-    chosen = [examples[:most] for examples in drawn]
-    return chosen, sum(map(len, drawn)) - sum(map(len, chosen)) if most < wanted else 0
 
 
 def _facts(

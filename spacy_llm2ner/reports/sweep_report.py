@@ -19,8 +19,8 @@ from ..sweep.layer_sets import (
     suggested,
 )
 
-_WIDTH, _HEIGHT = 880, 470
-_LEFT, _TOP, _BOTTOM, _GAP = 52, 74, 116, 70
+_WIDTH, _HEIGHT = 880, 480
+_LEFT, _TOP, _BOTTOM, _GAP = 52, 88, 116, 60
 _PANEL = (_WIDTH - _LEFT - _GAP - 16) / 2
 _BLUE, _ORANGE, _GREEN, _PURPLE, _GREY = "#1f5fbf", "#c2571a", "#3a7d44", "#7a4fa3", "#8a8a8a"
 _COLOURS = {SINGLE: _GREY, FORWARD: _BLUE, MIDDLE: _GREEN, SPREAD: _ORANGE, CONFIG: _PURPLE}
@@ -94,7 +94,10 @@ def table_rows(report: SweepReport) -> list[tuple[str, ...]]:
     kinds = {layers: kind for layers, (kind, _) in report.sets.items()}
     sets = [*report.of_kind(CONFIG, MIDDLE, SPREAD), *report.selection()]
     rows: list[tuple[str, ...]] = []
-    for m in [*report.of_kind(SINGLE), *sorted(sets, key=lambda m: (len(m.layers), m.blocks))]:
+    for m in [
+        *report.of_kind(SINGLE),
+        *sorted(sets, key=lambda m: (len(m.layers), m.blocks, m.layers)),
+    ]:
         notes = [_NAMES[kinds[m.layers]]]
         notes += ["suggested"] * (m == report.suggestion) + ["best"] * (m == report.best)
         layers = ", ".join(map(str, m.layers))
@@ -221,14 +224,13 @@ def _by_cost(report: SweepReport) -> list[str]:
     """The right panel: F1 of sets by the blocks that run for them."""
     left = _LEFT + _PANEL + _GAP
     sets = [m for kind, m in report.sets.values() if kind != SINGLE]
-    floor = min((m.mean_f for m in sets), default=0.0)
     tops = [best_of(report.of_kind(SINGLE))] if report.of_kind(SINGLE) else []
     axes = _Axes(left, report.n_blocks, [m.mean_f for m in (*sets, *tops)] or [0.0, 1.0])
     parts = axes.frame("Sets of layers: F1 on dev by cost", "blocks run (the highest layer)")
     shown = [k for k in _COLOURS if report.of_kind(k)]
     for kind in shown:
         for m in report.of_kind(kind):
-            if m.mean_f >= min(floor, axes.high / 100) and 100 * m.mean_f >= axes.low:
+            if 100 * m.mean_f >= axes.low:
                 at = axes.x(m.blocks), axes.y(m.mean_f)
                 parts.append(_dot(*at, _COLOURS[kind], _about(m), 3.5))
     rings = ((report.best, "best", _ORANGE, 7), (report.suggestion, "suggested", "#222222", 10))
@@ -239,11 +241,9 @@ def _by_cost(report: SweepReport) -> list[str]:
         parts.append(_text(left + 16, y, f"{name}: {_about(m)}"))
     x = left
     for kind in shown:
-        parts += [
-            _dot(x + 4, _HEIGHT - 50, _COLOURS[kind]),
-            _text(x + 12, _HEIGHT - 46, _SHORT[kind]),
-        ]
-        x += 24 + 6.2 * len(_SHORT[kind])
+        y = _HEIGHT - 50
+        parts += [_dot(x + 4, y - 4, _COLOURS[kind]), _text(x + 11, y, _SHORT[kind])]
+        x += 20 + 6 * len(_SHORT[kind])
     return parts
 
 
@@ -251,7 +251,7 @@ _SHORT = {
     SINGLE: "one layer",
     FORWARD: "forward",
     MIDDLE: "even, middle",
-    SPREAD: "even, all depths",
+    SPREAD: "even, whole depth",
     CONFIG: "config",
 }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from spacy.tokens import Doc
+from spacy.training import Example
 
+from ..errors import Errors
 from ..llm.frozen import FrozenLLM
 
 
@@ -57,6 +60,31 @@ def bytes_of_states(n_tokens: int, llm: FrozenLLM) -> int:
     RETURNS (int): Bytes, as float16.
     """
     return 2 * n_tokens * len(llm.layers) * llm.width
+
+
+def choose_texts(
+    data: Sequence[Sequence[Example]], limit: int, ram_mb: float, llm: FrozenLLM
+) -> tuple[list[list[Example]], int]:
+    """Draw random texts of each set, the same ones each time, as many as memory allows.
+
+    data (Sequence[Sequence[Example]]): The sets.
+    limit (int): Most texts of a set; 0 for all.
+    ram_mb (float): Memory for the states of all of them, in MB (2**20 bytes).
+    llm (FrozenLLM): The LLM, with its layers.
+    RETURNS (Tuple[List[List[Example]], int]): The texts; how many more the limit would allow.
+    RAISES (ValueError): If not even one text of each set fits (E665).
+    """
+    drawn = [random.Random(0).sample(list(some), len(some))[: limit or None] for some in data]
+    sizes = [[bytes_of_states(len(eg.predicted), llm) / 2**20 for eg in some] for some in drawn]
+    most, used = 0, 0.0
+    for at in range(max(map(len, drawn))):
+        used += sum(some[at] for some in sizes if at < len(some))
+        if used > ram_mb:
+            break
+        most = at + 1
+    if not most:
+        raise ValueError(Errors.E665.format(needed=used, ram_mb=ram_mb))
+    return [some[:most] for some in drawn], sum(max(0, len(some) - most) for some in drawn)
 
 
 class _View(FrozenLLM):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from thinc.api import Adam, warmup_linear
 from ..architectures.shims import LLMShim
 from ..batching import batches
 from ..errors import Errors
+from ..log import logger
 from ..pipeline.base import EntityPipe
 from ..pipeline.gold import read_gold
 from .held_states import HeldStates
@@ -83,7 +86,8 @@ class SmallHeads:
         """
         util.fix_random_seed(seed)
         pipe = self._component(layers)
-        pipe.initialize(lambda: self.train)
+        with _quiet():
+            pipe.initialize(lambda: self.train)
         steps = self.settings.steps
         schedule: Any = warmup_linear(_LEARN_RATE, max(1, steps // 10), steps)
         optimizer = Adam(
@@ -117,6 +121,17 @@ class SmallHeads:
             yield from batches(
                 shuffled, _BATCH_TOKENS, lambda eg: len(eg.predicted), most=_BATCH_TEXTS
             )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No reports on the reading of texts, which would be the same for each head."""
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def small_config(nlp: Language, name: str) -> dict[str, Any]:
