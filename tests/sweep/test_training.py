@@ -27,7 +27,7 @@ from tests.pipeline.tagging import NAME, make_tagger
 from tests.tiny import make_nlp
 
 LABELS = ("PER", "LOC", "ORG")
-SETTINGS = TrainingSettings(steps=35, dropout=0.0)
+SETTINGS = TrainingSettings(steps=20, dropout=0.0)
 
 
 def planted(data: list[Example], layer: int, width: int = 32) -> list[np.ndarray]:
@@ -50,7 +50,7 @@ def planted(data: list[Example], layer: int, width: int = 32) -> list[np.ndarray
 def test_the_planted_layer_is_the_best(
     tiny_llm: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_LEARN_RATE", 0.05)  # for a few steps
+    monkeypatch.setattr(training, "_LEARN_RATE", 0.02)  # for a few steps
     nlp = make_nlp(tiny_llm) if kind == "llm2ner" else make_tagger(tiny_llm)
     train, dev = examples(nlp), examples(nlp)
     llm = FrozenLLM(FrozenLLMSettings(str(tiny_llm), layers=(0, 1, 2, 3, 4)))
@@ -58,8 +58,8 @@ def test_the_planted_layer_is_the_best(
     held = HeldStates(llm, [eg.predicted for eg in (*train, *dev)], lambda docs: states)
     heads = SmallHeads(nlp, kind, held, train, dev, SETTINGS)
     scores = {layer: heads.score([layer], seed=0) for layer in (2, 4)}
-    assert scores[2].f > 0.9 and scores[2].mention_f >= scores[2].f
-    assert scores[4].f < scores[2].f - 0.3
+    assert scores[2].mention_f >= scores[2].f > 0.65
+    assert scores[4].f < scores[2].f - 0.4
     assert heads.score([1, 2], seed=0).f > scores[4].f
     assert heads.score([2], seed=0) == scores[2]
     assert not any(eg.predicted.ents or eg.predicted.spans for eg in dev)
