@@ -126,6 +126,7 @@ def sweep_layers(
         corpora = resolve_dot_names(
             nlp.config.interpolate(), [training["train_corpus"], training["dev_corpus"]]
         )
+        util.fix_random_seed(0)  # corpora may augment texts at random
         data = [list(corpus(nlp)) for corpus in corpora]
         plan = _plan(pipe, data, layers, every, largest, limit, ram_mb)
         settings = TrainingSettings(steps, float(training["dropout"]))
