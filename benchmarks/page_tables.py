@@ -147,12 +147,56 @@ def curve() -> str:
     return markdown_table(("training sentences", *(f"`{s}`" for s in systems)), rows)
 
 
+def spancat() -> str:
+    """Test F1 of our head and of spaCy's spancat on the same states with the same encoder.
+
+    For each corpus the largest number of texts. The last column: the training time of spancat, as
+    a multiple of ours.
+    """
+    compared = {
+        "accuracy-conll2003-curve": "CoNLL-2003, {size} sentences",
+        "accuracy-litbank-spancat": "LitBank, {size} texts",
+    }
+    rows = []
+    for name, described in compared.items():
+        by_size: dict[int, dict[str, Runs]] = {}
+        for runs in runs_of(name):
+            by_size.setdefault(runs[0]["train_size"], {})[runs[0]["system"]] = runs
+        size = max(by_size)
+        both = by_size[size]["accurate"], by_size[size]["spancat"]
+        scores = [percent([run["test"]["f"] for run in runs]) for runs in both]
+        seconds = [statistics.median(run["train_seconds"] for run in runs) for runs in both]
+        times = f"{seconds[1] / seconds[0]:.1f} x"
+        rows.append((described.format(size=f"{size:,}"), *scores, times))
+    return markdown_table(("test F1", "`llm2ner`", "`spancat`", "its training"), rows)
+
+
+def end_to_end() -> str:
+    """Cost of spancat over a transformer's last layer, and of llm2ner, with the same LLM."""
+    found = json.loads((RESULTS / "vs_spancat.json").read_text(encoding="utf8"))
+    names = {"spancat": "`transformer`, `spancat`", "ours-twice": "`llm2ner`"}
+    rows = []
+    for run in found["runs"]:
+        if run["system"] in names:
+            rows.append(
+                (
+                    names[run["system"]],
+                    f"{statistics.mean(run['epoch_seconds']):.3g}",
+                    f"{run['peak_memory_bytes'] / 2**30:.1f} GiB",
+                    f"{run['checkpoint_bytes'] / 1e6:.3g} MB",
+                )
+            )
+    return markdown_table(("", "s/epoch", "memory", "disk"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "in-short": in_short,
     "heads": lambda: side_by_side("accuracy-conll2003-heads"),
     "litbank-spancat": lambda: side_by_side("accuracy-litbank-spancat"),
     "curve": curve,
+    "spancat": spancat,
+    "end-to-end": end_to_end,
 }
 
 

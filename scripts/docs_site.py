@@ -70,7 +70,10 @@ REGISTERED = {
     "api/models.md": ("Models", ("spacy_architectures",)),
     "api/registered.md": (
         "Losses, store, scorers, callbacks, readers",
-        ("spacy_misc", "spacy_scorers", "spacy_callbacks", "spacy_readers"),
+        (
+            *("spacy_misc", "spacy_scorers", "spacy_callbacks", "spacy_readers"),
+            "spacy_displacy_colors",
+        ),
     ),
 }
 GROUPS = {
@@ -80,6 +83,7 @@ GROUPS = {
     "spacy_scorers": "Scorers",
     "spacy_callbacks": "Callbacks",
     "spacy_readers": "Corpus readers",
+    "spacy_displacy_colors": "Colours of displaCy",
 }
 
 

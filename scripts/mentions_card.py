@@ -13,7 +13,7 @@ from pathlib import Path
 
 import spacy
 
-from spacy_llm2ner.hub.card import make_card
+from spacy_llm2ner.hub.card import write_card
 from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
@@ -53,8 +53,7 @@ def main() -> None:
     (folder / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf8")
     nlp = spacy.blank("en")
     nlp.add_pipe("llm2ner", config={"pretrained": "mentions"})
-    card = make_card(nlp, title="mentions", license=meta["license"])
-    (folder / "README.md").write_text(card, encoding="utf8")
+    write_card(nlp, folder / "README.md", title="mentions", license=meta["license"])
     print(folder / "README.md")
 
 

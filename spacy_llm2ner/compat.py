@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from .errors import Errors
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Encoding, Tokenizer
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 # transformers -----------------------------------------------------------------------------
@@ -79,6 +80,16 @@ def dtype_options(dtype: torch.dtype) -> dict[str, Any]:
     return {"dtype" if transformers_version() >= (4, 56) else "torch_dtype": dtype}
 
 
+def model_class(auto_class: Any, config: PretrainedConfig) -> Any:
+    """The class of a configuration's model.
+
+    All versions: auto classes accept no weights from memory; the classes behind them do.
+    """
+    from transformers.models.auto.auto_factory import _get_model_class
+
+    return _get_model_class(config, auto_class._model_mapping)
+
+
 def translate_rope(config: PretrainedConfig) -> None:
     """Translate the rotary settings of transformers 5 for transformers 4, in place.
 
@@ -114,6 +125,23 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     if settings.get("tokenizer_class") == "TokenizersBackend":
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"
         path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf8")
+
+
+def encode_all(tokenizer: Tokenizer, texts: Sequence[str], *, device: str) -> list[Encoding]:
+    """The pieces of texts, without special ones.
+
+    All versions of tokenizers: `encode_batch` starts threads, and from then on each forked worker
+    (`n_process`) prints a warning. A process with its LLM on a GPU cannot fork workers that use it,
+    and reads so many texts per second that threads pay.
+
+    tokenizer (Tokenizer): As `load_tokenizer` sets it up. Calling the tokenizer of transformers
+        instead could change its state, which is not safe across threads.
+    texts (Sequence[str]): The texts.
+    device (str): The torch device of the LLM.
+    """
+    if device.startswith("cpu"):
+        return [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    return tokenizer.encode_batch(list(texts), add_special_tokens=False)
 
 
 def gguf_options() -> dict[str, Any]:

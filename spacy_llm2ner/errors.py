@@ -23,6 +23,15 @@ from __future__ import annotations
 _PREFIX = "L2N-"
 
 
+def reason(error: BaseException | str) -> str:
+    """The text of an error on one line and without its full stop, to be part of a sentence.
+
+    error (Union[BaseException, str]): An error of another library.
+    """
+    text = " ".join(str(error).split()).rstrip(".")
+    return text or type(error).__name__
+
+
 class _WithCodes(type):
     """Metaclass that prefixes each text with its code."""
 
@@ -143,8 +152,8 @@ class Errors(metaclass=_WithCodes):
         "'window' of the LLM lower, or 'dtype' to a smaller type, or 'device' to 'cpu'. ({error})"
     )
     E126 = (
-        "llm2ner: with dtype '{dtype}' the states of the LLM {name} are not finite (overflow, or "
-        "damaged weights). Set 'dtype' to 'bfloat16' or 'float32'."
+        "llm2ner: with dtype '{dtype}' the states of the LLM {name} are not finite: numbers "
+        "overflow. Set 'dtype' to {wider}."
     )
     E127 = (
         "llm2ner: the stored weights of the {part} do not fit its config: '{weight}' has shape "
@@ -175,6 +184,33 @@ class Errors(metaclass=_WithCodes):
         "StateStore.disk_gb must be above 0 (GB) and come with StateStore.path, or be left out "
         "for no limit, but is {disk_gb!r} with path = {path!r}."
     )
+    E140 = (
+        "llm2ner: the tokenizer of the LLM in {folder} cannot be used: for the text {text!r} it "
+        "gives {pieces} pieces, and their offsets cover {characters} of its characters, so that "
+        "pieces cannot be assigned to words. Install the release of the package 'tokenizers' that "
+        "the model asks for, or copy tokenizer.json again from where the LLM was published."
+    )
+    E141 = (
+        "llm2ner: the tokenizer and the weights in the LLM's folder {folder} do not belong "
+        "together: the tokenizer has the piece {piece!r} with number {number}, but the embedding "
+        "has {rows} rows (vocab_size in config.json). Copy the tokenizer files of this LLM into "
+        "the folder."
+    )
+    E142 = (
+        "llm2ner: weights in the LLM's folder {folder} are truncated or corrupt: {files}. Download "
+        "or copy these files again."
+    )
+    E143 = (
+        "llm2ner: weights in the LLM's folder {folder}, read as '{dtype}', are not finite numbers: "
+        "{weights}. The files are damaged or come from a training that diverged; get the LLM from "
+        "another source. If 'dtype' is 'float16' and the weights are too large for it, set "
+        "'bfloat16' or 'float32'."
+    )
+    E144 = (
+        "llm2ner: the states of the LLM {name} are not finite although its weights are, with the "
+        "widest dtype, '{dtype}'. Set 'attention' to 'eager', or 'layers' to lower layers; "
+        "otherwise choose another LLM."
+    )
     E150 = "llm2ner: the GGUF file {file} cannot be loaded: {error}."
     E151 = (
         "llm2ner: the tokenizer in the GGUF file {file} is of the kind '{kind}' "
@@ -196,6 +232,16 @@ class Errors(metaclass=_WithCodes):
         "llm2ner: the tokenizer in the GGUF file {file} contradicts itself: {error}. Convert the "
         "model to GGUF again, or give the LLM as a hub id or a folder with tokenizer.json."
     )
+
+    E136 = (
+        "llm2ner: the LLM's weight '{weight}' has values up to {largest:.3g}, and float16 ends at "
+        "65504. Bundle it with dtype 'original' or '4bit'."
+    )
+    E137 = (
+        "llm2ner: the model {model} comes with its own code (trust_remote_code), and cannot be "
+        "bundled in 4 bits. Bundle it with dtype 'original' or 'float16'."
+    )
+    E138 = "llm2ner: the weights in 4 bits {file} are damaged: {error}. Bundle the LLM again."
 
     # E2xx heads, decoding, losses, tags
     E201 = "'{tag}' is not a tag: expected O, or B-, I-, E-, S-, L- or U- before a label."
@@ -253,9 +299,17 @@ class Errors(metaclass=_WithCodes):
         "that it was trained with, or train again."
     )
     E304 = (
-        "llm2ner: the stored weights were trained on another LLM than the configured one, or on "
-        "another way of reading it ({differences}). Give the LLM that they were trained with, or "
-        "train again."
+        "llm2ner: the stored weights were trained on another LLM than the configured one "
+        "({differences}). Give the LLM that they were trained with, or train again."
+    )
+    E305 = (
+        "llm2ner: the head was trained on this LLM, model.llm.name = '{name}', with other settings "
+        "({differences}). Its scores would be meaningless. Set these in model.llm as they were in "
+        "training, or train again."
+    )
+    E306 = (
+        "llm2ner: the stored weights were trained on this LLM with other settings ({differences}). "
+        "Set these as they were in training, or train again."
     )
     E310 = (
         "{name}: the training data has spans labelled {unknown}, but the component's labels are "
@@ -291,6 +345,15 @@ class Errors(metaclass=_WithCodes):
     E317 = (
         "the {part} of '{name}' is {value} in the first pipeline, but {other} in pipeline "
         "{number}; only heads that were trained alike can be joined"
+    )
+    E318 = (
+        "the pipeline has no component with a spacy_llm2ner.FrozenLLM.v1, the only kind of LLM "
+        "that can be bundled; its components are {components}."
+    )
+    E319 = (
+        "the LLM '{llm}' of the component '{name}' cannot be bundled: that takes a "
+        "spacy_llm2ner.FrozenLLM.v1. Remove the component first, or copy the LLM's folder to the "
+        "other machine and give it there as {setting}."
     )
     E320 = (
         "llm2ner: spacy_llm2ner.TransformerStates.v1 needs the extra 'spacy-transformers': "
@@ -745,6 +808,10 @@ class Errors(metaclass=_WithCodes):
     E952 = "say what to remove: --max-gb, --llm or --older-than."
     E953 = "{option} is {value}; it must be 0 or more."
     E954 = "this deletes the states of {texts} ({size}); --force does it."
+    E960 = (
+        "{path} is the pipeline itself: give another folder as OUT. The files of a bundled LLM may "
+        "be in use while it is written."
+    )
 
 
 class Warnings(metaclass=_WithCodes):
@@ -761,7 +828,8 @@ class Warnings(metaclass=_WithCodes):
     )
     W02 = (
         "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
-        "tokens of the pipeline's tokenizer do, or do so with white space, and cannot be learnt."
+        "tokens of the pipeline's tokenizer do, or do so with white space or invisible characters, "
+        "and cannot be learnt."
     )
     W03 = (
         "llm2ner: the LLM '{name}' is read with other settings than those that the head was "
@@ -781,10 +849,30 @@ class Warnings(metaclass=_WithCodes):
         "{labels}: that threshold has no effect."
     )
     W08 = "{name}: the schedule does not fit the data: {faults}"
+    W09 = (
+        "{name}: the LLM '{llm}' of this pipeline is not on this machine (working directory: "
+        "{cwd}). The pipeline is loaded, but the first text will be an error. Give the folder of "
+        "the same LLM: spacy.load(..., config={{'{setting}': FOLDER}}); `python -m spacy llm2ner "
+        "card MODEL` says which files these are. Or, where the LLM is, write a pipeline that "
+        "carries it: python -m spacy llm2ner bundle MODEL OUT. Or, if the same files are on the "
+        "model hub, give their hub id as FOLDER, and they are downloaded."
+    )
+    W10 = (
+        "{name}: the LLM '{llm}' of this pipeline is not on this machine (working directory: "
+        "{cwd}). The pipeline is loaded, but the first text will be an error. Give the folder of "
+        "the same LLM: spacy.load(..., config={{'{setting}': FOLDER}}); or, if its files are on "
+        "the model hub, their hub id, and they are downloaded. (`llm2ner bundle` cannot write a "
+        "pipeline that carries this LLM: that takes a spacy_llm2ner.FrozenLLM.v1.)"
+    )
     W11 = (
         "{name}: {unscored} of {total} gold spans of the training data have more pieces of the "
         "LLM's tokenizer than the head's sliding_window allows, or begin or end with a mark that "
         "shares a piece with a word, and can be neither learnt nor found."
+    )
+    W12 = (
+        "{name}: doc.spans['{key}'] already had {spans} spans, of an earlier component or of the "
+        "text's annotation, which this component replaces by its own. Set another spans_key for "
+        "it, or on_existing_spans = 'merge' to keep both."
     )
     W07 = (
         "{name}: the dev data has spans with labels that the component does not have: {labels}. "
@@ -814,7 +902,8 @@ class Warnings(metaclass=_WithCodes):
     # W2x token taggers
     W20 = (
         "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
-        "tokens of the pipeline's tokenizer do, or do so with white space, and cannot be learnt."
+        "tokens of the pipeline's tokenizer do, or do so with white space or invisible characters, "
+        "and cannot be learnt."
     )
     W21 = (
         "{name}: {lost} of {total} gold spans of the training data overlap another one, or cannot "
@@ -843,13 +932,14 @@ class Warnings(metaclass=_WithCodes):
     W27 = (
         "{name}: {dropped} entities were left out: they share a token with a more probable "
         "entity, because the pipeline's tokens are longer than the model's words; or they cover "
-        "white space only."
+        "white space and invisible characters only."
     )
 
     # W3x prompted recognition
     W30 = (
         "{name}: {lost} of {total} gold spans of the training data do not begin and end where "
-        "tokens of the pipeline's tokenizer do, or do so with whitespace, and cannot be learnt."
+        "tokens of the pipeline's tokenizer do, or do so with white space or invisible characters, "
+        "and cannot be learnt."
     )
     W31 = (
         "{name}: {overlapping} of {total} gold spans of the training data overlap a longer one, "

@@ -60,9 +60,15 @@ class Axes:
             x, y = self.x(size), HEIGHT - BOTTOM
             parts.append(f'<path d="M{x:.1f} {y}v5" stroke="#555555"/>')
             parts.append(f'<text x="{x:.1f}" y="{y + 20}" text-anchor="middle">{size:,}</text>')
+        if self.low:
+            parts.append(
+                f'<text x="{LEFT}" y="{TOP - 6}" font-size="11" fill="#555555">'
+                f"F1; the axis begins at {self.low}</text>"
+            )
         middle = (LEFT + right) / 2
         parts.append(
-            f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">training sentences</text>'
+            f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">'
+            "training sentences, on a logarithmic scale</text>"
         )
         return parts
 

@@ -1,7 +1,7 @@
 """Recognition from zero or a few examples per label, without generation and without training.
 
 python -m benchmarks.few_shot --data FOLDER [--corpora conll2003 wnut17] [--draws 5] [--no-trained]
-    [--split dev]
+    [--split dev] [--unbalanced]
 
 FOLDER contains conll2003/ and wnut17/. Shots are drawn from the training data and scored once on
 test (settings were chosen on dev). Finished cells are kept in benchmarks/.cache/few_shot, so that a
@@ -109,6 +109,7 @@ class Bench:
         config = {"model": {"llm": {"name": self.args.llm, "store": store}}, **settings}
         pipe = nlp.add_pipe("llm2ner_fewshot", config=config)
         assert isinstance(pipe, FewShotRecognizer)
+        pipe.balance = not self.args.unbalanced
         return nlp, pipe
 
     def settings(self, system: str, shots: int, draw: int) -> dict:
@@ -190,6 +191,7 @@ class Bench:
             "draw": draw,
             "strength": STRENGTH,
             "cosine_scale": COSINE_SCALE,
+            "balance": not self.args.unbalanced,
         }
         if system == "trained":
             what["steps"] = TRAINED_STEPS
@@ -256,6 +258,8 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=("test", "dev"))
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--no-trained", action="store_true")
+    unbalanced = "labels weigh as much as their number of names, as in the committed results"
+    parser.add_argument("--unbalanced", action="store_true", help=unbalanced)
     parser.add_argument("--llm", default=str(LLM))
     parser.add_argument("--store", default=str(CACHE / "{corpus}-states"))
     args = parser.parse_args()

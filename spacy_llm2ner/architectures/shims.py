@@ -26,7 +26,12 @@ from thinc.types import Floats3d
 
 from ..compat import one_thread_after_fork
 from ..errors import Errors, Warnings
-from ..llm.checkpoint import describe_difference, differing_parts
+from ..llm.checkpoint import (
+    Checkpoint,
+    describe_difference,
+    differing_parts,
+    is_other_model,
+)
 from ..llm.frozen import FrozenLLM
 from ..llm.weights import averaged, check_fit, fresh_id, to_safetensors
 from ..settings import check_number
@@ -41,7 +46,7 @@ if TYPE_CHECKING:
     from ..llm.trainable import TrainableReader
 
 # Parts of the identity that may differ: trained weights stay valid, scores move within tolerance.
-TOLERATED = frozenset({"dtype", "window", "stride"})
+TOLERATED = frozenset({"dtype", "window", "stride", "storage"})
 # Properties that all copies of one LLM share: their states of a text are interchangeable.
 _ARCHITECTURE = ("model_type", "hidden_size", "num_hidden_layers", "vocab_size")
 # Steps without overflow after which gradients are scaled up further.
@@ -104,7 +109,10 @@ class IdentityShim(Shim):
     the error.
 
     expected (Dict[str, Any]): The identity that the weights belong to; empty before training.
+    name_setting (str): The setting that names the LLM, within the component's config.
     """
+
+    name_setting = "model.llm.name"
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -116,12 +124,17 @@ class IdentityShim(Shim):
         """Everything that the configured LLM's states depend on besides the text."""
         raise NotImplementedError
 
+    @property
+    def needed(self) -> Checkpoint | None:
+        """The model folder that is needed for a text; None if the pipeline stores all of it."""
+        raise NotImplementedError
+
     def tolerated(self) -> frozenset[str]:
         """Parts of the identity in which the two LLMs may differ."""
         return TOLERATED
 
-    def mismatch(self, differences: str) -> str:
-        """The text of the error about another LLM."""
+    def mismatch(self, differences: str, *, other_model: bool) -> str:
+        """The text of the error about another LLM, or about other settings of the same one."""
         raise NotImplementedError
 
     def note_tolerated(self, differences: str) -> None:
@@ -136,9 +149,13 @@ class IdentityShim(Shim):
             return
         found = self.identity
         differing = differing_parts(self.expected, found)
+        if "storage" not in self.expected:
+            # A copy of the very LLM, rounded for this pipeline by a command that said so.
+            differing.discard("storage")
         differences = "; ".join(describe_difference(self.expected, found))
         if differing - self.tolerated():
-            raise ValueError(self.mismatch(differences))
+            other = is_other_model(self.expected, found)
+            raise ValueError(self.mismatch(differences, other_model=other))
         self._checked = True
         if differing:
             self.note_tolerated(differences)
@@ -180,6 +197,11 @@ class LLMShim(IdentityShim):
         """Everything that the states depend on besides the text."""
         return self.llm.identity
 
+    @property
+    def needed(self) -> Checkpoint | None:
+        """The model folder that the setting `name` stands for, also if a bundle replaces it."""
+        return self._model.checkpoint
+
     def states(self, docs: Sequence[Doc], is_train: bool) -> list[np.ndarray]:
         """Compute the states of tokens, after checking that the head was trained on this LLM.
 
@@ -215,9 +237,12 @@ class LLMShim(IdentityShim):
             return TOLERATED | {"model", "tokenizer"}
         return TOLERATED
 
-    def mismatch(self, differences: str) -> str:
-        """The text of the error about another LLM."""
-        return Errors.E303.format(name=self.llm.settings.name, differences=differences)
+    def mismatch(self, differences: str, *, other_model: bool) -> str:
+        """The text of the error about another LLM, or about other settings of the same one."""
+        name = self.llm.settings.name
+        if other_model:
+            return Errors.E303.format(name=name, differences=differences)
+        return Errors.E305.format(name=name, differences=differences)
 
     def note_tolerated(self, differences: str) -> None:
         """Warn (W03) about differences that move scores a little."""
@@ -324,6 +349,7 @@ class TunedShim(WeightsShim, IdentityShim):
         )
         super().__init__(reader)
         self.reader = reader
+        self.name_setting = reader.name_setting
         self.learn_rate_scale = learn_rate_scale
         self._scaling = LossScaling(enabled=reader.mixed_precision == "float16")
 
@@ -332,9 +358,16 @@ class TunedShim(WeightsShim, IdentityShim):
         """Everything that the states depend on besides the text and the trained weights."""
         return self.reader.identity
 
-    def mismatch(self, differences: str) -> str:
-        """The text of the error about another LLM."""
-        return Errors.E304.format(differences=differences)
+    @property
+    def needed(self) -> Checkpoint | None:
+        """The model folder that the trained weights are added to; None if they are complete."""
+        return self.reader.needed
+
+    def mismatch(self, differences: str, *, other_model: bool) -> str:
+        """The text of the error about another LLM, or about other settings of the same one."""
+        if other_model:
+            return Errors.E304.format(differences=differences)
+        return Errors.E306.format(differences=differences)
 
     def weights(self) -> Mapping[str, torch.Tensor]:
         """The trained weights that are in memory, by name."""

@@ -11,6 +11,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 
 from ..errors import Errors
+from ..llm.alignment import blank_tokens
 from .types import States
 
 # White space as byte-level BPE and SentencePiece write it into their pieces.
@@ -29,7 +30,7 @@ def build_transformer_states(
     pooling (str): A token's state: its "last" or "first" piece, or the "mean". Where windows
         (`get_spans`) overlap, a token has pieces in each of them.
     RETURNS (Model[List[Doc], List[Floats3d]]): For each doc float32 (tokens, 1, width). Zeros for
-        white space and for tokens that no piece touches.
+        blank tokens and for those that no piece touches.
     RAISES (ImportError): If spacy-transformers is missing.
     """
     try:
@@ -109,20 +110,22 @@ def own_pieces(
     pieces (ndarray): Indices of the first token's pieces, then of the second's, and so on.
     lengths (ndarray): The number of pieces of each token in `pieces`, (tokens,).
     strings (Sequence[str]): All pieces of the doc as strings, indexed by `pieces`.
-    RETURNS (List[ndarray]): For each token the indices of its pieces; none for white space. A piece
-        that a token before white space shares with a later token belongs to the later one, and a
-        piece of white space only belongs to none, unless a token would be left without pieces.
+    RETURNS (List[ndarray]): For each token the indices of its pieces; none for blank tokens. A
+        piece that a token before white space shares with a later token belongs to the later one,
+        and a piece of white space only belongs to none, unless a token would be left without
+        pieces.
     """
     ends = np.cumsum(lengths)
     given = [pieces[end - n : end] for end, n in zip(ends, lengths, strict=True)]
     # The last token that each piece touches.
     last: dict[int, int] = {}
+    blank = blank_tokens(doc)
     for token, of_token in zip(doc, given, strict=True):
-        if not token.is_space:
+        if not blank[token.i]:
             last.update((int(piece), token.i) for piece in of_token)
     own = []
     for token, of_token in zip(doc, given, strict=True):
-        if token.is_space:
+        if blank[token.i]:
             own.append(of_token[:0])
             continue
         before_space = bool(token.whitespace_) or (

@@ -9,7 +9,7 @@ from spacy import util
 from wasabi import Printer
 
 from ..errors import Errors
-from ..hub.card import make_card
+from ..hub import card as model_card
 from .output import Force, check_free
 
 
@@ -94,11 +94,9 @@ def write_card(
     scores = srsly.read_json(metrics) if metrics is not None else None
     if scores is not None and not isinstance(scores, dict):
         raise ValueError(Errors.E806.format(metrics=metrics))
-    text = make_card(
-        nlp, metrics=scores, dataset=dataset, title=title, license=license, repo_id=repo_id
+    model_card.write_card(
+        nlp, out, metrics=scores, dataset=dataset, title=title, license=license, repo_id=repo_id
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf8")
     return out
 
 

@@ -158,18 +158,21 @@ def to_tokens(
     labels (Sequence[str]): The labels, in the order of the label indices; entities with other
         labels are left out.
     RETURNS (Tuple[Spans, int]): The spans; and the number of entities that were dropped because one
-        with a higher score shares a token, or because they cover only white space.
+        with a higher score shares a token, or because they cover blank tokens only.
     """
     index = {label: i for i, label in enumerate(labels)}
     kept: list[Entity] = []
     dropped = 0
     for start, end, label, score in entities:
-        entity = (int(words[start, 0]), int(words[end - 1, 1]), label, score)
         if label not in index:
             continue
-        if entity[0] == entity[1]:  # a word of white space only
+        inner = words[start:end]
+        inner = inner[inner[:, 0] < inner[:, 1]]  # words of white space cover no token
+        if not len(inner):
             dropped += 1
-        elif kept and entity[0] < kept[-1][1]:
+            continue
+        entity = (int(inner[0, 0]), int(inner[-1, 1]), label, score)
+        if kept and entity[0] < kept[-1][1]:
             dropped += 1
             if score > kept[-1][3]:
                 kept[-1] = entity

@@ -19,13 +19,11 @@ from ..batching import batches
 from ..decoding.spans import Spans, decode
 from ..errors import Errors, Warnings
 from ..log import logger
+from ..pipeline.annotate import OnExistingEnts, OnExistingSpans
 from ..pipeline.base import (
-    ANNOTATE,
     DEFAULT_THRESHOLD,
-    ON_EXISTING_ENTS,
     PREDICT_TOKENS,
     LLMPipe,
-    OnExistingEnts,
     ReadingLog,
     no_spans,
 )
@@ -34,7 +32,6 @@ from ..pipeline.pretrained_head import with_pretrained_head
 from ..pipeline.scorer import score_span_recognizer
 from ..pipeline.span_recognizer import DEFAULT_MODEL
 from ..pipeline.thresholds import read_threshold
-from ..settings import check_choice
 from .examples import (
     OTHER,
     Annotated,
@@ -66,6 +63,7 @@ _MANY_MENTIONS = 2_000
         "annotate": "both",
         "threshold": DEFAULT_THRESHOLD,
         "on_existing_ents": "keep",
+        "on_existing_spans": "replace",
         "bundle_llm": False,
         "scorer": {"@scorers": "spacy_llm2ner.span_recognizer_scorer.v1"},
     },
@@ -83,6 +81,7 @@ def make_few_shot(
     annotate: Literal["spans", "ents", "both"],
     threshold: float | str | dict[str, float],
     on_existing_ents: Literal["keep", "replace", "merge"],
+    on_existing_spans: Literal["replace", "merge"],
     bundle_llm: bool,
     scorer: Callable | None,
 ) -> "FewShotRecognizer":
@@ -106,6 +105,8 @@ def make_few_shot(
         mention) as a table or a text, e.g. "PER=0.9,LOC=0.4" (0.5 for labels that are not named).
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
         win where they overlap.
+    on_existing_spans (str): If `doc.spans[spans_key]` exists: "replace" its spans, with a warning,
+        or "merge": they stay besides the predicted ones.
     bundle_llm (bool): Store the cut LLM in the component's folder.
     scorer (Optional[Callable]): The scoring method.
 
@@ -123,6 +124,7 @@ def make_few_shot(
         annotate=annotate,
         threshold=threshold,
         on_existing_ents=on_existing_ents,
+        on_existing_spans=on_existing_spans,
         bundle_llm=bundle_llm,
         scorer=scorer,
     )
@@ -158,6 +160,7 @@ class FewShotRecognizer(LLMPipe):
         annotate: Literal["spans", "ents", "both"] = "both",
         threshold: float | str | dict[str, float] = DEFAULT_THRESHOLD,
         on_existing_ents: OnExistingEnts = "keep",
+        on_existing_spans: OnExistingSpans = "replace",
         bundle_llm: bool = False,
         scorer: Callable | None = score_span_recognizer,
     ) -> None:
@@ -165,8 +168,6 @@ class FewShotRecognizer(LLMPipe):
 
         RAISES (ValueError): For a setting that is not accepted.
         """
-        check_choice("annotate", annotate, ANNOTATE, component=name)
-        check_choice("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS, component=name)
         super().__init__(
             vocab,
             with_pretrained_head(name, model, pretrained),
@@ -175,6 +176,7 @@ class FewShotRecognizer(LLMPipe):
             annotate=annotate,
             threshold=read_threshold(name, threshold),
             on_existing_ents=on_existing_ents,
+            on_existing_spans=on_existing_spans,
             bundle_llm=bundle_llm,
         )
         self.scorer = scorer
@@ -184,6 +186,7 @@ class FewShotRecognizer(LLMPipe):
         self.other = tuple(other)
         self._check_strings()
         self.cfg["setting"] = list(self.strings)
+        self.balance = True
         for label in self.strings:
             self.add_label(label)
 
@@ -308,7 +311,8 @@ class FewShotRecognizer(LLMPipe):
 
         It is fitted at first use, and stored with the weights until settings or labels change.
         """
-        made_from = json.dumps([self.labels, self.strings, self.words, self.other])
+        settings = [self.labels, self.strings, self.words, self.other]
+        made_from = json.dumps([*settings, "balance"] if self.balance else settings)
         scorer = kept_scorer(self.model, made_from)
         if scorer is None:
             scorer = self._fit()
@@ -320,7 +324,23 @@ class FewShotRecognizer(LLMPipe):
         names = {**{label: self.strings.get(label, ()) for label in self.labels}, OTHER: self.other}
         words = self._words({*annotated.classes, *(label for label in names if names[label])})
         logger.info("%s: %s", self.name, count_line(annotated, names, words))
-        return fit_labels(self.labels, annotated, names, words, self._read_strings)
+        return fit_labels(
+            self.labels, annotated, names, words, self._read_strings, balance=self.balance
+        )
+
+    @property
+    def balance(self) -> bool:
+        """Whether labels count alike, however many names and words each has.
+
+        Without effect if there are annotated texts, whose numbers say how frequent labels are. It
+        is stored with the weights. Pipelines that were stored before it existed do not have it, and
+        keep their predictions.
+        """
+        return bool(self.cfg.get("balance"))
+
+    @balance.setter
+    def balance(self, value: bool) -> None:
+        self.cfg["balance"] = value
 
     def _words(self, exemplified: set[str]) -> dict[str, tuple[str, ...]]:
         """Return the words of each label: those of the settings, or the label itself.

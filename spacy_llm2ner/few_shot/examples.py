@@ -115,6 +115,8 @@ def fit_labels(
     names: Strings,
     words: Strings,
     read: Callable[[Strings, Sequence[str]], Classified],
+    *,
+    balance: bool,
 ) -> LabelScorer:
     """Fit a scorer of labels to annotated mentions, names and words.
 
@@ -127,6 +129,8 @@ def fit_labels(
     names, words (Mapping[str, Sequence[str]]): Strings by label; names may include `OTHER`. Each
         label has an example of some kind.
     read (Callable): Function (strings, carriers) -> vectors and classes.
+    balance (bool): Whether labels count alike, if there are no annotated mentions: their numbers
+        say how frequent labels are, the numbers of names and words do not.
     RETURNS (LabelScorer): The fitted scorer.
     """
     name_x, name_y = read(names, NAME_CARRIERS)
@@ -141,7 +145,7 @@ def fit_labels(
     ids = np.array([order.index(label) for label in classes])
     if len(word_y) == len(classes):
         return fit_cosine(vectors, ids, len(order), centre)
-    return fit_logistic(vectors, ids, len(order))
+    return fit_logistic(vectors, ids, len(order), balanced=balance and not annotated.classes)
 
 
 def keep_scorer(model: Model, scorer: LabelScorer, made_from: str) -> None:

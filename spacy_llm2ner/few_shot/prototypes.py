@@ -51,19 +51,27 @@ class LabelScorer:
 
 
 def fit_logistic(
-    vectors: Floats, classes: NDArray[np.int64], n_classes: int, strength: float = STRENGTH
+    vectors: Floats,
+    classes: NDArray[np.int64],
+    n_classes: int,
+    strength: float = STRENGTH,
+    *,
+    balanced: bool = False,
 ) -> LabelScorer:
     """Multinomial logistic regression with a Gaussian prior on the weights, none on the bias.
 
-        min over W, b:  - sum_i log p(class_i | x_i / s; W, b) + strength / 2 * |W|^2
+        min over W, b:  - sum_i c_i log p(class_i | x_i / s; W, b) + strength / 2 * |W|^2
 
-    where s is the root mean square norm of the vectors x_i. The problem is convex and is solved in
+    where s is the root mean square norm of the vectors x_i, and c_i is 1 or, if balanced, the mean
+    number of examples of a class divided by that of class_i. The problem is convex and is solved in
     the span of the examples, which contains the solution.
 
     vectors (ndarray): float (n, width), n >= 1.
     classes (ndarray): int (n,), from 0 to n_classes - 1, each at least once.
     n_classes (int): The number of classes.
     strength (float): The prior's precision.
+    balanced (bool): Whether the numbers of examples of the classes mean nothing: all classes have
+        the same weight, and b is 0.
     RETURNS (LabelScorer): The fitted scorer.
     RAISES (ValueError): If a class has no example (E506).
     """
@@ -74,7 +82,7 @@ def fit_logistic(
         raise ValueError(Errors.E506.format(index=missing[0], n_classes=n_classes))
     scale = float(np.sqrt((x**2).sum(axis=1).mean())) or 1.0
     basis = _span_of(x / scale)
-    reduced, bias = _solve(x @ basis / scale, classes, n_classes, strength)
+    reduced, bias = _solve(x @ basis / scale, classes, n_classes, strength, balanced)
     return LabelScorer((basis @ reduced / scale).astype(np.float32), bias.astype(np.float32))
 
 
@@ -114,16 +122,22 @@ def _span_of(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _solve(
-    x: NDArray[np.float64], classes: NDArray[np.int64], n_classes: int, strength: float
+    x: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    n_classes: int,
+    strength: float,
+    balanced: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Minimise the loss by L-BFGS: weights (features, classes) and bias (classes,)."""
     import torch
 
     features, target = torch.from_numpy(x), torch.from_numpy(classes)
     weights = torch.zeros(x.shape[1], n_classes, dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(n_classes, dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(n_classes, dtype=torch.float64, requires_grad=not balanced)
+    counts = torch.bincount(target, minlength=n_classes).double()
+    share = len(x) / n_classes / counts if balanced else None
     optimizer = torch.optim.LBFGS(
-        [weights, bias],
+        [weights] if balanced else [weights, bias],
         max_iter=500,
         tolerance_grad=1e-6,
         tolerance_change=1e-12,
@@ -134,7 +148,7 @@ def _solve(
         with torch.enable_grad():
             optimizer.zero_grad()
             nll = torch.nn.functional.cross_entropy(
-                features @ weights + bias, target, reduction="sum"
+                features @ weights + bias, target, weight=share, reduction="sum"
             )
             total = nll + strength / 2 * weights.square().sum()
             total.backward()

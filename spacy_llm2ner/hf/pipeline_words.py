@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..llm.alignment import is_blank
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -53,8 +55,8 @@ def tokens_of_words(
 
     starts (ndarray): bool (pieces,), see `word_starts`.
     boundaries (Sequence[Tuple[int, int]]): Character ranges of the tokens, in order.
-    RETURNS (ndarray): White space at a word's edges does not count; a word of white space gets an
-        empty range.
+    RETURNS (ndarray): White space and invisible characters at a word's edges do not count; a word
+        without any other character gets an empty range.
     """
     first = np.flatnonzero(starts)
     last = np.append(first, len(starts))[1:] - 1
@@ -62,9 +64,10 @@ def tokens_of_words(
     words = np.zeros((len(first), 2), dtype=np.int32)
     for i, (a, b) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
         start, end = offsets[a][0], offsets[b][1]
-        word = text[start:end]
-        start += len(word) - len(word.lstrip())
-        end = max(start, end - (len(word) - len(word.rstrip())))
+        while start < end and is_blank(text[start]):
+            start += 1
+        while start < end and is_blank(text[end - 1]):
+            end -= 1
         begin = int(np.searchsorted(tokens[:, 1], start, side="right"))
         words[i] = begin, max(begin, int(np.searchsorted(tokens[:, 0], end, side="left")))
     return words

@@ -72,6 +72,8 @@ class HFTokenClassifier(TrainableReader):
     settings (ClassifierSettings): The settings.
     """
 
+    name_setting = "model.name"
+
     def __init__(self, settings: ClassifierSettings) -> None:
         super().__init__()
         self.settings = settings
@@ -100,6 +102,11 @@ class HFTokenClassifier(TrainableReader):
                 folder=_unpacked(self, self._files) if self._files else None,
             )
         return self._checkpoint
+
+    @property
+    def needed(self) -> Checkpoint | None:
+        """The checkpoint's folder; None if the pipeline stores all of it."""
+        return None if self._files else self.checkpoint
 
     @property
     def spec(self) -> LoadSpec:
@@ -201,6 +208,7 @@ class HFTokenClassifier(TrainableReader):
     # The model --------------------------------------------------------------------------------
 
     def _load(self) -> torch.nn.Module:
+        _ = self.tokenizer  # an unusable one is an error before anything is written
         model = self._from_files() if self._files else self._from_folder()
         last = _last_layer(model)
         if len(self.tags) > last.out_features:

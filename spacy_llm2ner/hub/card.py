@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import resources
-from importlib.metadata import version
+from importlib.metadata import metadata, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spacy.language import Language
 
 from ..errors import Errors
 from .facts import HeadFacts, head_facts
+from .picture import PICTURE, scores_picture
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -56,9 +58,44 @@ def make_card(
     license (Optional[str]): As the hub abbreviates it. None: the pipeline's, else that of a
         pretrained head, else "unknown".
     repo_id (Optional[str]): The pipeline's hub id, for the code under "Usage".
-    RETURNS (str): Markdown with the metadata as YAML front matter.
+    RETURNS (str): Markdown with the metadata as YAML front matter. If there are scores, it shows
+        the picture `scores.svg`, which must lie beside it (see `write_card`).
     RAISES (ValueError): If no component of the pipeline has a head on an LLM (E801).
     """
+    return _card_and_picture(nlp, metrics, dataset, title, license, repo_id)[0]
+
+
+def write_card(
+    nlp: Language,
+    path: Path,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    dataset: str | None = None,
+    title: str | None = None,
+    license: str | None = None,
+    repo_id: str | None = None,
+) -> None:
+    """Write a model card and, beside it, the picture of its scores if there are any.
+
+    nlp (Language): The pipeline.
+    path (Path): The card's file. For the other arguments see `make_card`.
+    RAISES (ValueError): If no component of the pipeline has a head on an LLM (E801).
+    """
+    card, picture = _card_and_picture(nlp, metrics, dataset, title, license, repo_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(card, encoding="utf8")
+    if picture is not None:
+        (path.parent / PICTURE).write_text(picture, encoding="utf8")
+
+
+def _card_and_picture(
+    nlp: Language,
+    metrics: Mapping[str, Any] | None,
+    dataset: str | None,
+    title: str | None,
+    license: str | None,
+    repo_id: str | None,
+) -> tuple[str, str | None]:
     from huggingface_hub import ModelCard, ModelCardData
 
     heads = head_facts(nlp)
@@ -74,12 +111,16 @@ def make_card(
     if metrics is None and not _tables(scores):
         scores, dataset = _shipped_scores(heads, dataset)
     tables = _tables(scores)
-    llms = list(dict.fromkeys(head.base_model for head in heads))
+    hub_ids = list(dict.fromkeys(head.llm.hub_id for head in heads if head.llm.hub_id))
+    picture = None
+    if tables:
+        heading = f"{title}: {tables[0].unit}, on {dataset}"
+        picture = scores_picture(tables[0].rows, heading)
     data = ModelCardData(
         language=[nlp.meta["lang"]],
         license=license.lower(),
         library_name="spacy",
-        base_model=llms,
+        base_model=hub_ids or None,
         tags=[*_TAGS, *(["tommer"] if any(head.is_tommer for head in heads) else [])],
         pipeline_tag=_TASK,
         model_name=title,
@@ -91,7 +132,8 @@ def make_card(
         title=title,
         heads=heads,
         labels=list(dict.fromkeys(label for head in heads for label in head.labels)),
-        llms=llms,
+        llms=list(dict.fromkeys(head.llm.name for head in heads)),
+        picture=PICTURE if picture else None,
         repo_id=repo_id,
         training=nlp.config.interpolate()["training"],
         evaluation=tables,
@@ -99,9 +141,10 @@ def make_card(
         dataset=dataset,
         license=license,
         version=version("spacy-llm2ner"),
+        authors=metadata("spacy-llm2ner")["Author"],
         json=partial(json.dumps, default=str),
     )
-    return card.content.rstrip("\n") + "\n"
+    return card.content.rstrip("\n") + "\n", picture
 
 
 def _eval_results(scores: Scores, dataset: str) -> list[EvalResult]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import srsly
 from spacy.language import Language
 from thinc.api import Model
 
-_SHIPPED = Path(__file__).parents[1] / "pretrained"
-_DEFAULT_LLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
+from .llm_facts import SHIPPED, LLMFacts, llm_facts
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class HeadFacts:
 
     name (str): The component's name.
     factory (str): The name of its factory.
-    base_model (str): The LLM's name on the hub.
+    llm (LLMFacts): The LLM.
     layers (Tuple[int, ...]): The layers read.
     reading (str): How the LLM reads each text.
     pooling (str): How the states of a token's pieces become one.
@@ -38,7 +36,7 @@ class HeadFacts:
 
     name: str
     factory: str
-    base_model: str
+    llm: LLMFacts
     layers: tuple[int, ...]
     reading: str
     pooling: str
@@ -111,11 +109,12 @@ def _facts(nlp: Language, name: str, pipe: Any, llm_shim: Any) -> HeadFacts:
     config = nlp.config.interpolate()["components"][name]
     settings = llm_shim.llm.settings
     stored = dict(llm_shim.expected)
+    takes_copies = bool(getattr(llm_shim, "architecture", None))
     model = config.get("model", {})
     shipped: dict[str, Any] = {}
     pretrained = config.get("pretrained")
-    if pretrained and (_SHIPPED / pretrained / "meta.json").is_file():
-        shipped = dict(srsly.read_json(_SHIPPED / pretrained / "meta.json"))
+    if pretrained and (SHIPPED / pretrained / "meta.json").is_file():
+        shipped = dict(srsly.read_json(SHIPPED / pretrained / "meta.json"))
     head = shipped.get("head") or model.get("head")
     if head is None:
         head = {key: value for key, value in model.items() if not isinstance(value, Mapping)}
@@ -133,7 +132,12 @@ def _facts(nlp: Language, name: str, pipe: Any, llm_shim: Any) -> HeadFacts:
     return HeadFacts(
         name=name,
         factory=nlp.get_pipe_meta(name).factory,
-        base_model=base_model(settings.name),
+        llm=llm_facts(
+            llm_shim.llm,
+            stored,
+            is_carried=bool(config.get("bundle_llm")),
+            takes_copies=takes_copies,
+        ),
         layers=tuple(stored.get("layers") or settings.layers or ()),
         reading=stored.get("reading", settings.reading),
         pooling=stored.get("pooling", settings.pooling),
@@ -144,18 +148,5 @@ def _facts(nlp: Language, name: str, pipe: Any, llm_shim: Any) -> HeadFacts:
         settings=plain,
         loss=config.get("loss") or {},
         shipped=shipped,
-        takes_copies=bool(getattr(llm_shim, "architecture", None)),
+        takes_copies=takes_copies,
     )
-
-
-def base_model(name: str) -> str:
-    """Return the hub's name of an LLM.
-
-    name (str): The LLM as a config names it.
-    RETURNS (str): A hub id as it is; of a path, its last part.
-    """
-    path = Path(name).expanduser()
-    if name.count("/") == 1 and not path.exists() and not name.startswith((".", "/", "~")):
-        return name
-    short = path.name.removesuffix(".gguf")
-    return _DEFAULT_LLM if short == _DEFAULT_LLM.split("/")[-1] else short

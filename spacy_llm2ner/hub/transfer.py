@@ -10,9 +10,9 @@ from typing import Any
 from spacy import util
 from spacy.language import Language
 
-from ..errors import Errors
+from ..errors import Errors, reason
 from ..tommer.transfer import load_tommer
-from .card import make_card
+from .card import write_card
 
 _CARD = "README.md"
 _TOMMER = ("definition.json", "experimaestro.json")  # files of a published ToMMeR head
@@ -67,7 +67,7 @@ def _download(name: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, ignore_patterns=_NOT_NEEDED))
     except Exception as error:
-        raise OSError(Errors.E804.format(name=name, error=error)) from error
+        raise OSError(Errors.E804.format(name=name, error=reason(error))) from error
 
 
 def _llm_overrides(folder: Path, llm: str) -> dict[str, str]:
@@ -110,10 +110,11 @@ def push_to_hub(
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    card = make_card(nlp, metrics=metrics, dataset=dataset, license=license, repo_id=repo_id)
     with tempfile.TemporaryDirectory() as folder:
+        card = Path(folder) / _CARD
+        # First the card: a pipeline that none can be made of is not written.
+        write_card(nlp, card, metrics=metrics, dataset=dataset, license=license, repo_id=repo_id)
         nlp.to_disk(folder)
-        (Path(folder) / _CARD).write_text(card, encoding="utf8")
         api.create_repo(repo_id, private=private, exist_ok=True)
         done = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message)
     return str(done)

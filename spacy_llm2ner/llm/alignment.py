@@ -4,10 +4,14 @@ Byte-level BPE counts the blank before a word as part of the word's first piece.
 touched the token before it, that token's state would include a piece of the next word (and leak a
 word that a causal model has not read yet). Pieces are therefore stripped of white space first; a
 piece that consists of white space touches no token.
+
+A blank token, of white space or invisible characters alone, is touched by no piece: it is neither
+the edge of a span nor a word.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -22,6 +26,9 @@ Pooling = Literal["last", "first", "first+last", "mean"]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 # No pooling: states have one row per piece of the text, regardless of its tokens.
 PIECES = "pieces"
+# Unicode categories of characters that show nothing by themselves: format characters (soft hyphen,
+# joiners, directions) and marks on the character before (variation selectors, accents).
+_INVISIBLE = ("Cf", "Mn")
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,8 @@ class Alignment:
 
     first (ndarray): First piece of each token, int64 (tokens,); undefined where `touched` is False.
     last (ndarray): Last piece of each token, inclusive, int64 (tokens,).
-    touched (ndarray): Whether any piece touches the token, bool (tokens,). No piece touches white
-        space or characters that the LLM's tokenizer drops.
+    touched (ndarray): Whether any piece touches the token, bool (tokens,). No piece touches blank
+        tokens or characters that the LLM's tokenizer drops.
     """
 
     first: np.ndarray
@@ -59,6 +66,18 @@ def token_boundaries(doc: Doc) -> list[tuple[int, int]]:
     """Character ranges (start, end) of a doc's tokens."""
     array = doc.to_array([IDX, LENGTH]).astype(np.int64).reshape(-1, 2)
     return list(zip(array[:, 0].tolist(), array.sum(axis=1).tolist(), strict=True))
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text consists of white space and invisible characters; an empty one does not."""
+    if text.isascii():  # nearly all tokens: ASCII has no invisible characters
+        return text.isspace()
+    return all(c.isspace() or unicodedata.category(c) in _INVISIBLE for c in text)
+
+
+def blank_tokens(doc: Doc) -> np.ndarray:
+    """The blank tokens of a doc: bool (tokens,). See `is_blank`."""
+    return np.fromiter((is_blank(token.text) for token in doc), dtype=bool, count=len(doc))
 
 
 def trim_offsets(text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -102,10 +121,35 @@ def align(
     ends = np.maximum.accumulate(pieces[real, 1])
     first = np.searchsorted(ends, tokens[:, 0], side="right")
     last = np.searchsorted(starts, tokens[:, 1], side="left") - 1
-    space = np.fromiter((text[a:b].isspace() for a, b in boundaries), dtype=bool, count=len(tokens))
-    touched = (first <= last) & ~space
+    touched = (first <= last) & ~_blank(text, boundaries)
     first, last = np.minimum(first, len(real) - 1), np.maximum(last, 0)
     return Alignment(real[first], real[last], touched)
+
+
+def _blank(text: str, boundaries: Sequence[tuple[int, int]]) -> np.ndarray:
+    flags = (is_blank(text[start:end]) for start, end in boundaries)
+    return np.fromiter(flags, dtype=bool, count=len(boundaries))
+
+
+def without_blanks(
+    states: np.ndarray, text: str, boundaries: Sequence[tuple[int, int]]
+) -> np.ndarray:
+    """States of tokens with zeros for blank ones.
+
+    Stores filled by earlier versions of this package have states of invisible tokens.
+
+    states (ndarray): (tokens, layers, width).
+    RETURNS (ndarray): `states` itself if nothing changes, else a read-only copy.
+    """
+    if text.isascii():
+        return states
+    blank = _blank(text, boundaries)
+    if not states[blank].any():
+        return states
+    states = states.copy()
+    states[blank] = 0
+    states.flags.writeable = False
+    return states
 
 
 def plan_pieces(n_pieces: int) -> PoolingPlan:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compat import transformers_loader, translate_rope
-from ..errors import Errors
+from ..errors import Errors, reason
 from .digests import file_digest
 from .gguf import CONVERSION, convert_gguf
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 # Files that may be needed to load a model and its tokenizer; weights of other frameworks are not.
@@ -44,6 +45,8 @@ _TOKENIZER_KEYS = {
     "tokenize_chinese_chars",
 }
 _IDENTITY_FILE = "llm2ner_identity.json"
+# A text in several scripts that shows whether a tokenizer's offsets can be used.
+_PROBE = "In 1833 Ada Lovelace met 20 people. Москва, Αθήνα, 東京都, القاهرة"
 # RoBERTa and its relatives: the first position is pad_token_id + 1, so a table of 514 holds 512.
 # fmt: off
 _POSITIONS_AFTER_PAD = {
@@ -78,7 +81,7 @@ class Checkpoint:
         self.name = name
         self.revision = revision
         self.trust_remote_code = trust_remote_code
-        self._known_folder = folder
+        self.known_folder = folder
 
     def __getstate__(self) -> dict[str, Any]:
         cached = ("folder", "config", "tokenizer")
@@ -90,8 +93,8 @@ class Checkpoint:
 
         RAISES (FileNotFoundError, OSError): See `find_folder`.
         """
-        if self._known_folder is not None:
-            return self._known_folder
+        if self.known_folder is not None:
+            return self.known_folder
         return find_folder(
             self.name, revision=self.revision, trust_remote_code=self.trust_remote_code
         )
@@ -190,6 +193,24 @@ def _looks_like_path(name: str) -> bool:
     )
 
 
+def missing(name: str, revision: str | None = None) -> bool:
+    """Whether `name` is no usable model of this machine and cannot be one of the hub.
+
+    With the environment variable HF_HUB_OFFLINE, a hub id counts as missing if it is not in the
+    cache. Nothing is loaded or downloaded.
+
+    name (str): As for `find_folder`.
+    revision (Optional[str]): Branch, tag or commit of a hub id.
+    """
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    try:
+        at_hand = folder_at_hand(name, revision=revision) is not None
+    except FileNotFoundError:
+        return True
+    return not at_hand and not Path(name).expanduser().is_file() and HF_HUB_OFFLINE
+
+
 def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -209,7 +230,8 @@ def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:
             )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         where = f" (revision {revision})" if revision else ""
-        raise OSError(Errors.E107.format(name=name, revision=where, error=error)) from error
+        text = Errors.E107.format(name=name, revision=where, error=reason(error))
+        raise OSError(text) from error
     return folder
 
 
@@ -296,7 +318,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     ordinary pieces, and transformers cannot remove it.)
 
     RAISES (ValueError): If there is no tokenizer, or only a slow one without character offsets
-        (E101, E109).
+        (E101, E109), or one that does not fit the text or the weights (E140, E141).
     """
     from transformers import AutoTokenizer
 
@@ -312,7 +334,49 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = True
+    _check_offsets(backend, folder)
+    config = read_config(folder, trust_remote_code=trust_remote_code)
+    config = config if config.is_encoder_decoder else config.get_text_config()
+    _check_pieces(tokenizer, folder, getattr(config, "vocab_size", None))
     return tokenizer
+
+
+def _check_offsets(tokenizer: Tokenizer, folder: Path) -> None:
+    """Require that pieces cover the characters that they stand for.
+
+    A vocabulary may lack some of the probe's scripts; one without any piece is another error.
+
+    RAISES (ValueError): If most pieces are empty, or all are on one character (E140).
+    """
+    encoded = tokenizer.encode(_PROBE, add_special_tokens=False)
+    offsets = [(start, end) for start, end in encoded.offsets if not _PROBE[start:end].isspace()]
+    covered = {i for start, end in offsets for i in range(start, end)}
+    empty = sum(start >= end for start, end in offsets)
+    if offsets and (2 * empty > len(offsets) or len(covered) < 2):
+        raise ValueError(
+            Errors.E140.format(
+                folder=folder, text=_PROBE, pieces=len(offsets), characters=len(covered)
+            )
+        )
+
+
+def _check_pieces(tokenizer: PreTrainedTokenizerBase, folder: Path, rows: int | None) -> None:
+    """Require a row of the embedding for each piece that a text can have.
+
+    Special pieces, such as one for padding, are never found in a text and may lack a row.
+
+    rows (Optional[int]): The rows of the embedding; None if the configuration does not say.
+    RAISES (ValueError): If there are more pieces than rows (E141).
+    """
+    backend = tokenizer.backend_tokenizer
+    numbers = backend.get_vocab(with_added_tokens=True)
+    special = {n for n, added in backend.get_added_tokens_decoder().items() if added.special}
+    special -= {tokenizer.unk_token_id}
+    piece = max((p for p in numbers if numbers[p] not in special), key=numbers.get, default=None)
+    if rows is not None and piece is not None and numbers[piece] >= rows:
+        raise ValueError(
+            Errors.E141.format(folder=folder, piece=piece, number=numbers[piece], rows=rows)
+        )
 
 
 # Identity ---------------------------------------------------------------------------------
@@ -328,12 +392,12 @@ def identity(folder: Path) -> dict[str, str]:
 
     folder (Path): A model folder, as `find_folder` gives it.
     RETURNS (Dict[str, str]): sha256 digests {"model": weights and config, "tokenizer": ...}.
-        A cut model that was bundled with a pipeline has the digests of its original.
+        A cut model that was bundled with a pipeline has the digests of its original and, if its
+        weights were rounded, "storage": "float16" or "4bit".
     RAISES (FileNotFoundError): If there are no weight files or no fast tokenizer (E110, E111).
     """
-    bundled = folder / _IDENTITY_FILE
-    if bundled.is_file():
-        return dict(json.loads(bundled.read_text(encoding="utf8")))
+    if is_bundle(folder):
+        return dict(json.loads((folder / _IDENTITY_FILE).read_text(encoding="utf8")))
     weights = weight_files(folder)
     if not weights:
         raise FileNotFoundError(Errors.E110.format(folder=folder))
@@ -364,8 +428,16 @@ def _tokenizer_digest(folder: Path) -> str:
 
 
 def write_identity(folder: Path, parts: dict[str, str]) -> None:
-    """Write the digests of the original model into `folder`, which holds a cut copy of it."""
+    """Write the digests of the original model into `folder`, which holds a cut copy of it.
+
+    parts (Dict[str, str]): The digests; also, if weights of the copy were rounded, "storage": how.
+    """
     (folder / _IDENTITY_FILE).write_text(json.dumps(parts, indent=2) + "\n", encoding="utf8")
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder holds a cut copy, made for a pipeline, that knows its original."""
+    return (folder / _IDENTITY_FILE).is_file()
 
 
 def differing_parts(expected: dict[str, Any], found: dict[str, Any]) -> set[str]:
@@ -373,6 +445,15 @@ def differing_parts(expected: dict[str, Any], found: dict[str, Any]) -> set[str]
     if not expected:
         return set()
     return {part for part in {*expected, *found} if expected.get(part) != found.get(part)}
+
+
+def is_other_model(expected: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Whether two identities name different models or tokenizers, not only other settings."""
+    return any(
+        expected[part] != found[part]
+        for part in ("model", "tokenizer")
+        if part in expected and part in found
+    )
 
 
 def describe_difference(expected: dict[str, Any], found: dict[str, Any]) -> Iterable[str]:

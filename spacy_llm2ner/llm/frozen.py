@@ -11,8 +11,9 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..compat import save_tokenizer
-from .alignment import token_boundaries
-from .checkpoint import Checkpoint, write_identity
+from .alignment import PIECES, token_boundaries, without_blanks
+from .bundle import ORIGINAL, copy_bundle
+from .checkpoint import Checkpoint, is_bundle, write_identity
 from .extraction import Extraction, FrozenLLMSettings
 from .loading import LoadedLLM, load
 from .passes import Text, prepare, read_slices, read_texts
@@ -75,7 +76,7 @@ class FrozenLLM(Extraction):
 
         docs (Sequence[Doc]): Any docs; the text is `doc.text`, character for character.
         RETURNS (List[ndarray]): For each doc, float16 (tokens, layers, width), read-only. Zeros for
-            white space and for tokens that no piece of the LLM touches.
+            blank tokens (see `alignment.is_blank`) and for those that no piece of the LLM touches.
         """
         keys, texts = self._addressed(docs)
         self.texts_asked += len(texts)
@@ -88,7 +89,7 @@ class FrozenLLM(Extraction):
             if remembered is None:
                 missing[key] = text
             else:
-                found[key] = remembered
+                found[key] = self._as_read_now(remembered, text)
         if self.remembering and len(missing) < len(texts):
             self._memory.note_use(self._origin)
         for done in self._read(missing):
@@ -150,6 +151,10 @@ class FrozenLLM(Extraction):
         nothing.flags.writeable = False
         return {key: nothing for key, (_, boundaries) in texts.items() if not boundaries}
 
+    def _as_read_now(self, states: np.ndarray, text: _TextAndTokens) -> np.ndarray:
+        """Remembered states, as this version computes them."""
+        return states if self.settings.pooling == PIECES else without_blanks(states, *text)
+
     def _read(self, texts: dict[bytes, _TextAndTokens]) -> Iterator[list[tuple[bytes, np.ndarray]]]:
         """Run the LLM over texts; yield, after each pass, the states of completed texts."""
         if not texts:
@@ -177,7 +182,7 @@ class FrozenLLM(Extraction):
 
     def _prepare(self, texts: Sequence[_TextAndTokens]) -> list[Text]:
         cut = self.cut(is_causal=self.model.is_causal)
-        return prepare(self.tokenizer, texts, cut, self.settings.pooling)
+        return prepare(self.tokenizer, texts, cut, self.settings.pooling, self.spec.device)
 
     # Memory -----------------------------------------------------------------------------------
 
@@ -224,12 +229,32 @@ class FrozenLLM(Extraction):
 
     # Bundling with a pipeline -----------------------------------------------------------------
 
-    def save_bundle(self, folder: Path) -> None:
-        """Write the cut model and its tokenizer, so that a pipeline can include its LLM."""
+    def save_bundle(
+        self, folder: Path, precision: str = ORIGINAL, *, depth: int | None = None
+    ) -> None:
+        """Write the cut model and its tokenizer, so that a pipeline can include its LLM.
+
+        A bundle that is in use is copied as it is, unless another precision is asked for.
+
+        folder (Path): The folder to write to.
+        precision (str): "original": exactly; "float16"; "4bit".
+        depth (Optional[int]): The number of blocks. None: those that `layers` needs.
+        RAISES (ValueError): If the weights cannot be stored like that (E136, E137).
+        """
+        source = self.checkpoint.folder
+        if precision == ORIGINAL and is_bundle(source):
+            copy_bundle(source, folder)
+            return
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.save(folder, self.depth)
+        exact = self.model.save(folder, depth or self.depth, precision)
         save_tokenizer(self.tokenizer, folder)
-        write_identity(folder, self.checkpoint.identity)
+        rounded = {} if exact else {"storage": precision}
+        write_identity(folder, {**self.checkpoint.identity, **rounded})
+
+    @property
+    def bundle(self) -> Path | None:
+        """The folder of the bundle that replaces `name`; None if none does."""
+        return self.checkpoint.known_folder
 
     def use_bundle(self, folder: Path) -> None:
         """Read the model from a folder that `save_bundle` wrote, instead of from `name`."""

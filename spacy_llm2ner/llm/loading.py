@@ -14,16 +14,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from thinc.api import get_torch_default_device
 
-from ..compat import dtype_options, one_thread_after_fork, transformers_loader
-from ..errors import Errors
+from ..compat import (
+    LOADING_ERRORS,
+    dtype_options,
+    model_class,
+    one_thread_after_fork,
+    transformers_loader,
+)
+from ..errors import Errors, reason
 from ..settings import check_choice
+from .bundle import read_packed, save_weights
 from .checkpoint import Checkpoint, load_config, weight_files
 from .cutting import (
+    abridged,
     check_weights,
     cut_config,
     find_blocks,
@@ -119,26 +128,77 @@ def read_model(
     options: Other arguments of `from_pretrained`.
     RETURNS (Tuple[PreTrainedModel, List[str]]): The model, and the names of its weights that are
         not in the folder and were initialised at random.
-    RAISES (ValueError): If `transformers` cannot load it (E101).
-    RAISES (ValueError): If the device does not exist (E114).
+    RAISES (ValueError): If `transformers` cannot load it (E101), weights are damaged (E142, E143;
+        in 4 bits E138), or the device does not exist (E114).
     """
     import torch
+    from safetensors import SafetensorError
 
     _check_device(spec.device)
     one_thread_after_fork()
     if spec.attention is not None:
         options["attn_implementation"] = spec.attention
-    with transformers_loader(what, spec.folder):
-        model, info = auto_class.from_pretrained(
-            str(spec.folder),
-            config=config,
-            trust_remote_code=spec.trust_remote_code,
-            local_files_only=True,
-            output_loading_info=True,
-            **dtype_options(getattr(torch, spec.dtype)),
-            **options,
+    source: str | None = str(spec.folder)
+    packed = read_packed(spec.folder, getattr(torch, spec.dtype))
+    if packed is not None:
+        auto_class, source = model_class(auto_class, config), None
+        options["state_dict"] = packed
+    errors = (*LOADING_ERRORS, SafetensorError, UnpicklingError, EOFError)
+    try:
+        with transformers_loader(what, spec.folder, errors):
+            model, info = auto_class.from_pretrained(
+                source,
+                config=config,
+                trust_remote_code=spec.trust_remote_code,
+                local_files_only=True,
+                output_loading_info=True,
+                **dtype_options(getattr(torch, spec.dtype)),
+                **options,
+            )
+    except ValueError as error:
+        damaged = damaged_files(weight_files(spec.folder))
+        if not damaged:
+            raise
+        text = Errors.E142.format(folder=spec.folder, files="; ".join(damaged))
+        raise ValueError(text) from error
+    missing = sorted(info["missing_keys"])
+    _check_finite(model, missing, spec)
+    return model, missing
+
+
+def damaged_files(files: Sequence[Path]) -> list[str]:
+    """The safetensors files that cannot be opened, with the reason: "model.safetensors (...)"."""
+    from safetensors import SafetensorError, safe_open
+
+    damaged = []
+    for file in files:
+        if file.suffix == ".safetensors":
+            try:
+                with safe_open(str(file), framework="pt"):
+                    pass
+            except (SafetensorError, OSError) as error:
+                damaged.append(f"{file.name} ({reason(error)})")
+    return damaged
+
+
+def _check_finite(model: Any, missing: Sequence[str], spec: LoadSpec) -> None:
+    """Require finite weights; those that were not in the folder do not count."""
+    import torch
+
+    unread = set(missing)
+    bad = [
+        name
+        for name, weight in model.named_parameters()
+        # The sum is twice as fast as a test of each number, which is needed only if it overflows.
+        if weight.is_floating_point()
+        and name not in unread
+        and not torch.isfinite(weight.detach().sum())
+        and not torch.isfinite(weight.detach()).all()
+    ]
+    if bad:
+        raise ValueError(
+            Errors.E143.format(folder=spec.folder, dtype=spec.dtype, weights=abridged(bad))
         )
-    return model, sorted(info["missing_keys"])
 
 
 def _check_device(name: str) -> None:
@@ -149,7 +209,7 @@ def _check_device(name: str) -> None:
         if device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("torch finds no CUDA device")
     except RuntimeError as error:
-        raise ValueError(Errors.E114.format(device=name, error=error)) from error
+        raise ValueError(Errors.E114.format(device=name, error=reason(error))) from error
 
 
 def is_causal(
@@ -304,10 +364,14 @@ class LoadedLLM:
             for handle in handles:
                 handle.remove()
 
-    def save(self, folder: Path, depth: int) -> None:
-        """Write the first `depth` blocks as an ordinary model folder (without tokenizer)."""
+    def save(self, folder: Path, depth: int, precision: str) -> bool:
+        """Write the first `depth` blocks as a model folder (without tokenizer).
+
+        precision (str): See `save_weights`.
+        RETURNS (bool): Whether the stored weights equal those in memory.
+        """
         model = self.model if depth >= self.depth else _read_cut(self.spec, depth)
-        model.save_pretrained(folder)
+        return save_weights(model, folder, precision)
 
 
 def load(spec: LoadSpec, depth: int) -> LoadedLLM:

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..batching import batches_by_length
+from ..compat import encode_all
 from ..errors import Errors
 from .alignment import PIECES, PoolingPlan, align, plan_pieces, plan_pooling
 from .windows import Cut, Windows, cut_windows
@@ -72,6 +73,7 @@ def prepare(
     texts: Sequence[tuple[str, list[tuple[int, int]]]],
     cut: Cut,
     pooling: str,
+    device: str,
 ) -> list[Text]:
     """Split texts into pieces, cut these into windows, and plan the pooling to token states.
 
@@ -79,12 +81,9 @@ def prepare(
     texts (Sequence): (text, token boundaries) for each text.
     cut (Cut): The way long texts are cut.
     pooling (str): See `alignment.plan_pooling`.
+    device (str): The LLM's torch device.
     """
-    # The tokenizer of the tokenizers library, as `load_tokenizer` set it up. Calling the
-    # transformers tokenizer could change its state, which is not safe across threads.
-    encoded = tokenizer.backend_tokenizer.encode_batch(
-        [text for text, _ in texts], add_special_tokens=False
-    )
+    encoded = encode_all(tokenizer.backend_tokenizer, [text for text, _ in texts], device=device)
     prepared = []
     for (text, boundaries), encoding in zip(texts, encoded, strict=True):
         n_pieces = len(encoding.ids)
@@ -302,7 +301,7 @@ class _Passes:
         own, positions = owned(self.reading, text, window)
         picked = row_states[torch.from_numpy(positions).to(row_states.device)].float()
         if not bool(torch.isfinite(picked).all()):
-            raise ValueError(Errors.E126.format(dtype=self.model.spec.dtype, name=self.name))
+            raise ValueError(_overflow(self.model.spec.dtype, self.name))
         if self.normalize:
             picked = normalized(picked)
         weighted = picked.cpu() * torch.from_numpy(plan.weight[own])[:, None, None]
@@ -355,3 +354,18 @@ class _Passes:
         by_slot = states.view(-1, text.plan.slots, len(self.layers), self._width)
         size = (by_slot.shape[0], by_slot.shape[2], by_slot.shape[1] * by_slot.shape[3])
         return by_slot.transpose(1, 2).reshape(size).numpy()
+        n_layers = len(self.layers)
+        if text.states is None:
+            width = self.model.model.config.hidden_size * text.plan.slots
+            return np.zeros((text.tokens, n_layers, width), dtype=np.float16)
+        by_slot = text.states.view(text.tokens, text.plan.slots, n_layers, -1)
+        text.states, text.pieces = None, []
+        return by_slot.transpose(1, 2).reshape(text.tokens, n_layers, -1).numpy()
+
+
+def _overflow(dtype: str, name: str) -> str:
+    """The text of the error about states that are not finite; loading has checked the weights."""
+    wider = {"float16": "'bfloat16' or 'float32'", "bfloat16": "'float32'"}
+    if dtype in wider:
+        return Errors.E126.format(dtype=dtype, name=name, wider=wider[dtype])
+    return Errors.E144.format(dtype=dtype, name=name)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from spacy.tokens import Doc
 
+from ..compat import encode_all
 from .alignment import PIECES, Alignment, align, token_boundaries
 from .frozen import FrozenLLM
 
@@ -29,9 +30,8 @@ def as_pieces(llm: FrozenLLM, **settings: Any) -> FrozenLLM:
 
 def alignments(llm: FrozenLLM, docs: Sequence[Doc]) -> list[Alignment]:
     """The alignment of the LLM's pieces with the tokens of docs, without running the LLM."""
-    encoded = llm.tokenizer.backend_tokenizer.encode_batch(
-        [doc.text for doc in docs], add_special_tokens=False
-    )
+    backend, texts = llm.tokenizer.backend_tokenizer, [doc.text for doc in docs]
+    encoded = encode_all(backend, texts, device=llm.spec.device)
     return [
         align(doc.text, encoding.offsets, token_boundaries(doc))
         for doc, encoding in zip(docs, encoded, strict=True)

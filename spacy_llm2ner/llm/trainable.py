@@ -15,6 +15,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from .alignment import token_boundaries
+from .checkpoint import Checkpoint
 from .passes import Text, batches_of, owned, pad_rows, prepare, rows_of
 from .reading import Reading
 from .weights import restore, trained
@@ -36,6 +37,8 @@ class TrainableReader(ABC):
 
     batch_pieces: int
     mixed_precision: str | None
+
+    name_setting = "model.llm.name"  # in the config of the component
 
     def __init__(self) -> None:
         self._module: torch.nn.Module | None = None
@@ -83,6 +86,11 @@ class TrainableReader(ABC):
     def device(self) -> str:
         """The torch device."""
 
+    @property
+    @abstractmethod
+    def needed(self) -> Checkpoint | None:
+        """The model folder that is needed for a text; None if the pipeline stores all of it."""
+
     @abstractmethod
     def _load(self) -> torch.nn.Module:
         """The model, with `requires_grad` set for the trained weights only."""
@@ -98,7 +106,7 @@ class TrainableReader(ABC):
     def prepare(self, docs: Sequence[Doc]) -> list[Text]:
         """Split docs into pieces and windows, and plan the pooling."""
         texts = [(doc.text, token_boundaries(doc)) for doc in docs]
-        return prepare(self.tokenizer, texts, self.cut, self.pooling)
+        return prepare(self.tokenizer, texts, self.cut, self.pooling, self.device)
 
     # The weights ------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Errors
 from ..settings import check_choice
+from .checkpoint import Checkpoint
 from .extraction import Extraction, FrozenLLMSettings
 from .loading import LoadedLLM, is_causal
 from .lora import Lora, add_lora
@@ -107,6 +108,11 @@ class TunedLLM(TrainableReader):
     def device(self) -> str:
         """The torch device."""
         return self.extraction.spec.device
+
+    @property
+    def needed(self) -> Checkpoint | None:
+        """The LLM's folder, also with tuning = "full": its configuration is not stored."""
+        return self.extraction.checkpoint
 
     def _load(self) -> torch.nn.Module:
         llm = LoadedLLM(self.extraction.spec, self.extraction.depth)

@@ -10,29 +10,37 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from numbers import Real
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import numpy as np
-import srsly
 from spacy import util
 from spacy.errors import Errors as SpacyErrors
 from spacy.language import Language
 from spacy.pipeline import TrainablePipe
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 from thinc.api import Model
 from typing_extensions import Self
 
-from ..architectures.shims import HeadShim, LLMShim
+from ..architectures.shims import HeadShim, IdentityShim, LLMShim
 from ..architectures.slices import is_long
 from ..batching import batches
 from ..decoding.spans import Spans
 from ..errors import Errors, Warnings
-from ..llm.frozen import FrozenLLM
+from ..llm.bundle import find_bundle, write_place
+from ..llm.checkpoint import missing
 from ..llm.pieces import by_token
 from ..log import logger
 from ..settings import check_choice
+from .annotate import (
+    ON_EXISTING_ENTS,
+    ON_EXISTING_SPANS,
+    lost_spans,
+    make_spans,
+    write_ents,
+    write_spans,
+)
 from .data_checks import ChecksData
 from .gold import Gold, count_unseen, labels_of, read_gold
 from .schedule import schedule_faults
@@ -48,16 +56,10 @@ READ_DOCS = 2_000
 SAMPLE_TOKENS = 20_000
 # Reading time within one batch, in seconds, from which a log line is written.
 _SECONDS_WORTH_A_LINE = 3.0
-# The file of a bundled LLM with the setting `name` that the bundle replaces.
-_BUNDLED_NAME = "llm2ner_name.json"
+# The folder of a bundled LLM in a component's folder.
+LLM_FOLDER = "llm"
 
-OnExistingEnts = Literal["keep", "replace", "merge"]
 ANNOTATE = ("spans", "ents", "both")
-ON_EXISTING_ENTS: tuple[str, ...] = get_args(OnExistingEnts)
-
-# The extension with a predicted span's probability, span._.score. spaCy keeps it by offsets, so
-# that two labels on the same tokens share it; the span group's attrs["scores"] has both.
-SCORE = "score"
 
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_TEMPERATURE = 1.0
@@ -84,12 +86,30 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
     settings: dict[str, Any]
     cfg: dict[str, Any]
 
-    def __init__(self, vocab: Vocab, model: Model, name: str, **settings: Any) -> None:
+    def __init__(
+        self,
+        vocab: Vocab,
+        model: Model,
+        name: str,
+        *,
+        annotate: str,
+        on_existing_ents: str,
+        on_existing_spans: str,
+        **settings: Any,
+    ) -> None:
+        check_choice("annotate", annotate, ANNOTATE, component=name)
+        check_choice("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS, component=name)
+        check_choice("on_existing_spans", on_existing_spans, ON_EXISTING_SPANS, component=name)
         self.vocab = vocab
         self.model = model
         self.name = name
-        self.settings = settings
-        self.cfg = State(name, settings, {"labels": []})
+        self.settings = {
+            "annotate": annotate,
+            "on_existing_ents": on_existing_ents,
+            "on_existing_spans": on_existing_spans,
+            **settings,
+        }
+        self.cfg = State(name, self.settings, {"labels": []})
         self._configured = self.threshold
         self._warned: set[str] = set()
 
@@ -256,9 +276,18 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
     def _write(self, doc: Doc, spans: list[Span], scores: np.ndarray) -> None:
         """Write disjoint spans to the annotation chosen by the setting `annotate`."""
         if self.settings["annotate"] in ("spans", "both"):
-            write_spans(doc, spans, scores, self.key)
+            self._write_spans(doc, spans, scores)
         if self.settings["annotate"] in ("ents", "both"):
             write_ents(doc, spans, self.settings["on_existing_ents"])
+
+    def _write_spans(self, doc: Doc, spans: list[Span], scores: np.ndarray) -> None:
+        """Write the span group; warn once if it replaces spans of another component."""
+        on_existing = self.settings["on_existing_spans"]
+        if on_existing == "replace":
+            lost = lost_spans(doc, spans, self.key)
+            if lost:
+                self._warn_once(Warnings.W12.format(name=self.name, key=self.key, spans=lost))
+        write_spans(doc, spans, scores, self.key, on_existing)
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
         """Score examples with the scorer, which gets the settings, as in spaCy those of `cfg`.
@@ -277,7 +306,9 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
         """Warn before training if it is too short, or if its last step is never evaluated."""
         faults = [] if nlp is None else schedule_faults(nlp, n_docs)
         if faults:
-            self._warn_once(Warnings.W08.format(name=self.name, faults=" ".join(faults)))
+            first, *others = faults
+            sentences = [first, *(fault[0].upper() + fault[1:] for fault in others)]
+            self._warn_once(Warnings.W08.format(name=self.name, faults=" ".join(sentences)))
 
     # Serialisation ----------------------------------------------------------------------------
 
@@ -321,13 +352,14 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
         super().to_disk(path, exclude=exclude)
         if self.settings.get("bundle_llm") and "llm" not in exclude:
             for shim in self._llm_shims():
-                _save_bundle(shim.llm, Path(path) / "llm")
+                shim.llm.save_bundle(Path(path) / LLM_FOLDER)
+                write_place(Path(path) / LLM_FOLDER, shim.llm.settings.name)
 
     def from_disk(
         self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
     ) -> Self:
         """Load state and weights. The LLM is loaded on first use: the bundled one, unless the
-        setting `name` was overridden.
+        setting `name` was overridden. A missing one is a warning here (W09), and an error then.
 
         path (Union[str, Path]): The component's folder.
         exclude (Iterable[str]): Parts to leave unchanged: "cfg", "vocab", "model", "llm".
@@ -337,12 +369,24 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
         """
         with self._loading(exclude):
             super().from_disk(path, exclude=exclude)
-        bundle = Path(path) / "llm"
-        if "llm" not in exclude and bundle.is_dir():
-            for shim in self._llm_shims():
-                if _bundled_name(bundle) in (None, shim.llm.settings.name):
+        for shim in self._shims(IdentityShim):
+            bundle = None
+            if isinstance(shim, LLMShim) and "llm" not in exclude:
+                bundle = find_bundle(Path(path) / LLM_FOLDER, shim.llm.settings.name)
+                if bundle is not None:
                     shim.llm.use_bundle(bundle)
+            if bundle is None:
+                self._warn_if_missing(shim)
         return self
+
+    def _warn_if_missing(self, shim: IdentityShim) -> None:
+        """Warn (W09, W10) about an LLM that is not on this machine, but needed for a text."""
+        llm = shim.needed
+        if llm is None or not missing(llm.name, llm.revision):
+            return
+        text = Warnings.W09 if isinstance(shim, LLMShim) else Warnings.W10
+        setting = f"components.{self.name}.{shim.name_setting}"
+        self._warn_once(text.format(name=self.name, llm=llm.name, cwd=Path.cwd(), setting=setting))
 
     @contextmanager
     def _loading(self, exclude: Iterable[str]) -> Iterator[None]:
@@ -393,23 +437,17 @@ class EntityPipe(LLMPipe):
         model: Model,
         name: str,
         *,
-        annotate: str,
         threshold: float | str | dict[str, float],
         decoding: str,
-        on_existing_ents: str,
         **settings: Any,
     ) -> None:
-        check_choice("annotate", annotate, ANNOTATE, component=name)
         check_choice("decoding", decoding, self.decodings, component=name)
-        check_choice("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS, component=name)
         super().__init__(
             vocab,
             model,
             name,
-            annotate=annotate,
             threshold=read_threshold(name, threshold),
             decoding=decoding,
-            on_existing_ents=on_existing_ents,
             **settings,
         )
 
@@ -537,68 +575,6 @@ def check_temperature(name: str, temperature: PerLabel) -> None:
         raise ValueError(Errors.E313.format(name=name, temperature=temperature))
 
 
-def register_score() -> None:
-    """Register the extension `span._.score` if it does not exist yet."""
-    if not Span.has_extension(SCORE):
-        Span.set_extension(SCORE, default=None)
-
-
-def make_spans(
-    doc: Doc, starts: np.ndarray, ends: np.ndarray, labels: Iterable[str], scores: np.ndarray
-) -> list[Span]:
-    """Span objects with `span._.score`."""
-    register_score()  # extensions are global, and other code may have removed it
-    spans = []
-    for start, end, label, score in zip(starts, ends, labels, scores, strict=True):
-        span = Span(doc, int(start), int(end), label=label)
-        span._.set(SCORE, float(score))
-        spans.append(span)
-    return spans
-
-
-def write_spans(doc: Doc, spans: list[Span], scores: np.ndarray, spans_key: str) -> None:
-    """Write a span group, even if empty, with `attrs["scores"]`, float32 (spans,)."""
-    group = SpanGroup(doc, name=spans_key, spans=spans)
-    group.attrs["scores"] = np.asarray(scores, dtype=np.float32)
-    doc.spans[spans_key] = group
-
-
-def write_ents(doc: Doc, spans: list[Span], on_existing: str) -> None:
-    """Write disjoint spans to `doc.ents`; no token is left unannotated.
-
-    doc (Doc): The doc.
-    spans (List[Span]): The spans.
-    on_existing (str): The treatment of existing entities. "keep": they stay, and predictions that
-        overlap them are dropped. "merge": predictions stay, and existing entities that overlap them
-        are removed. "replace": all existing entities are removed. Blocked tokens stay blocked.
-    """
-    blocked = _blocked_tokens(doc)
-    existing = [] if on_existing == "replace" else list(doc.ents)
-    # In doc.ents, a span without a label means "blocked": such a span can only be in the group.
-    spans = [s for s in spans if s.label and not blocked[s.start : s.end].any()]
-    if on_existing == "keep":
-        spans = _outside(spans, existing, len(doc))
-    elif on_existing == "merge":
-        existing = _outside(existing, spans, len(doc))
-    kept = [Span(doc, i, i + 1) for i in np.flatnonzero(blocked).tolist()]
-    doc.set_ents([*existing, *spans], blocked=kept, default="outside")
-
-
-def _outside(spans: list[Span], others: list[Span], n_tokens: int) -> list[Span]:
-    taken = np.zeros(n_tokens, dtype=bool)
-    for other in others:
-        taken[other.start : other.end] = True
-    return [span for span in spans if not taken[span.start : span.end].any()]
-
-
-def _blocked_tokens(doc: Doc) -> np.ndarray:
-    """Tokens that an earlier component excluded from entities: "B" without a type."""
-    return np.array([token.ent_iob == 3 and token.ent_type == 0 for token in doc], dtype=bool)
-
-
-register_score()
-
-
 class ReadingLog:
     """Context that logs, during training, how many texts the LLM read and how many were stored.
 
@@ -632,14 +608,3 @@ class ReadingLog:
                     took,
                     asked - read,
                 )
-
-
-def _save_bundle(llm: FrozenLLM, folder: Path) -> None:
-    llm.save_bundle(folder)
-    srsly.write_json(folder / _BUNDLED_NAME, {"name": llm.settings.name})
-
-
-def _bundled_name(folder: Path) -> str | None:
-    """The setting `name` of the pipeline that wrote the bundle; None in older bundles."""
-    path = folder / _BUNDLED_NAME
-    return srsly.read_json(path)["name"] if path.is_file() else None

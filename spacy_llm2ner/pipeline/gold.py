@@ -11,6 +11,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import filter_spans
 
+from ..llm.alignment import blank_tokens, is_blank
 from ..tags import TagSet
 
 _UNKNOWN = 0  # ent_iob of a token without annotation
@@ -22,7 +23,7 @@ class Gold:
 
     spans (List[Tuple[int, int, str]]): (start, end exclusive, label); may overlap.
     lost (int): Gold spans that do not begin and end at token edges of the predicted doc, or whose
-        first or last token there is white space: a head cannot find those.
+        first or last token there is blank (see `llm.alignment.is_blank`): a head cannot find those.
     known (ndarray): bool (tokens,): the annotated tokens, inside or outside of spans.
     """
 
@@ -64,7 +65,7 @@ def read_gold(example: Example, spans_key: str) -> Gold:
     triples = [
         (span.start, span.end, span.label_)
         for span in aligned
-        if not (span[0].is_space or span[-1].is_space)
+        if not (is_blank(span[0].text) or is_blank(span[-1].text))
     ]
     return Gold(triples, len(spans) - len(triples), known_tokens(example, spans_key))
 
@@ -128,7 +129,7 @@ def allowed_tags(gold: Gold, words: np.ndarray, tag_set: TagSet) -> np.ndarray:
         with an unannotated token. A gold span covers the words that it shares tokens with; spans
         that the tags cannot express (see `TagSet.write`) are left out.
     """
-    # A span without any word (white space) is empty here, and is left out.
+    # A span without any word (blank tokens) is empty here, and is left out.
     spans = [
         (
             int(np.searchsorted(words[:, 1], start, side="right")),
@@ -162,7 +163,7 @@ def count_unseen(examples: Sequence[Example], states: Sequence[np.ndarray], span
     for example, rows in zip(examples, states, strict=False):
         seen: list[bool] = np.any(rows[:, 0], axis=1).tolist()
         # Only docs with such tokens, which are rare, need their gold annotation again.
-        if not all(s or token.is_space for s, token in zip(seen, example.predicted, strict=True)):
+        if not (np.asarray(seen) | blank_tokens(example.predicted)).all():
             spans = read_gold(example, spans_key).spans
             count += sum(not (seen[start] and seen[end - 1]) for start, end, _ in spans)
     return count

@@ -29,17 +29,15 @@ from ..decoding.spans import (
 )
 from ..errors import Warnings
 from ..losses import SpanBCE, SpanLoss
+from .annotate import OnExistingEnts, OnExistingSpans, write_ents
 from .base import (
     DEFAULT_TEMPERATURE,
     DEFAULT_THRESHOLD,
     PREDICT_TOKENS,
     CorpusReading,
     EntityPipe,
-    OnExistingEnts,
     ReadingLog,
     no_spans,
-    write_ents,
-    write_spans,
 )
 from .data_checks import count_unreachable
 from .gold import Gold, longest_span, read_gold, target_band
@@ -97,6 +95,7 @@ class SpanRecognizer(EntityPipe):
         threshold: float | str | dict[str, float] = DEFAULT_THRESHOLD,
         decoding: Literal["all", "greedy", "flat", "nested"] = "flat",
         on_existing_ents: OnExistingEnts = "keep",
+        on_existing_spans: OnExistingSpans = "replace",
         bundle_llm: bool = False,
         pretrained: str | None = None,
         scorer: Callable | None = score_span_recognizer,
@@ -120,6 +119,7 @@ class SpanRecognizer(EntityPipe):
             threshold=threshold,
             decoding=decoding,
             on_existing_ents=on_existing_ents,
+            on_existing_spans=on_existing_spans,
             bundle_llm=bundle_llm,
             pretrained=pretrained,
         )
@@ -191,7 +191,7 @@ class SpanRecognizer(EntityPipe):
         thresholds = self._thresholds()
         for doc, found in zip(docs, predictions, strict=True):
             if self.settings["annotate"] in ("spans", "both"):
-                write_spans(doc, self._make_spans(doc, found), found.scores, self.key)
+                self._write_spans(doc, self._make_spans(doc, found), found.scores)
             if self.settings["annotate"] in ("ents", "both"):
                 flat = found
                 if self.settings["decoding"] in ("all", "nested"):
@@ -342,6 +342,7 @@ class SpanRecognizer(EntityPipe):
         "threshold": DEFAULT_THRESHOLD,
         "decoding": "flat",
         "on_existing_ents": "keep",
+        "on_existing_spans": "replace",
         "bundle_llm": False,
         "pretrained": None,
         "scorer": {"@scorers": "spacy_llm2ner.span_recognizer_scorer.v1"},
@@ -358,6 +359,7 @@ def make_span_recognizer(
     threshold: float | str | dict[str, float],
     decoding: Literal["all", "greedy", "flat", "nested"],
     on_existing_ents: Literal["keep", "replace", "merge"],
+    on_existing_spans: Literal["replace", "merge"],
     bundle_llm: bool,
     pretrained: str | None,
     scorer: Callable | None,
@@ -378,6 +380,8 @@ def make_span_recognizer(
         without crossings). `doc.ents` are always disjoint: greedy with "greedy", else flat.
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
         win where they overlap.
+    on_existing_spans (str): If `doc.spans[spans_key]` exists: "replace" its spans, with a warning,
+        or "merge": they stay besides the predicted ones.
     bundle_llm (bool): Write the cut LLM into the component's folder, so that the pipeline runs
         where the LLM is not installed. Checkpoints are then as large as the LLM.
     pretrained (Optional[str]): A trained head of the package that replaces the model's head:
@@ -394,6 +398,7 @@ def make_span_recognizer(
         threshold=threshold,
         decoding=decoding,
         on_existing_ents=on_existing_ents,
+        on_existing_spans=on_existing_spans,
         bundle_llm=bundle_llm,
         pretrained=pretrained,
         scorer=scorer,

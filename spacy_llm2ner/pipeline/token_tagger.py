@@ -23,11 +23,11 @@ from ..decoding.tags import TAG_DECODINGS, decode_tags, temper_scores, to_tokens
 from ..errors import Warnings
 from ..losses import CompoundTagLoss, TagLoss
 from ..tags import PREFIXES, TAGGER_SCHEMES, TagSet
+from .annotate import OnExistingEnts, OnExistingSpans
 from .base import (
     DEFAULT_TEMPERATURE,
     PREDICT_TOKENS,
     EntityPipe,
-    OnExistingEnts,
     ReadingLog,
     no_spans,
 )
@@ -80,6 +80,7 @@ class TokenTagger(EntityPipe):
         threshold: float | str | dict[str, float] = 0.0,
         decoding: Literal["viterbi", "argmax"] = "viterbi",
         on_existing_ents: OnExistingEnts = "keep",
+        on_existing_spans: OnExistingSpans = "replace",
         bundle_llm: bool = False,
         scorer: Callable | None = score_span_recognizer,
     ) -> None:
@@ -100,6 +101,7 @@ class TokenTagger(EntityPipe):
             threshold=threshold,
             decoding=decoding,
             on_existing_ents=on_existing_ents,
+            on_existing_spans=on_existing_spans,
             bundle_llm=bundle_llm,
         )
         self.loss = CompoundTagLoss() if loss is None else loss
@@ -313,6 +315,7 @@ class TokenTagger(EntityPipe):
         "threshold": 0.0,
         "decoding": "viterbi",
         "on_existing_ents": "keep",
+        "on_existing_spans": "replace",
         "bundle_llm": False,
         "scorer": {"@scorers": "spacy_llm2ner.span_recognizer_scorer.v1"},
     },
@@ -328,6 +331,7 @@ def make_token_tagger(
     threshold: float | str | dict[str, float],
     decoding: Literal["viterbi", "argmax"],
     on_existing_ents: Literal["keep", "replace", "merge"],
+    on_existing_spans: Literal["replace", "merge"],
     bundle_llm: bool,
     scorer: Callable | None,
 ) -> TokenTagger:
@@ -346,6 +350,8 @@ def make_token_tagger(
         independently, as `transformers` does.
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
         win where they overlap.
+    on_existing_spans (str): If `doc.spans[spans_key]` exists: "replace" its spans, with a warning,
+        or "merge": they stay besides the predicted ones.
     bundle_llm (bool): Write a frozen LLM, cut, into the component's folder.
     scorer (Optional[Callable]): The scoring method.
     """
@@ -359,6 +365,7 @@ def make_token_tagger(
         threshold=threshold,
         decoding=decoding,
         on_existing_ents=on_existing_ents,
+        on_existing_spans=on_existing_spans,
         bundle_llm=bundle_llm,
         scorer=scorer,
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..compat import encode_all
 from ..errors import Errors
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Asking:
     def _encode(self, units: Sequence[tuple[str, bool]]) -> list[list[int]]:
         texts = [f"{_ANCHOR} {unit}" if blank else unit for unit, blank in units]
         found = []
-        encodings = self.backend.encode_batch(texts, add_special_tokens=False)
+        encodings = encode_all(self.backend, texts, device=self.generator.spec.device)
         for (unit, blank), encoding in zip(units, encodings, strict=True):
             pieces = encoding.ids
             if blank:

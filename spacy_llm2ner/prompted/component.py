@@ -16,13 +16,11 @@ from thinc.api import Config, Model, Optimizer
 from thinc.types import Floats1d
 
 from ..errors import Errors, Warnings
+from ..llm.alignment import is_blank
 from ..log import logger
+from ..pipeline.annotate import OnExistingEnts, OnExistingSpans, make_spans
 from ..pipeline.base import (
-    ANNOTATE,
-    ON_EXISTING_ENTS,
     LLMPipe,
-    OnExistingEnts,
-    make_spans,
 )
 from ..pipeline.gold import Gold, annotated_ents, read_gold
 from ..pipeline.scorer import score_span_recognizer, unscored_weights
@@ -72,6 +70,7 @@ _CHUNK_WORDS = 80
         "annotate": "both",
         "threshold": 0.0,
         "on_existing_ents": "keep",
+        "on_existing_spans": "replace",
         "keep_answers": False,
         "shuffle_labels": True,
         "drop_labels": 0.0,
@@ -103,6 +102,7 @@ def make_prompted(
     annotate: Literal["spans", "ents", "both"],
     threshold: float | str | dict[str, float],
     on_existing_ents: Literal["keep", "replace", "merge"],
+    on_existing_spans: Literal["replace", "merge"],
     keep_answers: bool,
     shuffle_labels: bool,
     drop_labels: float,
@@ -130,6 +130,8 @@ def make_prompted(
         not named).
     on_existing_ents (str): "keep" existing entities, "replace" them all, or "merge": predicted ones
         win where they overlap.
+    on_existing_spans (str): If `doc.spans[spans_key]` exists: "replace" its spans, with a warning,
+        or "merge": they stay besides the predicted ones.
     keep_answers (bool): Write free answers to `doc.user_data[name]["answers"]`.
     shuffle_labels (bool): In training, shuffle the labels of each prompt (GNER).
     drop_labels (float): In training, the probability of leaving out a label, with its entities
@@ -156,6 +158,7 @@ def make_prompted(
         annotate=annotate,
         threshold=threshold,
         on_existing_ents=on_existing_ents,
+        on_existing_spans=on_existing_spans,
         keep_answers=keep_answers,
         shuffle_labels=shuffle_labels,
         drop_labels=drop_labels,
@@ -240,6 +243,7 @@ class PromptedRecognizer(LLMPipe):
         annotate: Literal["spans", "ents", "both"] = "both",
         threshold: float | str | dict[str, float] = 0.0,
         on_existing_ents: OnExistingEnts = "keep",
+        on_existing_spans: OnExistingSpans = "replace",
         keep_answers: bool = False,
         shuffle_labels: bool = True,
         drop_labels: float = 0.0,
@@ -251,11 +255,9 @@ class PromptedRecognizer(LLMPipe):
         RAISES (ValueError): For a setting that is not accepted.
         """
         for setting, value, accepted in (
-            ("annotate", annotate, ANNOTATE),
             ("decoding", decoding, DECODING),
             ("parser", parser, MODES),
             ("bio", bio, READING_RULES),
-            ("on_existing_ents", on_existing_ents, ON_EXISTING_ENTS),
         ):
             check_choice(setting, value, accepted, component=name)
         check_number("beams", beams, least=1, component=name)
@@ -276,6 +278,7 @@ class PromptedRecognizer(LLMPipe):
             annotate=annotate,
             threshold=read_threshold(name, threshold),
             on_existing_ents=on_existing_ents,
+            on_existing_spans=on_existing_spans,
             keep_answers=keep_answers,
         )
         self.label_choice = LabelChoice(shuffle_labels, drop_labels, negative_labels)
@@ -352,7 +355,7 @@ class PromptedRecognizer(LLMPipe):
         RAISES (ValueError): If there are no labels (E511).
         """
         docs = list(docs)
-        if not any(not token.is_space for doc in docs for token in doc):
+        if not any(not is_blank(token.text) for doc in docs for token in doc):
             return [Found() for _ in docs]
         if not self.labels:
             raise ValueError(Errors.E511.format(name=self.name))

@@ -13,7 +13,9 @@ from spacy.tokens import Doc
 from tqdm import tqdm
 
 from ..batching import batches_by_length
+from ..compat import encode_all
 from ..errors import Errors
+from ..llm.alignment import is_blank
 from ..tags import TagSet, TagSpan
 from .aligning import AlignedAnswer, RoundTrip, read_answer
 from .generation import Answer
@@ -88,7 +90,7 @@ def _sentences(doc: Doc) -> Iterator[list[int]]:
         if starts and sentence:
             yield sentence
             sentence = []
-        if token.is_space:
+        if is_blank(token.text):
             ended = ended or "\n" in token.text
         else:
             ended = token.text in _ENDS
@@ -267,7 +269,7 @@ class Recognizer:
         backend = generator.tokenizer.backend_tokenizer
 
         def back(words: list[str]) -> list[str]:
-            encodings = backend.encode_batch(list(words), add_special_tokens=False)
+            encodings = encode_all(backend, words, device=generator.spec.device)
             return [generator.text(encoding.ids) for encoding in encodings]
 
         return back

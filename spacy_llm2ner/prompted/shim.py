@@ -56,6 +56,8 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
     settings (GeneratorSettings): The LLM, and the weights to train.
     """
 
+    name_setting = "model.name"
+
     def __init__(self, settings: GeneratorSettings) -> None:
         super().__init__(None)
         self.settings = settings
@@ -88,7 +90,12 @@ class GeneratorShim(WeightsShim, IdentityShim, PyTorchShim):
         """Everything that the answers depend on besides the prompt and the trained weights."""
         return self.checkpoint.identity
 
-    def mismatch(self, differences: str) -> str:
+    @property
+    def needed(self) -> Checkpoint | None:
+        """The LLM's folder; None if the setting `name` is null."""
+        return self.checkpoint if self.settings.name else None
+
+    def mismatch(self, differences: str, *, other_model: bool) -> str:
         """The text of the error about another LLM."""
         return Errors.E553.format(name=self.settings.name, differences=differences)
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from ..calibration.reliability import PRCurve, Reliability
+from .colours import own_colours
 from .templating import render
 
 # The units of the pictures; the page scales them.
 _WIDTH, _HEIGHT = 460, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 44
 _ROOM = 8  # for dots at the edge
-_N_COLOURS = 8  # .l0 ... of templates/calibration.css
 _MOST_POINTS = 200  # of a curve
 
 Point = tuple[float, float]
@@ -73,6 +74,11 @@ class CalibrationPage:
     curve: Sequence[tuple[float, float, float]]
     label_curves: Sequence[tuple[str, PRCurve]]
 
+    @cached_property
+    def colours(self) -> dict[str, str]:
+        """The colour of each label's curve, in CSS."""
+        return own_colours([label for label, _ in self.label_curves])
+
     def bins(self) -> list[tuple[str, float, float, int]]:
         """List the bins that contain spans: "before" or "after", probability, accuracy, count."""
         return [
@@ -101,12 +107,12 @@ class CalibrationPage:
                 picture.dot(kind, (c, a), 3 + 5 * math.sqrt(n / most), title)
         return picture
 
-    def reliability_legend(self) -> list[tuple[str, str]]:
-        """List the classes of the legend's keys, and their texts."""
+    def reliability_legend(self) -> list[tuple[str, str, str]]:
+        """List the classes of the legend's keys, their texts, and a label's colour or ""."""
         return [
-            ("before", f"before, error {100 * self.before.error:.2f}"),
-            ("after", f"after, error {100 * self.after.error:.2f}"),
-            ("ideal", "ideal"),
+            ("before", f"before, error {100 * self.before.error:.2f}", ""),
+            ("after", f"after, error {100 * self.after.error:.2f}", ""),
+            ("ideal", "ideal", ""),
         ]
 
     def curve_picture(self) -> Picture:
@@ -118,9 +124,9 @@ class CalibrationPage:
             "precision, %",
             low=_low([value for value in points if value]),
         )
-        for number, (_, curve) in enumerate(self.label_curves):
+        for label, curve in self.label_curves:
             drawn = list(zip(curve.recall.tolist(), curve.precision.tolist(), strict=True))
-            picture.line(f"line label l{number % _N_COLOURS}", _thinned(drawn))
+            picture.line("line label", _thinned(drawn), self.colours[label])
         picture.line("line all", [(r, p) for _, p, r in self.curve if p])
         for threshold, p, r in self.curve:
             if p:
@@ -132,15 +138,15 @@ class CalibrationPage:
                 picture.dot(kind, (r, p), 7, title)
         return picture
 
-    def curve_legend(self) -> list[tuple[str, str]]:
-        """List the classes of the legend's keys, and their texts."""
-        entries = [("all", "all labels, as decoded")]
-        for number, (label, curve) in enumerate(self.label_curves):
+    def curve_legend(self) -> list[tuple[str, str, str]]:
+        """List the classes of the legend's keys, their texts, and a label's colour or ""."""
+        entries = [("all", "all labels, as decoded", "")]
+        for label, curve in self.label_curves:
             area = f"{label}, average precision {100 * curve.average_precision:.1f}"
-            entries.append((f"label l{number % _N_COLOURS}", area))
+            entries.append(("label", area, self.colours[label]))
         for kind, (p, _, f) in (("before", self.total.before), ("after", self.total.after)):
             if p:
-                entries.append((f"{kind} round", f"{kind}, F {100 * f:.2f}"))
+                entries.append((f"{kind} round", f"{kind}, F {100 * f:.2f}", ""))
         return entries
 
 
@@ -158,7 +164,7 @@ class Picture:
     x_name: str
     y_name: str
     low: float = 0.0
-    lines: list[tuple[str, str]] = field(default_factory=list)
+    lines: list[tuple[str, str, str]] = field(default_factory=list)
     dots: list[tuple[str, str, str, str, str]] = field(default_factory=list)
 
     width = _WIDTH
@@ -185,14 +191,19 @@ class Picture:
         part = (value - self.low) / (1 - self.low)
         return f"{_HEIGHT - _BOTTOM - part * (_HEIGHT - _TOP - _BOTTOM):.1f}"
 
-    def line(self, kind: str, points: Sequence[Point]) -> None:
-        """Add a line of a CSS class through points (x, y)."""
+    def line(self, kind: str, points: Sequence[Point], colour: str = "") -> None:
+        """Add a line of a CSS class, and perhaps a label's colour, through points (x, y)."""
         steps = (f"{'L' if i else 'M'}{self.x(x)} {self.y(y)}" for i, (x, y) in enumerate(points))
-        self.lines.append((kind, " ".join(steps)))
+        self.lines.append((kind, " ".join(steps), colour))
 
     def dot(self, kind: str, point: Point, radius: float, title: str) -> None:
         """Add a dot of a CSS class."""
         self.dots.append((kind, self.x(point[0]), self.y(point[1]), f"{round(radius, 1):g}", title))
+
+    @property
+    def begins(self) -> str:
+        """Where the axes begin, in words; empty if that is 0."""
+        return f"Both axes begin at {100 * self.low:.0f} %, not at 0." if self.low else ""
 
     @property
     def ticks(self) -> list[tuple[str, str, str]]:
@@ -204,9 +215,10 @@ class Picture:
 
 
 def _low(values: Sequence[float]) -> float:
-    """Return where axes begin: a multiple of a tenth, well below the lowest value."""
+    """Return where axes begin: a multiple of a tenth with a tick, well below the lowest value."""
     least = min(values, default=0.0)
-    return max(0.0, min(0.9, math.floor(10 * (least - 0.15)) / 10))
+    tenths = max(0, min(9, math.floor(10 * (least - 0.15))))
+    return (tenths if tenths > 3 else tenths - tenths % 2) / 10
 
 
 def _thinned(points: list[Point]) -> list[Point]:

@@ -15,7 +15,7 @@ from spacy.training import Example
 from ..architectures.shims import TunedShim
 from ..corpora.docs import SOURCE_KEY
 from ..corpora.duplicates import Duplicate, find_duplicates
-from ..llm.alignment import align, token_boundaries
+from ..llm.alignment import align, blank_tokens, is_blank, token_boundaries
 from ..pipeline.base import EntityPipe
 from ..pipeline.gold import Gold, annotated_spans, read_gold
 from ..tags import TagSet, TagSpan
@@ -37,7 +37,7 @@ class DataReport:
     lengths (Counter): Spans per length in tokens.
     lost (int): Gold spans that do not align with the tokens of the pipeline's tokenizer.
     nested, crossing (int): Pairs of nested spans; pairs of spans that overlap without nesting.
-    unread (int): Tokens other than whitespace that no piece of the LLM touches.
+    unread (int): Tokens other than blank ones that no piece of the LLM touches.
     windows (int): Docs that need more than one window.
     pieces (int): Pieces of the LLM in one copy of the text.
     longest (int): Pieces of the longest doc.
@@ -203,7 +203,7 @@ def _count_gold(report: DataReport, example: Example, gold: Gold, spans_key: str
     if gold.lost and annotated:
         for lost in annotated:
             aligned = example.get_aligned_spans_y2x([lost], allow_overlap=True)
-            if not aligned or aligned[0][0].is_space or aligned[0][-1].is_space:
+            if not aligned or any(is_blank(aligned[0][edge].text) for edge in (0, -1)):
                 span = lost.start, lost.end, lost.label_
                 report.show("lost", report.last_span, lost.doc, span)
 
@@ -224,11 +224,11 @@ def _count_pieces(report: DataReport, doc: Doc, llm: ReadBy) -> None:
         doc.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
     )
     touched = align(doc.text, encoded["offset_mapping"], token_boundaries(doc)).touched
-    space = np.array([token.is_space for token in doc], dtype=bool)
+    blank = blank_tokens(doc)
     n_pieces = len(encoded["input_ids"])
     report.pieces += n_pieces
     report.longest = max(report.longest, n_pieces)
-    for token in np.flatnonzero(~touched & ~space).tolist():
+    for token in np.flatnonzero(~touched & ~blank).tolist():
         report.count("unread", report.last_span, doc, (token, token + 1, ""))
     if n_pieces > llm.window:
         report.count("windows", report.last_doc, f", {n_pieces} pieces")

@@ -10,11 +10,12 @@ from unicodedata import bidirectional
 
 from spacy import displacy
 
-from .error_classes import BOTH, KIND_NAMES, LABEL, MISSED, Finding, Mark
+from .error_classes import BOTH, KIND_NAMES, LABEL, MISSED, UNJUDGED, Finding, Mark
 from .templating import template_variable
 
-_N_COLOURS = 8  # --l0 ... of templates/base.css
 _TEMPLATES = "displacy.jinja"
+# The characters of text beside which a label of so many characters fits, as a ratio; its margins.
+_LABEL_REACH, _LABEL_EDGES = 0.85, 2
 _SHORT = 28  # characters that fit on a line of a narrow screen
 # Pixels from the top of a line of text to its first line of labels, and between lines of labels.
 _SPAN_OFFSETS = {"top_offset": 30, "top_offset_step": 19}
@@ -48,10 +49,11 @@ class Canvas:
     colours: Mapping[str, str]
     language: str
 
-    def entities(self, drawn: Sequence[tuple[Mark, Finding]]) -> View:
+    def entities(self, drawn: Sequence[tuple[Mark, Finding | None]]) -> View:
         """Draw spans that do not overlap.
 
-        drawn (Sequence[Tuple[Mark, Finding]]): The spans in text order, each with its comparison.
+        drawn (Sequence[Tuple[Mark, Optional[Finding]]]): The spans in text order, each with its
+            comparison, if there is one.
         RETURNS (View): The text with its spans marked.
         """
         verdict = template_variable(_TEMPLATES, "verdict")
@@ -62,12 +64,14 @@ class Canvas:
                 "label": mark.label,
                 # displaCy does not escape the parameters of its template.
                 "params": {
-                    "kind": finding.kind,
+                    "kind": finding.kind if finding else UNJUDGED,
                     "bg": self.colours[mark.label],
                     "hint": escape(_hint(finding, mark)),
                     "shown": escape(_label(mark)),
                     "verdict": (
-                        verdict.format(name=KIND_NAMES[finding.kind]) if finding.is_error else ""
+                        verdict.format(name=KIND_NAMES[finding.kind])
+                        if finding and finding.is_error
+                        else ""
                     ),
                 },
             }
@@ -90,15 +94,26 @@ class Canvas:
         RETURNS (View): The text with lines below its spans.
         """
         pieces, place = self._pieces([mark for mark, _ in drawn])
-        spans, colours = [], {}
+        spans: list[dict] = []
+        colours: dict[str, str] = {}
+        crowded: set[str] = set()
+        begins = sorted({mark.start for mark, _ in drawn})
         for mark, finding in drawn:
             verdict = f" {KIND_NAMES[finding.kind]}" if finding and finding.is_error else ""
             # displaCy does not escape labels, and looks up colours by them.
             label = escape(_label(mark) + verdict)
             missed = finding is not None and finding.kind == MISSED
             colours[label] = "var(--bad-soft)" if missed else self.colours[mark.label]
+            following = next((start for start in begins if start > mark.start), len(self.text))
+            if following - mark.start < _LABEL_REACH * len(label) + _LABEL_EDGES:
+                crowded.add(label)
             start, end = place[mark.start_token], place[mark.end_token]
             spans.append({"start_token": start, "end_token": end, "label": label})
+        # Only these labels hold the following words off; the CSS is read by the class "room".
+        colours = {
+            label: colour if label in crowded else f"{colour};--room:none"
+            for label, colour in colours.items()
+        }
         template = {
             name: template_variable(_TEMPLATES, name) for name in ("span", "slice", "start")
         }
@@ -144,15 +159,6 @@ class Canvas:
         return {"lang": self.language, "direction": _direction(self.text)}
 
 
-def label_colours(labels: Sequence[str]) -> dict[str, str]:
-    """Assign each label a colour; the ninth label reuses the first colour.
-
-    labels (Sequence[str]): The labels.
-    RETURNS (Dict[str, str]): Colours in CSS.
-    """
-    return {label: f"var(--l{index % _N_COLOURS})" for index, label in enumerate(labels)}
-
-
 def shown_label(label: str) -> str:
     """Return the text shown for a label: an entity may have none."""
     return label or "(no label)"
@@ -163,8 +169,10 @@ def _label(mark: Mark) -> str:
     return shown_label(mark.label) + score
 
 
-def _hint(finding: Finding, mark: Mark) -> str:
+def _hint(finding: Finding | None, mark: Mark) -> str:
     score = "" if mark.score is None else f", probability {mark.score:.4f}"
+    if finding is None:
+        return f"{shown_label(mark.label)}{score}"
     gold = finding.gold
     other = f"; gold label {gold.label}" if finding.kind in (LABEL, BOTH) and gold else ""
     return f"{shown_label(mark.label)}{score}: {KIND_NAMES[finding.kind]}{other}"

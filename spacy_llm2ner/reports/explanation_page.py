@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from ..decoding.spans import ILLEGAL_LOGIT, temper
 from ..numeric import probabilities
-from .displacy_view import Canvas, View, label_colours, shown_label
+from .colours import label_colours
+from .displacy_view import Canvas, View, shown_label
 from .error_classes import Mark
 from .templating import render
 
@@ -152,10 +154,13 @@ class ExplanationPage:
         return int(self.logits.shape[1])
 
     def draw(self) -> View:
-        """Draw the text with its predicted spans."""
-        colours = label_colours(self.labels)
+        """Draw the text with its predicted spans: within the line, unless they overlap."""
+        colours = label_colours([*self.labels, *(mark.label for mark in self.marks)])
         canvas = Canvas(self.text, self.token_starts, colours, self.language)
-        return canvas.spans([(mark, None) for mark in self.marks])
+        marks = sorted(self.marks, key=lambda mark: (mark.start, mark.end))
+        if any(one.end > other.start for one, other in pairwise(marks)):
+            return canvas.spans([(mark, None) for mark in marks])
+        return canvas.entities([(mark, None) for mark in marks])
 
     def rows(self) -> Iterator[tuple[str, list[Cell | None]]]:
         """Yield the band's rows.
@@ -184,9 +189,20 @@ class ExplanationPage:
                 cells.append(cell)
             yield token.strip() or "␣", cells
 
-    def explained(self) -> Iterator[Parts]:
-        """Yield the chosen spans with the parts of their logits."""
-        for start, offset, label in self.chosen:
+    def explained(self) -> tuple[list[Parts], list[Parts]]:
+        """Return the chosen spans with the parts of their logits: predicted ones and others.
+
+        RETURNS (Tuple[List[Parts], List[Parts]]): The predicted spans in text order, and the others
+            by probability.
+        """
+        found = {(m.start_token, m.end_token - m.start_token - 1, m.label) for m in self.marks}
+        is_found = [(start, n, self.labels[label]) in found for start, n, label in self.chosen]
+        first = [place for place, yes in zip(self.chosen, is_found, strict=True) if yes]
+        others = [place for place, yes in zip(self.chosen, is_found, strict=True) if not yes]
+        return list(self._parts(sorted(first))), list(self._parts(others))
+
+    def _parts(self, places: Sequence[tuple[int, int, int]]) -> Iterator[Parts]:
+        for start, offset, label in places:
             values = self.values[start, offset, label]
             most = max(float(np.abs(values).max(initial=0.0)), 1e-6)
             logit = float(self.logits[start, offset, label])

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from .displacy_view import Canvas, View, label_colours, shown_label
+from .colours import label_colours
+from .displacy_view import Canvas, View, shown_label
 from .error_classes import (
     CORRECT,
     ERRORS,

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import Errors
+from ..errors import Errors, reason
 from ..settings import check_choice, check_number
 
 LAYOUTS = (("definition.json", "parameters"), ("experimaestro.json", "model.safetensors"))
@@ -86,7 +86,9 @@ def find_folder(source: str | Path, revision: str | None = None) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except Exception as error:
         files = " and ".join(LAYOUTS[0])
-        raise OSError(Errors.E411.format(source=source, error=error, files=files)) from error
+        raise OSError(
+            Errors.E411.format(source=source, error=reason(error), files=files)
+        ) from error
 
 
 def read_definition(source: str | Path, revision: str | None = None) -> TommerDefinition:
@@ -182,8 +184,8 @@ def _definition(path: Path) -> TommerDefinition:
         known = {key: fields[key] for key in TommerDefinition.__annotations__ if key in fields}
         return TommerDefinition(**known)
     except (json.JSONDecodeError, KeyError, TypeError, StopIteration) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(Errors.E414.format(path=path, error=reason)) from error
+        text = f"{type(error).__name__}: {error}"
+        raise ValueError(Errors.E414.format(path=path, error=text)) from error
 
 
 def _checked(tensors: Any, rank: int, path: Path) -> dict[str, Tensor]:

@@ -194,3 +194,9 @@ def test_white_space_alone_has_no_pieces():
     doc = Doc(spacy.blank("en").vocab, words=["a", " ", "b"], spaces=[True, False, False])
     own = own_pieces(doc, np.array([0, 1, 1, 2, 2]), np.array([2, 2, 1]), ["a", "Ġ", "Ġb"])
     assert [pieces.tolist() for pieces in own] == [[0], [], [2]]
+
+
+def test_invisible_tokens_have_no_pieces():
+    doc = Doc(spacy.blank("en").vocab, words=["Ada", "\u200c", "met"], spaces=[False] * 3)
+    own = own_pieces(doc, np.arange(3), np.ones(3, dtype=int), ["Ada", "x", "met"])
+    assert [pieces.tolist() for pieces in own] == [[0], [], [2]]

@@ -71,9 +71,11 @@ def test_annotated_texts_are_learnt(make):
     assert nlp.evaluate(data)["ents_f"] > 0.9
 
 
-def test_names_are_learnt_as_scikit_learn_would(make, shelf, tiny_llm):
+@pytest.mark.parametrize("balance", [True, False])
+def test_names_are_learnt_as_scikit_learn_would(make, shelf, tiny_llm, balance):
     """The whole way from names to labels, gone once more by other means."""
     nlp = make(labels=NAMES, words={label: [] for label in NAMES})
+    nlp.get_pipe("llm2ner_fewshot").balance = balance
     llm = FrozenLLM(FrozenLLMSettings(name=str(tiny_llm), layers=(1, 3)))
     head = load_file(shelf / "head.safetensors")
 
@@ -90,7 +92,10 @@ def test_names_are_learnt_as_scikit_learn_would(make, shelf, tiny_llm):
             x.append(vector(text, text.index(name) + len(name)))
             y.append(label)
     norm = np.sqrt((np.square(x)).sum(axis=1).mean())
-    model = LogisticRegression(C=1 / STRENGTH, tol=1e-9, max_iter=10_000).fit(x / norm, y)
+    model = LogisticRegression(
+        C=1 / STRENGTH, tol=1e-9, max_iter=10_000, fit_intercept=not balance,
+        class_weight="balanced" if balance else None,
+    ).fit(x / norm, y)  # fmt: skip
     mentions = [e for doc in nlp.pipe(TEXTS_OF_DATA) for e in doc.ents]
     assert len(mentions) > 10
     theirs = model.predict([vector(e.doc.text, e.end_char) / norm for e in mentions])
@@ -278,6 +283,24 @@ def test_bytes_copies_and_pickles(taught, make):
         assert [[(e.start, e.end, e.label_) for e in d.ents] for d in docs] == [
             [r[:3] for r in doc] for doc in before
         ]
+
+
+def test_a_pipeline_without_the_entry_weighs_names_as_the_first_version(make, tmp_path):
+    """Stored before labels counted alike, and never used: what it finds stays the same."""
+    nlp = make(labels=NAMES, words={label: [] for label in NAMES})
+    nlp.to_disk(tmp_path / "new")
+    pipe = nlp.get_pipe("llm2ner_fewshot")
+    pipe.balance = False
+    expected = results(nlp)
+    cfg = tmp_path / "new" / "llm2ner_fewshot" / "cfg"
+    stored = json.loads(cfg.read_text(encoding="utf8"))
+    assert stored.pop("balance") is True
+    cfg.write_text(json.dumps(stored), encoding="utf8")
+    old = spacy.load(tmp_path / "new")
+    assert not old.get_pipe("llm2ner_fewshot").balance
+    assert results(old) == expected
+    pipe.balance = True
+    assert results(nlp) != expected
 
 
 def test_labels_changed_in_the_config_take_effect(taught, tmp_path):

@@ -19,12 +19,17 @@ def blobs(n_classes: int, per_class: int, width: int, seed: int = 0):
 
 @pytest.mark.parametrize("width", [300, 6])  # more dimensions than examples, and fewer
 @pytest.mark.parametrize("strength", [STRENGTH, 3.0])
-def test_logistic_equals_scikit_learn(width, strength):
+@pytest.mark.parametrize("balanced", [False, True])
+def test_logistic_equals_scikit_learn(width, strength, balanced):
     vectors, classes, unseen = blobs(3, 5, width)
+    vectors, classes = vectors[3:], classes[3:]  # two examples of the first class, not five
     scale = np.sqrt((vectors.astype(float) ** 2).sum(axis=1).mean())
-    theirs = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10_000)
+    theirs = LogisticRegression(
+        C=1 / strength, tol=1e-10, max_iter=10_000, fit_intercept=not balanced,
+        class_weight="balanced" if balanced else None,
+    )  # fmt: skip
     theirs.fit(vectors / scale, classes)
-    ours = fit_logistic(vectors, classes, 3, strength)
+    ours = fit_logistic(vectors, classes, 3, strength, balanced=balanced)
     np.testing.assert_allclose(
         ours.probabilities(unseen), theirs.predict_proba(unseen / scale), atol=1e-4
     )

@@ -14,6 +14,7 @@ import pytest
 import spacy
 import torch
 from spacy.language import Language
+from spacy.tokens import Doc
 from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
@@ -106,6 +107,18 @@ def test_every_word_has_their_tag_and_score(kind: str, tmp_path: Path, seed: int
 
 
 @pytest.mark.filterwarnings("ignore:.*L2N-W27")
+@pytest.mark.parametrize("words", ["pipeline", "tokens"])
+def test_entities_do_not_begin_or_end_with_invisible_tokens(words: str, folder: Path):
+    nlp = make(folder, words=words)
+    pipe = nlp.get_pipe(NAME)
+    pipe.model.attrs["tags"] = [f"I-{pipe.labels[0]}"] * len(pipe.tag_set)
+    given = ["\u200b", "Ada", "\u200c", "Lovelace", "\u00ad", "\ufe0f"]
+    doc = Doc(nlp.vocab, words=given)
+    ents = [(ent.start, ent.end) for ent in nlp(doc).ents]
+    assert ents == [(1, 4)]
+    assert [len(doc.ents) for doc in nlp.pipe(["\u200c", "\u00ad \u00ad"])] == [0, 0]
+
+
 def test_labels_that_are_not_bio(tmp_path: Path):
     for tags in (["O", "I-PER", "I-LOC"], ["O", "PER", "LOC"], ["LABEL_0", "LABEL_1", "LABEL_2"]):
         folder = save(tmp_path / tags[1], "wordpiece", tags)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 import spacy
+import srsly
 import yaml
 
+import spacy_llm2ner
 from spacy_llm2ner.hub.card import make_card
-from spacy_llm2ner.hub.facts import base_model
+from spacy_llm2ner.hub.llm_facts import llm_name
+from spacy_llm2ner.hub.picture import scores_picture
+from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META
 from tests.pipeline.sample import examples
 from tests.tiny import make_nlp
 from tests.tommer.test_architecture import make
@@ -45,7 +51,7 @@ def test_the_meta_data_is_what_the_hub_reads(trained):
     assert meta["pipeline_tag"] == "token-classification"
     assert meta["license"] == "apache-2.0"
     assert meta["language"] == ["en"]
-    assert meta["base_model"] == ["tiny-llama"]
+    assert "base_model" not in meta  # a folder is no model of the hub
     assert {"spacy", "named-entity-recognition"} <= set(meta["tags"])
     (index,) = meta["model-index"]
     (result,) = index["results"]
@@ -59,6 +65,7 @@ def test_the_body_says_everything_and_leaves_nothing_open(trained):
     card = make_card(trained, metrics=SCORES, dataset="my data", title='Quotes "and" colons: yes')
     meta, body = parse(card)
     assert meta["model-index"][0]["name"] == 'Quotes "and" colons: yes'
+    assert "@software{spacy_llm2ner," in body and f"version={{{spacy_llm2ner.__version__}}}" in body
     for heading in ("Model details", "Usage", "Training procedure", "Evaluation", "Limitations",
                     "Citation", "License"):  # fmt: skip
         assert f"\n## {heading}\n" in body
@@ -149,14 +156,64 @@ def test_a_pipeline_without_a_head_is_a_clear_error():
     ("name", "expected"),
     [
         ("org/model", "org/model"),
-        ("assets/llm/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"),
-        ("/models/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("assets/llm/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct"),
         ("/models/tiny.gguf", "tiny"),
         ("./org/model", "model"),
     ],
 )
-def test_names_of_base_models(name, expected):
-    assert base_model(name) == expected
+def test_names_of_llms(name, expected):
+    assert llm_name(name) == expected
+
+
+def test_the_card_names_the_files_and_how_to_get_them(trained, tiny_llm, tmp_path):
+    _, body = parse(make_card(trained))
+    for file in ("model.safetensors", "tokenizer.json"):
+        data = (tiny_llm / file).read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        assert f"| `{file}` | {len(data):,} | `{digest}` |" in body
+    assert "`tiny-llama` of the machine that this pipeline was trained on" in body
+    # Files of another LLM in that place are not those of the pipeline.
+    shim = trained.get_pipe("llm2ner").model.layers[0].shims[0]
+    shim.expect({**shim.expected, "model": "0" * 64})
+    _, body = parse(make_card(trained))
+    assert "model.safetensors" not in body
+    # What the pipeline carries needs no other files.
+    trained.get_pipe_config("llm2ner")["bundle_llm"] = True
+    _, body = parse(make_card(trained))
+    assert "in the folder `llm2ner/llm`" in body and "not part of this repository" not in body
+
+
+def test_a_model_of_the_hub_is_named_only_if_the_pipeline_takes_it(tiny_llm):
+    """The LLM of `make llm` has other weights than the hub's model of that name."""
+    hub = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    nlp = make_nlp(tiny_llm)
+    shim = nlp.get_pipe("llm2ner").model.layers[0].shims[0]
+    shipped = srsly.read_json(FOLDER / "mentions" / META)["identity"]
+    shim.expect({**shim.expected, "model": shipped["model"], "tokenizer": shipped["tokenizer"]})
+    meta, body = parse(make_card(nlp))
+    assert "base_model" not in meta and hub not in body
+    assert "`make llm`" in body and "`python scripts/fetch_default_llm.py`" in body
+    # Nor does an override of the name make it the hub's.
+    nlp = make_nlp(hub)
+    nlp.get_pipe("llm2ner").model.layers[0].shims[0].expect(shim.expected)
+    assert "base_model" not in parse(make_card(nlp))[0]
+    nlp = make_nlp("org/some-llm", llm={"revision": "abc"})
+    meta, body = parse(make_card(nlp))
+    assert meta["base_model"] == ["org/some-llm"]
+    assert "is `org/some-llm` on the Hugging Face hub, revision `abc`" in body
+
+
+def test_the_picture_shows_the_scores():
+    rows = [("all", [0.5, 0.25, 0.75]), ("A<&", [None, None, None])] + [("x", [1, 1, 1])] * 60
+    root = ElementTree.fromstring(scores_picture(rows, 'On "my" <data>'))
+    svg = "{http://www.w3.org/2000/svg}"
+    texts = [element.text for element in root.iter(f"{svg}text")]
+    assert texts[0] == 'On "my" <data>'
+    assert {"75.00", "A<&", "-", "100.00", "and 22 more"} <= set(texts)
+    bars = [float(e.get("width")) for e in root.iter(f"{svg}rect") if e.get("height") == "18"]
+    assert len(bars) == 39 and bars[0] == pytest.approx(0.75 * bars[1])
+    (middle,) = {e.get("x") for e in root.iter(f"{svg}text") if e.text == "50"}
+    assert float(next(root.iter(f"{svg}circle")).get("cx")) == float(middle)
 
 
 def test_the_command_writes_the_card(trained, tmp_path):
@@ -167,6 +224,9 @@ def test_the_command_writes_the_card(trained, tmp_path):
     path = write_card(tmp_path / "model", metrics=tmp_path / "scores.json", dataset="my data")
     assert path == tmp_path / "model" / "README.md"
     assert "| all | 91.23 |" in path.read_text(encoding="utf8")
+    assert "](scores.svg)" in path.read_text(encoding="utf8")
+    assert "91.23" not in (path.parent / "scores.svg").read_text(encoding="utf8")  # a mark only
+    assert "85.25" in (path.parent / "scores.svg").read_text(encoding="utf8")
     other = write_card(tmp_path / "model", tmp_path / "cards" / "one.md")
     assert other.is_file()
     (tmp_path / "scores.json").write_text("[1]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,10 +34,21 @@ def make_doc(text: str) -> Doc:
     return doc
 
 
+def shows_nothing(text: str) -> bool:
+    """Whether a text is white space, format characters and marks alone."""
+    without = [c for c in text if unicodedata.category(c) not in ("Cf", "Mn")]
+    return bool(text) and not "".join(without).strip()
+
+
 def naive_touching(
     text: str, offsets: Sequence[tuple[int, int]], start: int, end: int
 ) -> list[int]:
-    """The pieces that share a character, other than white space, with text[start:end]."""
+    """The pieces that share a character, other than white space, with text[start:end].
+
+    No piece, if nothing of it can be seen.
+    """
+    if shows_nothing(text[start:end]):
+        return []
     return [
         piece
         for piece, (a, b) in enumerate(offsets)

@@ -10,14 +10,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from spacy_llm2ner.llm.alignment import Alignment, align, plan_pooling, trim_offsets
+from spacy_llm2ner.llm.alignment import (
+    Alignment,
+    align,
+    plan_pooling,
+    trim_offsets,
+    without_blanks,
+)
 from tests.llm.family_tokenizers import (
     bert_tokenizer,
     gemma_tokenizer,
     gpt2_tokenizer,
     t5_tokenizer,
 )
-from tests.llm.oracle import make_doc, naive_touching, unhurried
+from tests.llm.oracle import make_doc, naive_touching, shows_nothing, unhurried
 
 TOKENIZERS = {
     "byte_level": gpt2_tokenizer,
@@ -37,6 +43,9 @@ TROUBLE = [
     "שָׁלוֹם",
     "العربية",
     "\u200b",
+    "\u00ad",
+    " \u200c ",
+    "\ufe0f",
     "\u00a0",
     "\u3000",
     "\u202e",
@@ -97,8 +106,8 @@ def test_tokens_are_touched_by_their_own_pieces_only(kind: str, text: str):
 def test_lossless_tokenizers_leave_no_word_out(kind: str, text: str):
     boundaries = boundaries_of(text)
     touched = align(text, pieces_of(kind, text), boundaries).touched
-    spaces = [text[a:b].isspace() for a, b in boundaries]
-    assert (touched == ~np.array(spaces, dtype=bool)).all()
+    blank = [shows_nothing(text[a:b]) for a, b in boundaries]
+    assert (touched == ~np.array(blank, dtype=bool)).all()
 
 
 @st.composite
@@ -176,6 +185,16 @@ def test_a_blank_before_a_word_does_not_leak_it():
     assert aligned.touched.tolist() == [True, False, True]
     assert (aligned.first[0], aligned.last[0]) == (0, 0)
     assert (aligned.first[2], aligned.last[2]) == (1, 1)
+
+
+def test_invisible_tokens_in_old_stores_count_as_blank():
+    text, boundaries = "a \u200c é", [(0, 1), (2, 3), (4, 5)]
+    states = np.ones((3, 2, 4), dtype=np.float16)
+    states.flags.writeable = False
+    got = without_blanks(states, text, boundaries)
+    assert got.any(axis=(1, 2)).tolist() == [True, False, True]
+    assert not got.flags.writeable and without_blanks(got, text, boundaries) is got
+    assert without_blanks(states, "a b c", boundaries) is states
 
 
 def test_a_text_with_a_lone_surrogate_can_be_aligned():

@@ -15,11 +15,12 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from spacy_llm2ner.llm import frozen
+from spacy_llm2ner.llm.alignment import token_boundaries
 from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
 from spacy_llm2ner.llm.loading import LoadedLLM
 from spacy_llm2ner.llm.recent import RecentStates
-from spacy_llm2ner.llm.store import StateStore
+from spacy_llm2ner.llm.store import StateStore, state_key
 from tests.llm.families import FAMILIES
 from tests.llm.oracle import make_doc
 from tests.tiny import save_tiny_llama
@@ -360,3 +361,16 @@ def test_copies_share_the_model(copied: tuple[FrozenLLM, FrozenLLM]):
     doc = make_doc(TEXTS[4])
     np.testing.assert_array_equal(twin.read([doc])[0], llm.read([doc])[0])
     assert twin.model is llm.model
+
+
+def test_remembered_states_of_invisible_tokens_are_read_as_zeros(tiny_llm: Path):
+    """Earlier versions stored states of such tokens, under the same keys."""
+    doc = Doc(Vocab(), words=["Ada", "\u200c", "met"])
+    llm = FrozenLLM(FrozenLLMSettings(name=str(tiny_llm), layers=(1, 3)), StateStore())
+    llm.remember()
+    key = state_key(llm.fingerprint, doc.text, token_boundaries(doc))
+    llm.store.put_many([(key, np.ones((3, 2, llm.width), dtype=np.float16))])
+    (states,) = llm.states([doc])
+    assert not llm.is_loaded
+    assert states.any(axis=(1, 2)).tolist() == [True, False, True]
+    assert llm.read([doc])[0].any(axis=(1, 2)).tolist() == [True, False, True]

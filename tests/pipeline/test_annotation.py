@@ -269,17 +269,34 @@ def test_blocker_before(trained: Language):
     assert found(trained(doc)) == [("Charles Babbage", "PER")]
 
 
-def test_spans_never_begin_or_end_with_white_space(tiny_llm):
-    """Even if everything is a span."""
+@pytest.fixture(scope="module")
+def greedy_for_all(tiny_llm) -> Language:
+    """For its component, everything is a span that may be one."""
     nlp = make_nlp(tiny_llm, threshold=0.0, decoding="all", annotate="spans")
     nlp.get_pipe("llm2ner").add_label("PER")
     nlp.initialize()
-    doc = nlp("Ada  met \n Charles\tBabbage \n\n today. ")
-    assert any(token.is_space for token in doc)
-    assert len(doc.spans["sc"]) > 20
-    for span in doc.spans["sc"]:
-        assert not span[0].is_space
-        assert not span[-1].is_space
+    return nlp
+
+
+# Zero-width non-joiner, variation selector, soft hyphen; the last is a word with such a character.
+BLANK = ["  ", "\n", "\u200c", "\ufe0f", "\u00ad", "\u200b\u2060", "\u0301"]
+
+
+@pytest.mark.parametrize("blank_word", BLANK)
+def test_spans_never_begin_or_end_with_what_cannot_be_seen(greedy_for_all, blank_word: str):
+    words = ["Ada", blank_word, "met", "Charles", blank_word, "Bab\u00adbage", blank_word]
+    doc = greedy_for_all(Doc(greedy_for_all.vocab, words=words))
+    edges = {i for span in doc.spans["sc"] for i in (span.start, span.end - 1)}
+    assert edges == {0, 2, 3, 5}
+    assert len(doc.spans["sc"]) == 10
+
+
+def test_a_text_of_invisible_tokens_alone_has_no_spans(greedy_for_all):
+    texts = ["\u200c \u00ad", "Ada met \u200c Charles", "\ufe0f"]
+    docs = list(greedy_for_all.pipe(texts))
+    assert [len(doc.spans["sc"]) for doc in docs] == [0, 6, 0]
+    alone = greedy_for_all(texts[1]).spans["sc"]
+    np.testing.assert_allclose(alone.attrs["scores"], docs[1].spans["sc"].attrs["scores"], 1e-4)
 
 
 @pytest.mark.filterwarnings(r"ignore:\[L2N-W19\]")  # two spans of the third text cross
@@ -308,3 +325,60 @@ def test_predictions_are_plain_columns(trained: Language):
     assert spans.starts.tolist() == [0, 3]
     assert spans.ends.tolist() == [2, 5]
     assert (spans.scores >= 0.5).all()
+
+
+# Span groups that exist already ---------------------------------------------------------------
+
+OTHERS = {(0, 2, "ORG"): 1.0, (2, 3, "ORG"): 2.0}
+
+
+def two_pipes(blank: Language, spans_key: str = "sc", **settings) -> Doc:
+    """TEXT after two components; the labels of the first one are others."""
+    doc = fixed_pipe(blank, OTHERS, labels=("ORG",), name="first")(blank.make_doc(TEXT))
+    return run(blank, doc=doc, name="second", spans_key=spans_key, **settings)
+
+
+def test_replacing_spans_of_another_component_is_a_warning(blank: Language):
+    with pytest.warns(UserWarning, match=r"\[L2N-W12\] second: doc.spans\['sc'\] already had 2"):
+        doc = two_pipes(blank)
+    assert {span.label_ for span in doc.spans["sc"]} == {"PER", "LOC"}
+    two_pipes(blank, spans_key="other")  # a warning would be an error
+
+
+def test_replacing_warns_once(blank: Language):
+    pipe = fixed_pipe(blank, CROSSING)
+    with pytest.warns(UserWarning, match="L2N-W12") as caught:
+        for _ in range(2):
+            pipe(fixed_pipe(blank, OTHERS, labels=("ORG",))(blank.make_doc(TEXT)))
+    assert len(caught) == 1
+
+
+def test_merging_keeps_both_with_their_scores(blank: Language):
+    doc = two_pipes(blank, on_existing_spans="merge")
+    spans, scores = doc.spans["sc"], doc.spans["sc"].attrs["scores"]
+    assert [(s.start, s.end, s.label_) for s in spans] == [*OTHERS, (0, 2, "PER"), (4, 6, "LOC")]
+    expected = [*OTHERS.values(), CROSSING[0, 2, "PER"], CROSSING[4, 6, "LOC"]]
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-np.array(expected))), atol=1e-6)
+    assert scores.dtype == np.float32
+
+
+def test_merging_the_same_spans_again_updates_their_scores(blank: Language):
+    doc = two_pipes(blank, on_existing_spans="merge")
+    before = doc.spans["sc"].attrs["scores"].tolist()
+    run(blank, doc=doc, spans={(4, 6, "LOC"): 0.5}, on_existing_spans="merge")
+    assert len(doc.spans["sc"]) == 4
+    assert doc.spans["sc"].attrs["scores"][:3].tolist() == before[:3]
+    assert doc.spans["sc"].attrs["scores"][3] == pytest.approx(1 / (1 + np.exp(-0.5)))
+
+
+def test_merged_spans_without_scores_have_none(blank: Language):
+    doc = blank.make_doc(TEXT)
+    doc.spans["sc"] = SpanGroup(doc, spans=[Span(doc, 2, 3, "ORG")], attrs={"by": "hand"})
+    doc = run(blank, doc=doc, on_existing_spans="merge")
+    assert np.isnan(doc.spans["sc"].attrs["scores"]).tolist() == [True, False, False]
+    assert doc.spans["sc"].attrs["by"] == "hand"
+
+
+def test_on_existing_spans_is_checked(blank: Language):
+    with pytest.raises(ValueError, match=r"on_existing_spans.*'keep'.*'replace', 'merge'"):
+        run(blank, on_existing_spans="keep")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from spacy.training.loop import create_train_batches
 from thinc.api import Config
 
 from spacy_llm2ner.pipeline.schedule import schedule_faults
+from tests.pipeline.sample import fixed_pipe
 
 CONFIG = """
 [training]
@@ -122,3 +124,15 @@ def test_the_last_step_and_evaluation_are_those_of_spacys_loop(
     assert ("the last evaluation" in faults) == (last - evaluated[-1] > 0.1 * last)
     if "the last evaluation" in faults:
         assert f"at step {evaluated[-1]:,} of {last:,}" in faults
+
+
+def test_each_fault_is_a_sentence_of_the_warning() -> None:
+    nlp = pipeline(max_steps=30)
+    faults = schedule_faults(nlp, 800)
+    assert len(faults) == 3
+    pipe = fixed_pipe(nlp, {})
+    with pytest.warns(UserWarning, match=r"W08\].* data: the learning rate") as caught:
+        pipe._report_schedule(nlp, 800)
+    text = str(caught[0].message)
+    assert re.findall(r"[.] [a-z]", text) == []
+    assert text.count(". The ") == 2

@@ -210,7 +210,8 @@ def test_a_moved_llm_is_the_same_llm(trained_folder: Path, tiny_llm: Path, tmp_p
 
 
 def test_a_missing_llm_only_matters_when_it_is_needed(trained_folder: Path, tmp_path: Path):
-    nlp = with_llm(trained_folder, name=str(tmp_path / "nowhere"))
+    with pytest.warns(UserWarning, match="L2N-W09.*nowhere' of this pipeline is not on this"):
+        nlp = with_llm(trained_folder, name=str(tmp_path / "nowhere"))
     assert nlp.get_pipe("llm2ner").labels == ("LOC", "ORG", "PER")
     nlp.to_disk(tmp_path / "copy")
     assert nlp("").text == ""

@@ -430,3 +430,14 @@ def test_metadata_and_default_config():
     assert meta.assigns == ["doc.ents", "doc.spans", "token.ent_iob", "token.ent_type"]
     assert meta.default_score_weights["ents_f"] == 1.0
     Config(meta.default_config).to_str()
+
+
+@pytest.mark.parametrize("crf", [True, False])
+def test_blank_tokens_are_no_words(crf: bool, tiny_llm: Path):
+    nlp = make_tagger(tiny_llm, crf=crf)
+    nlp.get_pipe(NAME).add_label("PER")
+    nlp.initialize()
+    docs = [Doc(nlp.vocab, words=["Ada", "\u200c", "met", "\ufe0f"]), nlp.make_doc("\u00ad")]
+    words = nlp.get_pipe(NAME).model.predict(docs).words
+    assert [w[:, 0].tolist() for w in words] == [[0, 2], []]
+    assert [len(doc.ents) for doc in nlp.pipe(docs)] == [0, 0]

@@ -124,9 +124,14 @@ def test_loading_does_not_load_the_llm(lora: Language, tmp_path: Path):
 
 def test_another_llm_or_rank_is_an_error_at_first_use(_lora, tmp_path: Path):
     other = save_tiny_llama(tmp_path / "other", seed=1)
-    for setting, value in (("name", str(other)), ("lora_rank", 2), ("reading", "unmasked")):
+    changed, same = "trained on another LLM", "trained on this LLM with other settings"
+    for setting, value, message in (
+        ("name", str(other), changed),
+        ("lora_rank", 2, same),
+        ("reading", "unmasked", same),
+    ):
         nlp = spacy.load(_lora[1], config={f"components.{NAME}.model.llm.{setting}": value})
-        with pytest.raises(ValueError, match="trained on another LLM"):
+        with pytest.raises(ValueError, match=message):
             nlp(TEXTS[0])
 
 

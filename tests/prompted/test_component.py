@@ -245,3 +245,9 @@ def test_a_t5_answers(tiny_t5, decoding):
     if decoding == "constrained":
         assert docs[0].user_data[NAME]["lost_words"] == 0
         assert all(0 < ent._.score <= 1 for doc in docs for ent in doc.ents)
+
+
+def test_invisible_tokens_are_no_words_of_a_question():
+    doc = Doc(spacy.blank("en").vocab, words=["\u200b", "a", "\u200c", "\n", "b", "\ufe0f"])
+    (chunk,) = cut_chunks(doc, 9)
+    assert (chunk.tokens, chunk.words) == ([1, 4], ["a", "b"])

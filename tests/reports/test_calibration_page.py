@@ -102,11 +102,27 @@ def test_without_anything_found():
     assert "On held-out texts" not in "".join(e["text"] for e in parsed.all("h2"))
 
 
-@pytest.mark.parametrize("figures", [(0.98, 0.97, 0.97), (0.3, 0.9, 0.45)])
-def test_axes_are_labelled_in_round_numbers(figures):
+@pytest.mark.parametrize(
+    ("figures", "low"),
+    [((0.98, 0.97, 0.97), 80), ((0.3, 0.9, 0.45), 0), ((0.5, 0.9, 0.6), 20), ((0.1,) * 3, 0)],
+)
+def test_axes_are_labelled_in_round_numbers(figures, low):
+    """And say where they begin: at a tick, and in words if that is not 0."""
     total = LabelRow("all", 3, 1.0, 0.5, 0.5, figures, figures)
     parsed = Page(render_calibration_page(page(total=total)))
     second = parsed.all("svg")[1]
     ticks = [e["text"] for e in parsed.all("text") if second in e["inside"]]
     assert "100" in ticks
     assert all(int(text) % 5 == 0 for text in ticks if text.isdigit())
+    assert ticks.count(str(low)) == 2 and min(int(t) for t in ticks if t.isdigit()) == low
+    notes = " ".join(e["text"] for e in parsed.all("p", "note"))
+    assert (f"Both axes begin at {low} %, not at 0." in notes) is (low > 0)
+    colours = [e["attrs"]["style"] for e in parsed.all("path", "label")]
+    assert len(set(colours)) == len(colours) == 9
+
+
+def test_tables_scroll():
+    parsed = Page(render_calibration_page(page()))
+    for table in parsed.all("table"):
+        box = table["inside"][-1]
+        assert (box["attrs"]["class"], box["attrs"]["tabindex"]) == ("scroll", "0")

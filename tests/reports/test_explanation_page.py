@@ -65,7 +65,7 @@ def test_cells_show_probabilities_and_link_to_the_parts():
     (found,) = parsed.all("a", "found")
     assert found["attrs"]["href"] == "#s0-0-0"
     assert found["attrs"]["title"] == "Ada: PER 0.8808"
-    cards = [card["attrs"]["id"] for card in parsed.all("article")]
+    cards = [card["attrs"]["id"] for card in parsed.all("div", "parts")]
     assert cards == ["s0-0-0", "s2-0-0"]
     assert "p = 0.8808, logit +2.00" in parsed.all("h3")[0]["text"]
 
@@ -78,7 +78,7 @@ def test_temperatures_hold_everywhere():
     # sigmoid(1.5) = 0.8176 and sigmoid(2 / 4) = 0.6225
     (cell,) = [e for e in parsed.all("a") if e["text"] == ".82"]
     assert cell["attrs"]["title"] == "Ada: LOC 0.8176"
-    first, second = parsed.all("article")
+    first, second = parsed.all("details", "why")
     assert "LOC\np = 0.8176, logit +1.50" in first["text"]
     assert "Divided" not in first["text"]
     assert "PER\np = 0.6225, logit +2.00" in second["text"]
@@ -130,8 +130,34 @@ def test_names_and_texts_never_become_markup():
         )
     )
     parsed = Page(html)
-    assert parsed.all("img") == parsed.all("b") == parsed.all("script") == []
+    assert parsed.all("img") == parsed.all("script") == []
+    assert [b["text"] for b in parsed.all("b")] == [f"{EVIL} 0.90"]  # the template's
     assert all(not name.startswith("on") for e in parsed.elements for name in e["attrs"])
     assert parsed.all("h1")[0]["text"] == EVIL
-    assert parsed.all("article")[0]["text"].count(EVIL) == 4
+    assert parsed.all("details", "why")[0]["text"].count(EVIL) == 4
     assert parsed.all("a", "found")[0]["attrs"]["title"] == f"{EVIL}: {EVIL} 0.8808"
+
+
+def test_found_spans_come_first_and_the_others_are_folded():
+    """The less probable span is the one that was found."""
+    parsed = Page(render_explanation_page(page(LOGITS, marks=[Mark(8, 10, 2, 3, "PER", 0.5)])))
+    cards = parsed.all("details", "why")
+    assert ["open" in card["attrs"] for card in cards] == [True, False]
+    assert "“Bo” PER" in cards[0]["text"] and "“Ada” PER" in cards[1]["text"]
+    (others,) = parsed.all("details", "others")
+    assert [others in card["inside"] for card in cards] == [False, True]
+    assert "1 other span," in others["text"]
+    # A link to the parts leads into the details, so that the browser opens them.
+    for link in parsed.all("a"):
+        (target,) = [
+            e for e in parsed.elements if f"#{e['attrs'].get('id')}" == link["attrs"]["href"]
+        ]
+        assert target["inside"][-1]["tag"] == "details"
+
+
+def test_spans_are_within_the_line_unless_they_overlap():
+    ada, both = Mark(0, 3, 0, 1, "PER", 0.9), Mark(0, 7, 0, 2, "PER", 0.9)
+    for marks, tags in (([ada], 1), ([ada, both], 0)):
+        parsed = Page(render_explanation_page(page(LOGITS, marks=marks)))
+        assert len(parsed.all("mark")) == tags
+        assert bool(parsed.all("span", "sp")) is (tags == 0)

@@ -3,8 +3,10 @@ from html.parser import HTMLParser
 
 import pytest
 import spacy
+from spacy.displacy.render import DEFAULT_LABEL_COLORS, EntityRenderer
 from spacy.training import Example
 
+from spacy_llm2ner.reports.colours import own_colours
 from spacy_llm2ner.reports.error_classes import (
     BOUNDARY,
     CORRECT,
@@ -319,18 +321,34 @@ def test_long_texts_scroll_and_can_be_reached_by_keyboard():
     assert "Oslo. Oslo." in long["text"]
 
 
-def test_more_labels_than_colours_and_an_empty_label():
-    names = ["", *"ABCDEFGHIJ"]
-    text = " ".join(f"w{i}" for i in range(len(names)))
+ONTONOTES = list(DEFAULT_LABEL_COLORS)  # 18 labels
+
+
+def test_each_label_has_a_colour_of_its_own():
+    """displaCy's own where it has one; labels that share one there are told apart."""
+    names = ["", *ONTONOTES, *"ABCDEFGHIJ"]
+    text = " ".join(f"w{i:02}" for i in range(len(names)))
     findings = [
-        Finding(UNJUDGED, Mark(text.index(f"w{i}"), text.index(f"w{i}") + 2, i, i + 1, name))
+        Finding(UNJUDGED, Mark(text.index(f"w{i:02}"), text.index(f"w{i:02}") + 3, i, i + 1, name))
         for i, name in enumerate(names)
     ]
-    starts = [text.index(f"w{i}") for i in range(len(names))]
+    starts = [4 * i for i in range(len(names))]
     page, _ = page_of([JudgedText(1, text, starts, findings, (), False)])
     colours = [m["attrs"]["style"] for m in page.all("mark")]
-    assert colours[0] == colours[8] == "background:var(--l0)"
-    assert page.all("mark")[0]["text"] == "w0(no label)"
+    assert len(set(colours)) == len(names)
+    assert page.all("mark")[0]["text"] == "w00(no label)"
+    drawn = dict(zip(names, colours, strict=True))
+    for label in ("ORG", "GPE", "PERSON", "DATE"):
+        assert DEFAULT_LABEL_COLORS[label] in drawn[label]
+
+
+def test_displacy_knows_our_labels_and_keeps_its_own():
+    """In any page of displaCy, by the entry point of the installed package."""
+    colours = EntityRenderer({}).colors
+    assert colours["PER"] == colours["PERSON"] == DEFAULT_LABEL_COLORS["PERSON"]
+    own = own_colours(["MISC", "MENTION"])
+    assert [colours["MISC"], colours["MENTION"]] == [own["MISC"], own["MENTION"]]
+    assert {label: colours[label] for label in DEFAULT_LABEL_COLORS} == DEFAULT_LABEL_COLORS
 
 
 def _luminance(colour):
@@ -349,11 +367,22 @@ def test_colours_are_legible_in_light_and_dark():
     light, dark = re.findall(r":root \{(.*?)\}", html, re.S)[:2]
     for theme in (light, dark):
         colour = dict(re.findall(r"--([\w-]+): (#\w{6})", theme))
-        pairs = [("ink", f"l{i}") for i in range(8)] + [("ink", "card"), ("ink", "page")]
+        pairs = [("ink", "card"), ("ink", "page")]
         pairs += [("soft", "card"), ("soft", "page"), ("bad", "card"), ("bad", "bad-soft")]
         pairs += [("good", "good-soft"), ("accent", "card"), ("ink", "bad-soft")]
         for front, back in pairs:
             assert _contrast(colour[front], colour[back]) >= 4.5, (front, back)
+        part = int(re.search(r"--tint: (\d+)%", theme)[1]) / 100
+        for label, own in own_colours([*ONTONOTES, *map(str, range(24))]).items():
+            if own.startswith("#"):  # the others are lighter or darker than one of these
+                back = _mixed(own, colour["card"], part)
+                assert _contrast(colour["ink"], back) >= 4.5, (label, own)
+
+
+def _mixed(one, other, part):
+    """As CSS mixes colours in sRGB."""
+    pairs = [(int(one[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(part * a + (1 - part) * b):02x}" for a, b in pairs)
 
 
 def test_the_words_of_a_short_span_stay_together_and_those_of_a_long_one_may_break():
@@ -365,3 +394,13 @@ def test_the_words_of_a_short_span_stay_together_and_those_of_a_long_one_may_bre
         for e in page.all("span", "sp")
     ]
     assert words == [short, "Department", "of", "Mathematical", "Sciences"]
+
+
+def test_a_label_holds_words_off_only_where_another_would_be_below_it():
+    """In the view of spans: "Charles" and "Charles Babbage" have their labels in two lines."""
+    far, near = [("Charles", "PER"), ("Charles Babbage", "PER")], [("Bo", "PERSON"), ("Al", "ORG")]
+    for spans, crowded in ((far, False), (near, True)):
+        text = judged("Charles Babbage of Bo Al met nobody at all.", [], [], spans=spans)
+        page, _ = page_of([text])
+        rooms = [e["attrs"]["style"] for e in page.all("span", "room")]
+        assert any("--room:none" not in style for style in rooms) is crowded
