@@ -60,7 +60,6 @@ def test_the_planted_layer_is_the_best(
     scores = {layer: heads.score([layer], seed=0) for layer in (2, 4)}
     assert scores[2].mention_f >= scores[2].f > 0.65
     assert scores[4].f < scores[2].f - 0.4
-    assert heads.score([1, 2], seed=0).f > scores[4].f
     assert heads.score([2], seed=0) == scores[2]
     assert not any(eg.predicted.ents or eg.predicted.spans for eg in dev)
 
