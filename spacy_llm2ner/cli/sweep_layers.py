@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -235,9 +234,7 @@ def _run(
         def measure(layers: Layers) -> Measured:
             for seed in range(seeds):
                 if done.get(layers, seed) is None:
-                    started = time.perf_counter()
-                    score = heads.score(layers, seed)
-                    done.add(layers, seed, score, time.perf_counter() - started)
+                    done.add(layers, seed, heads.score(layers, seed))
                 bar.update()
             return done.measured(layers, range(seeds))
 

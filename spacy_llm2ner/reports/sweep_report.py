@@ -251,7 +251,7 @@ _SHORT = {
     SINGLE: "one layer",
     FORWARD: "forward",
     MIDDLE: "even, middle",
-    SPREAD: "even, whole depth",
+    SPREAD: "even, all",
     CONFIG: "config",
 }
 

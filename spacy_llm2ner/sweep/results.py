@@ -49,16 +49,19 @@ class Trainings:
     def __init__(self, path: Path, digest: str, *, anew: bool = False) -> None:
         self.path, self.digest = path, digest
         self.facts: dict[str, Any] = {}
-        self._rows: dict[tuple[Layers, int], dict[str, Any]] = {}
+        self._scores: dict[tuple[Layers, int], Score] = {}
         if path.is_file() and not anew:
             self._load()
-        self.resumed = len(self._rows)
+        self.resumed = len(self._scores)
 
     def _load(self) -> None:
         try:
             stored = srsly.read_json(self.path)
             digest, rows = stored["digest"], stored["trainings"]
-            self._rows = {(tuple(row["layers"]), row["seed"]): row for row in rows}
+            self._scores = {
+                (tuple(row["layers"]), row["seed"]): Score(row["f"], row["mention_f"])
+                for row in rows
+            }
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(Errors.E662.format(path=self.path, error=repr(error))) from error
         if digest != self.digest:
@@ -66,31 +69,26 @@ class Trainings:
 
     def get(self, layers: Layers, seed: int) -> Score | None:
         """The scores of a finished training; None if there is none."""
-        row = self._rows.get((layers, seed))
-        return None if row is None else Score(row["f"], row["mention_f"])
+        return self._scores.get((layers, seed))
 
-    def add(self, layers: Layers, seed: int, score: Score, seconds: float) -> None:
+    def add(self, layers: Layers, seed: int, score: Score) -> None:
         """Keep a training, on disk as well."""
-        self._rows[layers, seed] = {
-            "layers": list(layers),
-            "seed": seed,
-            "f": score.f,
-            "mention_f": score.mention_f,
-            "seconds": round(seconds, 2),
-        }
+        self._scores[layers, seed] = score
         self.save()
 
     def measured(self, layers: Layers, seeds: Sequence[int]) -> Measured:
         """The scores of a set of layers, of finished trainings with these seeds."""
-        rows = [self._rows[layers, seed] for seed in seeds]
-        return Measured(
-            layers, tuple(row["f"] for row in rows), tuple(row["mention_f"] for row in rows)
-        )
+        scores = [self._scores[layers, seed] for seed in seeds]
+        return Measured(layers, tuple(s.f for s in scores), tuple(s.mention_f for s in scores))
 
     def save(self) -> None:
         """Write the file: the facts, then the trainings. A stopped process leaves a whole file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_name(self.path.name + ".new")
-        payload = {"digest": self.digest, **self.facts, "trainings": list(self._rows.values())}
+        rows = [
+            {"layers": list(layers), "seed": seed, "f": score.f, "mention_f": score.mention_f}
+            for (layers, seed), score in self._scores.items()
+        ]
+        payload = {"digest": self.digest, **self.facts, "trainings": rows}
         new.write_text(json.dumps(payload, indent=1) + "\n", encoding="utf8")
         new.replace(self.path)

@@ -29,7 +29,9 @@ SMALL = {"hidden_width": 128, "depth": 1, "rank": 16, "members": 1}
 # A batch has up to so many texts and tokens.
 _BATCH_TEXTS, _BATCH_TOKENS = 32, 1000
 _LEARN_RATE, _WEIGHT_DECAY, _GRAD_CLIP = 0.002, 0.01, 1.0
-# Settings of the LLM that change the time it takes, not the task.
+# Settings of the component that change neither its training nor what it finds.
+_NOT_FINDINGS = ("bundle_llm", "on_existing_ents", "on_existing_spans", "pretrained", "scorer")
+# Settings of the LLM that change its speed, and the layers, which are what is compared.
 _NOT_STATES = ("layers", "store", "device", "batch_pieces", "attention")
 
 
@@ -168,8 +170,9 @@ def what_counts(
     RETURNS (Dict[str, Any]): JSON values.
     """
     chosen = {k: v for k, v in config["model"]["llm"].items() if k not in _NOT_STATES}
+    component = {k: v for k, v in config.items() if k not in _NOT_FINDINGS}
     return {
-        "component": {**config, "model": {**config["model"], "llm": chosen}},
+        "component": {**component, "model": {**config["model"], "llm": chosen}},
         "llm": {key: value for key, value in llm.items() if key != "layers"},
         "training": asdict(settings),
     }

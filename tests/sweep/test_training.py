@@ -128,7 +128,7 @@ def test_finished_trainings_are_kept(tmp_path: Path) -> None:
     assert len({digest, *others}) == 3
     path = tmp_path / "sweep.json"
     done = Trainings(path, digest)
-    done.add((1, 3), 0, Score(0.5, 0.75), 2.0)
+    done.add((1, 3), 0, Score(0.5, 0.75))
     again = Trainings(path, digest)
     assert again.resumed == 1 and again.get((1, 3), 0) == Score(0.5, 0.75)
     assert again.get((1, 3), 1) is None and again.get((1,), 0) is None
