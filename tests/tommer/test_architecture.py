@@ -189,7 +189,8 @@ def test_a_saved_pipeline_needs_its_source_no_longer(published, tiny_llm, tmp_pa
         for a, b in zip(
             twin.predict(docs), nlp.get_pipe("llm2ner").model.predict(docs), strict=True
         ):
-            assert np.array_equal(a, b)
+            # Not bit for bit: one of them may have read a text in another batch.
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_is_read_before_it_is_needed(tiny_llm, tmp_path):
