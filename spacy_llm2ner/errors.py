@@ -12,7 +12,7 @@ given value and the accepted values. Codes are never reused; error codes are gro
     E1xx llm                 E4xx tommer, hf            E7xx corpora
     E2xx heads, decoding,    E5xx few_shot, prompted    E8xx reports, hub
          losses, tags        E6xx calibration,          E9xx cli
-    E3xx architectures,           distillation
+    E3xx architectures,           distillation, sweep
          pipeline
 
 The warnings are described in docs/warnings.md.
@@ -542,7 +542,7 @@ class Errors(metaclass=_WithCodes):
         "Give one of them another name with the setting 'label_names'."
     )
 
-    # E6xx calibration, distillation
+    # E6xx calibration, distillation, sweep
     E600 = (
         "Logits, targets and weights must have one shape, (cells,); their shapes are {logits}, "
         "{targets} and {weights}."
@@ -567,6 +567,28 @@ class Errors(metaclass=_WithCodes):
         "this with --force."
     )
     E607 = "{name}: the dev data {reason}: it cannot be calibrated on."
+    E660 = (
+        "{name}: layers can be compared for a component with a head on {llm}, as "
+        "spacy_llm2ner.SpanRecognizer.v1 and spacy_llm2ner.TokenTagger.v1 have it; its model is "
+        "{model}."
+    )
+    E661 = (
+        "{path} holds the results of another sweep: config, LLM, data or training settings differ. "
+        "Give another folder with --output, or start anew with --force."
+    )
+    E662 = (
+        "{path} cannot be read as the results of a sweep ({error}). Give another folder with "
+        "--output, or start anew with --force."
+    )
+    E663 = (
+        "--layers '{given}': expected whole numbers from 0 to {n_blocks} (the LLM's blocks), "
+        "separated by commas, such as 4,8,12."
+    )
+    E664 = "{name}: the {which} data has no texts with gold spans, by which layers are compared."
+    E665 = (
+        "the states of one text per set take {needed:.0f} MB, more than --ram-mb {ram_mb}; raise "
+        "it, or tap fewer layers (--every, --layers)."
+    )
     E650 = (
         "llm2ner: SelfDistillation.v1 names the component '{name}', which is not an 'llm2ner' "
         "component of the pipeline ({pipes})."

@@ -17,6 +17,7 @@ from .import_hf import import_hf
 from .init_config import init_config
 from .inspect import inspect
 from .store import store
+from .sweep_layers import sweep_layers
 from .visualize import visualize
 
 
@@ -44,6 +45,10 @@ llm2ner_app.command(
     "debug-data",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(debug_data)
+llm2ner_app.command(
+    "sweep-layers",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(sweep_layers)
 llm2ner_app.command("ensemble")(ensemble)
 llm2ner_app.command("calibrate", context_settings=_old_names(use_gpu="gpu_id"))(calibrate)
 llm2ner_app.command("visualize", context_settings=_old_names(use_gpu="gpu_id"))(visualize)

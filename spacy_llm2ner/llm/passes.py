@@ -366,13 +366,6 @@ class _Passes:
         by_slot = states.view(-1, text.plan.slots, len(self.layers), self._width)
         size = (by_slot.shape[0], by_slot.shape[2], by_slot.shape[1] * by_slot.shape[3])
         return by_slot.transpose(1, 2).reshape(size).numpy()
-        n_layers = len(self.layers)
-        if text.states is None:
-            width = self.model.model.config.hidden_size * text.plan.slots
-            return np.zeros((text.tokens, n_layers, width), dtype=np.float16)
-        by_slot = text.states.view(text.tokens, text.plan.slots, n_layers, -1)
-        text.states, text.pieces = None, []
-        return by_slot.transpose(1, 2).reshape(text.tokens, n_layers, -1).numpy()
 
 
 def _overflow(dtype: str, name: str) -> str:

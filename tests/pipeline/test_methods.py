@@ -37,7 +37,8 @@ def test_new_label_keeps_old_behaviour(trained: Language):
     assert pipe.add_label("NEW") == 1
     assert pipe.model.get_dim("nO") == len(pipe.labels) == 4
     for old, new in zip(before, pipe.model.predict(docs), strict=True):
-        np.testing.assert_array_equal(old, new[:, :, :3])
+        # Not bit for bit: the texts were read in another batch.
+        np.testing.assert_allclose(old, new[:, :, :3], rtol=1e-4, atol=1e-4)
         assert (new[:, :, 3] < 0).all()
     for text, phrases in DATA:
         assert found(trained(text)) == sorted(phrases, key=lambda p: text.index(p[0]))

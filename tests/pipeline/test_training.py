@@ -225,6 +225,7 @@ def test_train_loop_with_two_heads(config: Config, tiny_llm: Path):
     assert set(nlp(DATA[0][0]).spans) == {"sc", "second"}
 
 
+@pytest.mark.filterwarnings("ignore:.*L2N-W12")  # both components write doc.spans["sc"]
 def test_train_loop_with_a_frozen_sourced_component(config: Config, trained_folder: Path, tmp_path):
     config["components"]["old"] = {"source": str(trained_folder), "component": "llm2ner"}
     config["nlp"]["pipeline"] = ["old", "llm2ner"]

@@ -1,0 +1,1 @@
+"""The search for the layers of an LLM that a head should read."""
