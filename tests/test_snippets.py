@@ -254,7 +254,7 @@ def test_the_mention_head_of_tommer_md(default_llm: Path) -> None:
 NOT_RUN = {
     "README.md": 2,
     "docs/accuracy.md": 1,
-    "docs/llms.md": 4,
+    "docs/llms.md": 5,
     "docs/prompted.md": 2,
     "docs/quickstart.md": 2,
     "docs/taggers.md": 1,

@@ -20,6 +20,7 @@ from wasabi import Printer
 from ..corpora.reader import open_corpus
 from ..errors import Errors
 from ..llm.inspection import Facts, Inspection, PieceCounts, inspect_llm
+from .output import Force, check_free
 
 _LARGEST_FLOAT16 = 65504
 
@@ -51,6 +52,7 @@ def inspect(
         typer.Option("--json", "-j", help="JSON file for all figures, or - for standard output"),
     ] = None,
     use_gpu: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU number; -1 for the CPU")] = -1,
+    force: Force = False,
 ) -> None:
     """
     Check an LLM before you choose it, and suggest settings.
@@ -71,6 +73,7 @@ def inspect(
         msg = Printer()
         setup_gpu(use_gpu, silent=True)
         try:
+            check_free(None if to_stdout else json_path, force)
             found = inspect_llm(
                 name,
                 revision=revision,

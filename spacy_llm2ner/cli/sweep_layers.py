@@ -109,6 +109,11 @@ def sweep_layers(
     DOCS: docs/cli.md#sweep-layers
     """
     msg = Printer()
+    try:
+        if not (output / FIGURES).is_file():
+            check_free(output, force)
+    except FileExistsError as error:
+        msg.fail("Can't sweep the layers", str(error), exits=1)
     overrides = parse_config_overrides(ctx.args)
     import_code(code_path)
     setup_gpu(gpu_id, silent=False)
@@ -116,8 +121,6 @@ def sweep_layers(
         nlp = util.load_model_from_config(util.load_config(config_path, overrides=overrides))
     pipe = find_component(nlp, component, msg)
     try:
-        if not (output / FIGURES).is_file():
-            check_free(output, force)
         config = small_config(nlp, pipe.name)
         training = registry.resolve(
             nlp.config.interpolate()["training"], schema=ConfigSchemaTraining

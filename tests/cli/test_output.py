@@ -20,6 +20,8 @@ WRITE = {
     "explain": ("model text {out}", "file"),
     "import-hf": ("checkpoint {out}", "folder"),
     "init-config": ("{out}", "file"),
+    "inspect": ("llm --json {out}", "file"),
+    "sweep-layers": ("config.cfg --output {out}", "folder"),
     "visualize": ("model data.spacy {out}", "page"),
 }
 COMMANDS = get_command(llm2ner_app).commands  # type: ignore[attr-defined]
@@ -44,7 +46,7 @@ def test_existing_output_is_kept_without_force(name: str, tmp_path: Path, monkey
     existing.parent.mkdir(parents=True, exist_ok=True)
     existing.write_text("mine")
     command = [name, *arguments.format(out=out).split()]
-    for path in ("dev.spacy", "data.spacy", "in.conll"):
+    for path in ("dev.spacy", "data.spacy", "in.conll", "config.cfg"):
         Path(path).write_text("")
     result = CliRunner().invoke(llm2ner_app, command)
     assert result.exit_code == 1, result.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 import gguf
 import pytest
@@ -104,6 +105,8 @@ def test_sentencepiece(trained: tuple[str, str, Any, Any], text: str):
     # equally good divisions of a run differ in Unigram, where the sums of scores are rounded.
     assume(marked not in OWN or "user_defined_symbols" not in SENTENCEPIECE[name])
     assume(kind == "bpe" or not re.search("\n{3}|▁▁", marked))
+    # Normalisation removes control characters, and the package tokenizers then loses its place.
+    assume(name != "nmt_nfkc" or not any(category(c) == "Cc" for c in text))
     found = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
     expected = model.encode(text, return_type="proto").pieces
     assert found.ids == [piece.id for piece in expected]
