@@ -73,7 +73,8 @@ def unscored_dev(
                 if any(span.label_ in known for span in spans):
                     return None
                 read.append(example)
-    except Exception:
+    except Exception as error:  # of any reader; the training reads the corpus again and reports it
+        logger.debug("the dev corpus was not checked before training: %r", error)
         return None
     return read
 
