@@ -68,6 +68,8 @@ def card(
         )
     except (ValueError, OSError) as error:
         msg.fail(f"Can't write a card of {model}", str(error), exits=1)
+    if metrics is not None and dataset is None:
+        msg.warn(f"The card doesn't say on what data {metrics} was measured: name it by --dataset")
     msg.good(f"Wrote {path}")
 
 
