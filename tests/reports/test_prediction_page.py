@@ -365,6 +365,7 @@ def _contrast(one, other):
 def test_colours_are_legible_in_light_and_dark():
     _, html = page_of([])
     light, dark = re.findall(r":root \{(.*?)\}", html, re.S)[:2]
+    assert ".slice { --tint: var(--shade); --card: #000; }" in html
     for theme in (light, dark):
         colour = dict(re.findall(r"--([\w-]+): (#\w{6})", theme))
         pairs = [("ink", "card"), ("ink", "page")]
@@ -383,7 +384,7 @@ def test_colours_are_legible_in_light_and_dark():
             if own.startswith("#"):  # the others are lighter or darker than one of these
                 back = _mixed(own, colour["card"], part)
                 assert _contrast(colour["ink"], back) >= 4.5, (label, own)
-                # A line of the calibration page: what is no text needs a contrast of 3.
+                # A line of a chart or below a span: what is no text needs a contrast of 3.
                 line = _mixed(own, "#000000", shade)
                 assert _contrast(line, colour["card"]) >= 3, (label, own)
 
