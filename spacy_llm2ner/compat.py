@@ -196,13 +196,16 @@ def gguf_options() -> dict[str, Any]:
 def gguf_architectures() -> tuple[str, ...]:
     """The architectures that transformers reads from GGUF files, by their names there.
 
-    All versions: the list is no part of the documented interface. RETURNS () if it is not found.
+    All versions: the list is no part of the documented interface.
+
+    RETURNS (Tuple[str, ...]): Empty if there is no such list.
     """
     try:
         from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
     except ImportError:
         return ()
-    return tuple(GGUF_SUPPORTED_ARCHITECTURES)
+    # 4.53 lists parts of the metadata as well.
+    return tuple(a for a in GGUF_SUPPORTED_ARCHITECTURES if a not in ("general", "tokenizer"))
 
 
 def forget_quantization(model: Any) -> None:

@@ -19,7 +19,7 @@ from ..compat import (
 from ..errors import Errors
 from .digests import file_digest
 from .gguf_metadata import GGUFHeader, read_header
-from .gguf_settings import check_scaling, complete_config
+from .gguf_settings import check_scaling, complete_config, has_sizes
 from .plausibility import likelihood
 
 if TYPE_CHECKING:
@@ -84,12 +84,13 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 def _check_architecture(header: GGUFHeader) -> None:
     known = gguf_architectures()
     if known and header.architecture not in known:
-        raise _unreadable(header, known)
+        raise _unreadable(header)
 
 
-def _unreadable(header: GGUFHeader, accepted: Collection[str]) -> ValueError:
+def _unreadable(header: GGUFHeader) -> ValueError:
     import transformers
 
+    accepted = {*gguf_architectures()} - {header.architecture}
     text = Errors.E156.format(
         file=header.file,
         architecture=header.architecture,
@@ -105,21 +106,32 @@ def _read_model(weights: Path, header: GGUFHeader) -> Any:
     weights (Path): The file, with or without its vocabulary.
     header (GGUFHeader): The header of the whole file.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
-    options = {"gguf_file": weights.name, "local_files_only": True, **gguf_options()}
+    folder = str(weights.parent)
+    options: dict[str, Any] = {"gguf_file": weights.name, "local_files_only": True}
     with transformers_loader("GGUF file", header.file):
-        config = AutoConfig.from_pretrained(
-            str(weights.parent), gguf_file=weights.name, local_files_only=True
-        )
+        config = AutoConfig.from_pretrained(folder, **options)
+    if not has_sizes(config, header):
+        raise _unreadable(header)
     complete_config(config, header)
+    auto_class = _class_for(config, header)
+    options |= {"config": config, "output_loading_info": True, **gguf_options()}
     with transformers_loader("GGUF file", header.file):
-        model, info = AutoModelForCausalLM.from_pretrained(
-            str(weights.parent), config=config, output_loading_info=True, **options
-        )
+        model, info = auto_class.from_pretrained(folder, **options)
     check_scaling(model, header)
     _check_weights(model, header, info["missing_keys"])
     return model
+
+
+def _class_for(config: PretrainedConfig, header: GGUFHeader) -> Any:
+    """The class of transformers for a configuration, with its LM head."""
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    for auto_class in (AutoModelForCausalLM, AutoModelForSeq2SeqLM):
+        if type(config) in auto_class._model_mapping:
+            return auto_class
+    raise _unreadable(header)
 
 
 def _check_weights(model: Any, header: GGUFHeader, missing: Collection[str]) -> None:
@@ -149,6 +161,8 @@ def _check_weights(model: Any, header: GGUFHeader, missing: Collection[str]) -> 
 
 def _warn_if_implausible(model: Any, tokenizer: Any, gguf: Path) -> None:
     """Warn of an LLM that does not understand English: here the LM head is at hand."""
+    if model.config.is_encoder_decoder:
+        return
     most = getattr(model.config, "max_position_embeddings", None)
     found = likelihood(model.eval(), tokenizer, most=most)
     doubt = found and found.warning(str(gguf))

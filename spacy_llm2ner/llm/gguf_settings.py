@@ -43,6 +43,16 @@ _LLAMA3 = {
 _KINDS = ("none", "linear", "yarn", "longrope")
 
 
+def has_sizes(config: PretrainedConfig, header: GGUFHeader) -> bool:
+    """Whether transformers took width and depth of the model from the file.
+
+    Some versions accept an architecture and look for its settings under another name.
+    """
+    sizes = {"hidden_size": "embedding_length", "num_hidden_layers": "block_count"}
+    pairs = [(getattr(config, name, None), header.get(key)) for name, key in sizes.items()]
+    return all(mine == given for mine, given in pairs if None not in (mine, given))
+
+
 def complete_config(config: PretrainedConfig, header: GGUFHeader) -> None:
     """Add the settings of a GGUF file that transformers leaves out, in place.
 
@@ -60,6 +70,8 @@ def complete_config(config: PretrainedConfig, header: GGUFHeader) -> None:
             # Some files give a value for each block.
             if isinstance(value, int | float) and getattr(config, name, value) != value:
                 setattr(config, name, value)
+    if config.model_type == "t5":
+        _set_activation(config, header)
     base = header.get("rope.freq_base")
     if base is not None and get_rope(config).get("rope_theta", base) != base:
         set_rope(config, {"rope_theta": base})
@@ -81,12 +93,19 @@ def check_scaling(model: Any, header: GGUFHeader) -> None:
         raise _refused(header, f"are scaled in the way '{wanted}'")
 
 
+def _set_activation(config: PretrainedConfig, header: GGUFHeader) -> None:
+    """T5: whether blocks have a gate shows in their weights, and decides the activation."""
+    gated = any(".ffn_gate." in name for name in header.tensors)
+    config.feed_forward_proj = "gated-gelu" if gated else "relu"
+    config.is_gated_act, config.dense_act_fn = gated, "gelu_new" if gated else "relu"
+
+
 def _set_rotated(config: PretrainedConfig, header: GGUFHeader) -> None:
     """Set how many numbers of a head are rotated, where that is a part of them."""
-    rotated, width = header.get("rope.dimension_count"), _head_width(config)
-    rope = get_rope(config)
+    rotated, rope = header.get("rope.dimension_count"), get_rope(config)
     if rotated is None or "rope_theta" not in rope:
         return
+    width = _head_width(config)
     if int(width * rope.get("partial_rotary_factor", 1.0)) == rotated:
         return
     part = rotated / width
