@@ -88,12 +88,17 @@ class GGUFHeader:
             return None
         size = 4 * tensor.size
         with self.file.open("rb") as file:
-            file.seek(self._aligned(self.tensor_places[1]) + tensor.offset)
+            file.seek(self.data_start + tensor.offset)
             data = file.read(size)
         if tensor.kind != _FLOAT32 or len(data) < size:
             error = f"its tensor '{name}' has no values of float32"
             raise ValueError(Errors.E150.format(file=self.file, error=error))
         return list(struct.unpack(f"<{size // 4}f", data))
+
+    @property
+    def data_start(self) -> int:
+        """Where the data of the tensors begin in the file."""
+        return self._aligned(self.tensor_places[1])
 
     @property
     def parameters(self) -> int:
@@ -115,7 +120,7 @@ class GGUFHeader:
                 old.seek(begin)
                 new.write(old.read(end - begin))
             new.write(bytes(self._aligned(new.tell()) - new.tell()))
-            old.seek(self._aligned(self.tensor_places[1]))
+            old.seek(self.data_start)
             shutil.copyfileobj(old, new, 1 << 22)
 
     def _aligned(self, position: int) -> int:
