@@ -142,6 +142,8 @@ def set_rope(config: PretrainedConfig, settings: Mapping[str, Any]) -> None:
     """
     rope = getattr(config, "rope_parameters", None)
     if rope is not None:
+        if "type" in settings:
+            settings = {**settings, "rope_type": settings["type"]}
         if "full_attention" in rope:
             settings = {"full_attention": {**rope["full_attention"], **settings}}
         config.rope_parameters = {**rope, **settings}
@@ -152,6 +154,16 @@ def set_rope(config: PretrainedConfig, settings: Mapping[str, Any]) -> None:
     scaling = {key: value for key, value in settings.items() if key not in _ROPE}
     if scaling:
         config.rope_scaling = scaling
+
+
+def takes_scaling(model: Any, kind: str) -> bool:
+    """Whether a model scales rotary positions in the way that its configuration names.
+
+    transformers 4: some classes do not look at `rope_scaling`.
+    """
+    return transformers_version() >= (5, 0) or any(
+        getattr(module, "rope_type", None) == kind for module in model.modules()
+    )
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

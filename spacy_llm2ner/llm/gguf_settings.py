@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..compat import get_rope, set_rope
+from ..compat import get_rope, set_rope, takes_scaling
 from ..errors import Errors
 from .gguf_metadata import GGUFHeader
 
@@ -87,9 +87,7 @@ def check_scaling(model: Any, header: GGUFHeader) -> None:
     RAISES (ValueError): If its class takes no notice of that setting (E155).
     """
     wanted = get_rope(model.config).get("rope_type", "default")
-    kinds = [getattr(module, "rope_type", None) for module in model.modules()]
-    found = {k for kind in kinds for k in (kind.values() if isinstance(kind, dict) else [kind])}
-    if wanted != "default" and wanted not in found:
+    if wanted != "default" and not takes_scaling(model, wanted):
         raise _refused(header, f"are scaled in the way '{wanted}'")
 
 

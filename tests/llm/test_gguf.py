@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 
-from spacy_llm2ner.compat import gguf_architectures, transformers_version
+from spacy_llm2ner.compat import get_rope, gguf_architectures, transformers_version
 from spacy_llm2ner.llm.checkpoint import Checkpoint, find_folder, identity, load_tokenizer
 from spacy_llm2ner.llm.digests import file_digest
 from spacy_llm2ner.llm.gguf import convert_gguf
@@ -200,7 +200,9 @@ def assert_same_states(model: Any, folder: Path) -> None:
         )
     for key in ("hidden_states", "encoder_hidden_states", "decoder_hidden_states", "logits"):
         assert (key in outputs) == (key in expected)
-        if key in expected:
+        # transformers 5 forgets whether the output of T5 is scaled when it saves a model.
+        forgets = key == "logits" and inputs.keys() > {"input_ids"}
+        if key in expected and not (forgets and transformers_version() >= (5, 0)):
             torch.testing.assert_close(outputs[key], expected[key])
 
 
@@ -327,7 +329,8 @@ def test_scaled_positions(
     convert_gguf(file, tmp_path / "made")
     assert_same_states(model, tmp_path / "made")
     if scaling and scaling.get("rope_type") != "yarn":
-        assert Checkpoint(str(tmp_path / "made")).config.rope_scaling == scaling
+        found = get_rope(Checkpoint(str(tmp_path / "made")).config)
+        assert found.items() >= scaling.items()
 
 
 def linear(factor: float) -> dict[str, Any]:
@@ -354,6 +357,8 @@ def test_a_model_that_would_be_read_wrongly(
     message: str,
     tmp_path: Path,
 ):
+    if architecture == "nemotron" and transformers_version() >= (5, 0):
+        pytest.skip("transformers 5 scales the positions of all models")
     usual = ARCHITECTURES[architecture]
     written = replace(usual, metadata={**usual.metadata, **metadata})
     file = write(tiny(usual), architecture, tmp_path / "tiny.gguf", written, tensors)
