@@ -33,7 +33,10 @@ def write_gguf(
     add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
     add |= {str: writer.add_string, list: writer.add_array}
     for key, value in metadata.items():
-        add[type(value)](key, value)
+        if key == "general.alignment":
+            writer.add_custom_alignment(value)
+        else:
+            add[type(value)](key, value)
     for name, weights in (tensors or {}).items():
         writer.add_tensor(name, np.ascontiguousarray(weights))
     writer.write_header_to_file()

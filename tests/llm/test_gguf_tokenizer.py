@@ -8,6 +8,7 @@ from typing import Any
 from unicodedata import category, normalize
 
 import gguf
+import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from spacy_llm2ner.llm.gguf_metadata import read_metadata
+from spacy_llm2ner.llm.gguf_metadata import read_header, read_metadata
 from spacy_llm2ner.llm.gguf_tokenizer import make_tokenizer
 from tests.conftest import DEFAULT_LLM
 from tests.llm.family_tokenizers import TRAINING_TEXTS, bert_tokenizer
@@ -304,14 +305,33 @@ def test_gpt2_files_without_a_pre_tokenizer(folder: Path):
 # The metadata ---------------------------------------------------------------------------------
 
 
-def test_metadata_are_those_that_gguf_reads(folder: Path):
+def test_the_header_is_what_gguf_reads(folder: Path):
     metadata = {"a": True, "b": 7, "c": -1.5, "d": "▁é", "e": ["x", ""], "f": [1, -2], "g": [0.5]}
-    file = write_gguf(folder / "metadata.gguf", metadata)
-    found = read_metadata(file)
-    for name, kept in gguf.GGUFReader(file).fields.items():
+    tensors = {"x": np.arange(6, dtype="f").reshape(2, 3), "y": np.ones(5, "f2"), "z": np.ones(1)}
+    header = read_header(write_gguf(folder / "metadata.gguf", metadata, tensors=tensors))
+    reader, found = gguf.GGUFReader(header.file), dict(header.metadata)
+    for name, kept in reader.fields.items():
         if not name.startswith("GGUF."):
             assert found.pop(name) == kept.contents()
     assert found == {}
+    assert (header.architecture, header.parameters) == ("llama", 12)
+    assert {n: t.shape for n, t in header.tensors.items()} == {"x": (2, 3), "y": (5,), "z": (1,)}
+    assert header.floats("x") == [*range(6)]
+    assert header.floats("w") is None
+    with pytest.raises(ValueError, match=r"E150.*'y' has no values of float32"):
+        header.floats("y")
+
+
+def test_a_copy_without_some_pairs(folder: Path):
+    tensors = {"x": np.arange(6, dtype="f"), "y": np.ones(5, "f2")}
+    metadata = {"a": "x" * 7, "b": 3, "general.alignment": 64}
+    header = read_header(write_gguf(folder / "all.gguf", metadata, tensors=tensors))
+    copy = folder / "copy.gguf"
+    header.write_without(copy, lambda key: key == "a")
+    reader = gguf.GGUFReader(copy)
+    assert {*header.metadata} - {*reader.fields} == {"a"}
+    for tensor in reader.tensors:
+        np.testing.assert_array_equal(tensor.data, tensors[tensor.name])
 
 
 @pytest.mark.parametrize("size", [0, 3, 8, 30])
