@@ -67,8 +67,9 @@ def complete_config(config: PretrainedConfig, header: GGUFHeader) -> None:
     for key, names in _SETTINGS.items():
         value = header.get(key)
         for name in names:
-            # Some files give a value for each block.
-            if isinstance(value, int | float) and getattr(config, name, value) != value:
+            # Some files give a value for each block; 0 is "none" (the sliding window of Phi-4).
+            given = isinstance(value, int | float) and value != 0
+            if given and getattr(config, name, value) != value:
                 setattr(config, name, value)
     if config.model_type == "t5":
         _set_activation(config, header)

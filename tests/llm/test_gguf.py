@@ -303,7 +303,10 @@ LLAMA3 = {
         pytest.param(
             "phi3",
             {"type": "longrope", "short_factor": [1.0, 1.5], "long_factor": [2.0, 6.0]},
-            {"rope.scaling.type": "longrope", "rope.scaling.original_context_length": 32},
+            {
+                **{"rope.scaling.type": "longrope", "attention.sliding_window": 0},  # no window
+                "rope.scaling.original_context_length": 32,
+            },
             LONG,
             id="longrope",
         ),
@@ -320,7 +323,7 @@ def test_scaled_positions(
     settings = {**usual.settings, "rope_scaling": scaling}
     original = metadata.get("rope.scaling.original_context_length")
     if architecture == "phi3":
-        settings["original_max_position_embeddings"] = original
+        settings |= {"original_max_position_embeddings": original, "sliding_window": None}
     written = replace(usual, settings=settings, metadata={**usual.metadata, **metadata})
     model = tiny(written)
     if scaling is None:
