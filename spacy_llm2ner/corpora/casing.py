@@ -56,6 +56,7 @@ def cased(example: Example, change: Callable[[str], str]) -> Example:
 
 def _cased(doc: Doc, change: Callable[[str], str]) -> Doc:
     """A doc with changed words, the same tokens, sentences, entities and span groups."""
+    starts: list[bool | int | None] | None
     starts = [token.is_sent_start for token in doc] if doc.has_annotation("SENT_START") else None
     twin = Doc(
         doc.vocab,
