@@ -63,12 +63,11 @@ def _dataset_rows(corpus: HFDatasetCorpus, columns: Sequence[str]) -> dict[int, 
     with TemporaryDirectory() as cache:
         dataset = corpus._open(cache)
         found = {column: dataset[column][:] for column in columns if column in dataset.column_names}
-        names = {c: getattr(dataset.features[c], "names", None) for c in found}
+        for column, values in found.items():
+            if names := getattr(dataset.features[column], "names", None):
+                found[column] = [names[value] for value in values]
         n_rows = len(dataset)
     return {
-        number + 1: {
-            c: names[c][values[number]] if names[c] else values[number]
-            for c, values in found.items()
-        }
+        number + 1: {column: values[number] for column, values in found.items()}
         for number in range(n_rows)
     }

@@ -135,7 +135,7 @@ def evaluate(
 
     Example:
 
-        python -m spacy llm2ner evaluate training/model-best test.spacy --output scores.json
+        python -m spacy llm2ner evaluate training/model-best test.spacy
 
     DOCS: docs/cli.md#evaluate
     """
@@ -177,7 +177,8 @@ def evaluate(
         msg.good(f"Wrote {output}")
     f1 = 100 * float(report.evaluation.micro.value[2])
     if fail_under is not None and f1 < fail_under:
-        msg.fail(f"F1 is {f1:.2f}, below --fail-under {fail_under:g}", exits=BELOW)
+        msg.fail(f"F1 is {f1:.2f}, below --fail-under {fail_under:g}")
+        raise typer.Exit(BELOW)
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,8 +149,8 @@ class Matches:
         columns = ((self.predicted, predicted, RIGHT), (self.gold, gold, FOUND))
         for side, values, first in columns:
             at = np.array([places[value] for value in values], dtype=np.int64)
-            np.add.at(table, (side.units, at, first), side.right)
-            np.add.at(table, (side.units, at, first + 1), 1)
+            np.add.at(table[..., first], (side.units, at), side.right)
+            np.add.at(table[..., first + 1], (side.units, at), 1)
         return Counts(tuple(names), table)
 
     def by_label(self) -> Counts:

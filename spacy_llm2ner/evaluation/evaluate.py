@@ -283,9 +283,11 @@ class Comparison:
     def labels(self) -> dict[str, Difference]:
         """Differences of each label."""
         names = sorted({*self.model.labels.categories, *self.baseline.labels.categories})
-        sides = [e.labels.reordered(names).table for e in (self.model, self.baseline)]
+        one, other = (e.labels.reordered(names).table for e in (self.model, self.baseline))
         return {
-            name: self._difference(*(Counts((name,), s[:, [i]]) for s in sides), micro)
+            name: self._difference(
+                Counts((name,), one[:, [i]]), Counts((name,), other[:, [i]]), micro
+            )
             for i, name in enumerate(names)
         }
 

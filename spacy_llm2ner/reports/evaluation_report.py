@@ -30,13 +30,13 @@ class Table(NamedTuple):
 
     title (str): What it shows.
     header (Tuple[str, ...]): The heads of the columns.
-    rows (List[Tuple[str, ...]]): The cells.
+    rows (Sequence[Tuple[str, ...]]): The cells.
     aligns (Tuple[str, ...]): "l" or "r" for each column.
     """
 
     title: str
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     aligns: tuple[str, ...]
 
 
