@@ -844,6 +844,7 @@ class Errors(metaclass=_WithCodes):
         "data path {path}: neither a key of doc.user_data nor a column of the data is called "
         "'{column}'."
     )
+    E962 = "data path {path}: there is no gold span in it, so that --fail-under has no F1 to judge."
 
 
 class Warnings(metaclass=_WithCodes):

@@ -17,6 +17,7 @@ from spacy.training import Example
 from wasabi import Printer
 
 from ..corpora.formats import format_of
+from ..errors import Errors
 from ..evaluation.evaluate import (
     DOCUMENT,
     TEXT,
@@ -175,8 +176,12 @@ def evaluate(
     _print(msg, report, data)
     if output is not None:
         msg.good(f"Wrote {output}")
+    if fail_under is None:
+        return
+    if not report.evaluation.has_gold:
+        msg.fail("Can't apply --fail-under", Errors.E962.format(path=data), exits=1)
     f1 = 100 * float(report.evaluation.micro.value[2])
-    if fail_under is not None and f1 < fail_under:
+    if f1 < fail_under:
         msg.fail(f"F1 is {f1:.2f}, below --fail-under {fail_under:g}")
         raise typer.Exit(BELOW)
 
@@ -262,7 +267,7 @@ def evaluate_file(
         train_corpus = open_data(train, _train_options(train, data, options, settings.spans_key))
     nlp = util.load_model(model)
     examples = read_examples(corpus, data, nlp)
-    documents = _documents(corpus, options, len(examples)) if settings.unit == DOCUMENT else None
+    documents = _documents(corpus, options) if settings.unit == DOCUMENT else None
     settings, values = _slices(settings, data, options, corpus, examples)
     found = evaluate_pipeline(nlp, examples, settings, values=values, documents=documents)
     if train is not None and train_corpus is not None:
@@ -287,15 +292,14 @@ def _train_options(train: Path, data: Path, options: DataOptions, spans_key: str
     return replace(options, split="train") if options.split else options
 
 
-def _documents(corpus: _Corpus, options: DataOptions, n_texts: int) -> list[int] | None:
+def _documents(corpus: _Corpus, options: DataOptions) -> list[int] | None:
     """The document of each text; None for data whose texts are documents."""
     file = getattr(corpus, "file", None)
     if file is None:
         return None
     step = options.sentences_per_doc
     sizes = [math.ceil(len(d.sentences) / step) if step else 1 for d in file.documents]
-    numbers = [number for number, size in enumerate(sizes) for _ in range(size)]
-    return numbers if len(numbers) == n_texts else None
+    return [number for number, size in enumerate(sizes) for _ in range(size)]
 
 
 def _slices(
@@ -320,7 +324,7 @@ def _notes(nlp: Language, found: Evaluation, spans_key: str) -> list[str]:
     gold = {mention.label for mention in found.matches.gold.mentions}
     guessed = {mention.label for mention in found.matches.predicted.mentions}
     if not gold:
-        notes.append("The texts are annotated, but without any gold span: recall is n/a")
+        notes.append("The texts are annotated, but without any gold span: there is no score")
     elif guessed and not gold & guessed:
         notes.append(
             f"Data and pipeline have no label in common, so that nothing can be correct: the "

@@ -89,6 +89,11 @@ class Evaluation:
         return all_slices(self.matches, self.training, self.values)
 
     @property
+    def has_gold(self) -> bool:
+        """Whether the annotated texts have any gold span; without one there is no score."""
+        return len(self.matches.gold) > 0
+
+    @property
     def unjudged(self) -> int:
         """The predictions that are neither right nor wrong."""
         return sum(len(text.unjudged) for text in self.matches.texts)

@@ -46,6 +46,8 @@ class Table(NamedTuple):
 def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
     """Convert the result of a pipeline to JSON values; all figures are fractions of 1.
 
+    Without any gold span there is no score: it is null then.
+
     evaluation (Evaluation): The result.
     RETURNS (Dict[str, Any]): T-NER's keys (`micro/f1`, `micro/f1_ci`, `macro/...`,
         `per_entity_metric`), then `mentions`, `metrics`, `errors`, `confusion`, `slices`,
@@ -53,12 +55,19 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
     """
     settings = evaluation.settings
     compared = evaluation.compared
-    mentions = evaluation.mention_scores
+    overall = {
+        "micro": evaluation.micro,
+        "macro": evaluation.macro,
+        "mentions": evaluation.mention_scores,
+    }
+    scores = {name: _estimate_json(found) for name, found in overall.items()}
+    if not evaluation.has_gold:
+        scores = {name: dict.fromkeys(keys) for name, keys in scores.items()}
     return {
-        **_tner("micro", evaluation.micro),
-        **_tner("macro", evaluation.macro),
+        **{f"micro/{key}": value for key, value in scores["micro"].items()},
+        **{f"macro/{key}": value for key, value in scores["macro"].items()},
         "per_entity_metric": _categories_json(evaluation, evaluation.labels),
-        "mentions": _estimate_json(mentions),
+        "mentions": scores["mentions"],
         "metrics": {
             m.name: {"precision": m.precision, "recall": m.recall, "f1": m.f1}
             for m in evaluation.metrics
@@ -132,10 +141,6 @@ def span_reliability(evaluation: Evaluation) -> Reliability | None:
     return reliability(np.clip(scores, 0, 1), right.astype(np.float64))
 
 
-def _tner(name: str, found: Estimate) -> dict[str, Any]:
-    return {f"{name}/{key}": value for key, value in _estimate_json(found).items()}
-
-
 def _estimate_json(found: Estimate) -> dict[str, Any]:
     values = dict(zip(_PARTS, found.value.tolist(), strict=True))
     return {
@@ -188,10 +193,14 @@ _SCORES = ("P", "R", "F1", "95 % of F1")
 
 def score_table(evaluation: Evaluation) -> Table:
     """The headline: micro, macro and mentions, with intervals."""
+    figures = {
+        "micro, all labels": evaluation.micro,
+        f"macro, {len(evaluation.labels.categories)} labels": evaluation.macro,
+        "mentions, labels ignored": evaluation.mention_scores,
+    }
     rows = [
-        ("micro, all labels", *_figures(evaluation.micro)),
-        (f"macro, {len(evaluation.labels.categories)} labels", *_figures(evaluation.macro)),
-        ("mentions, labels ignored", *_figures(evaluation.mention_scores)),
+        (name, *(_figures(found) if evaluation.has_gold else ("n/a",) * 4))
+        for name, found in figures.items()
     ]
     return Table("Exact boundaries", ("", *_SCORES), rows, ("l", *"rrrr"))
 

@@ -119,6 +119,16 @@ def test_exit_codes(place, args, says):
     assert says is None or says in output
 
 
+def test_data_without_gold_spans_has_no_score(place):
+    (place / "empty.jsonl").write_text('{"tokens": ["Ada", "Lovelace"], "spans": []}\n')
+    code, output = run("model", "empty.jsonl", "-o", "empty.json")
+    assert code == 0 and "without any gold span" in output and "n/a n/a n/a n/a" in output
+    found = json.loads((place / "empty.json").read_text())
+    assert all(found[key] is None for key in TNER_KEYS)
+    code, output = run("model", "empty.jsonl", "--fail-under", "0")
+    assert code == 1 and "has no F1 to judge" in output
+
+
 @pytest.mark.parametrize(
     ("unit", "size", "number"),
     [("text", 1, 3), ("sentence", 0, 3), ("document", 1, 2), ("document", 0, 2), ("text", 0, 2)],
