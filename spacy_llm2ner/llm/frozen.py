@@ -119,7 +119,7 @@ class FrozenLLM(Extraction):
             self.reading,
             layers=self.layers,
             normalize=self.settings.normalize,
-            batch_pieces=self.settings.batch_pieces,
+            batch_pieces=self.batch_pieces,
             name=self.settings.name,
         )
         started = time.perf_counter()
@@ -168,7 +168,7 @@ class FrozenLLM(Extraction):
             self.reading,
             layers=self.layers,
             normalize=self.settings.normalize,
-            batch_pieces=self.settings.batch_pieces,
+            batch_pieces=self.batch_pieces,
             name=self.settings.name,
         )
         for done in passes:
