@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -85,9 +86,8 @@ def least_padded(lengths: Sequence[int], budget: int, overhead: int) -> Iterator
         ends = slice(start + 1, start + most + 1)
         first[ends][costs < cost[ends]] = start
         np.minimum(cost[ends], costs, out=cost[ends])
-    ends_found = [count]
-    while ends_found[-1] > 0:
-        ends_found.append(int(first[ends_found[-1]]))
-    ends_found.reverse()
-    for start, end in zip(ends_found, ends_found[1:], strict=False):
+    cuts = [count]
+    while cuts[-1] > 0:
+        cuts.append(int(first[cuts[-1]]))
+    for start, end in pairwise(reversed(cuts)):
         yield range(start, end)

@@ -47,7 +47,7 @@ def only_for(
 
     def narrow(_: nn.Module, args: tuple, kwargs: dict) -> Any:
         fits = len(args) == 1 and not kwargs and isinstance(args[0], Tensor)
-        # Experts get the pieces that were chosen for them, in an order of their own: two dimensions.
+        # Not so experts, which get the pieces chosen for them in an order of their own.
         narrowed.append(fits and args[0].dim() == 3 and args[0].shape[:2] == shape)
         return ((args[0].flatten(0, 1)[used][None],), {}) if narrowed[-1] else None
 
