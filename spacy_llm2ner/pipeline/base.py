@@ -258,7 +258,7 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
             budget = self._tokens_ahead()
             yield from batches(chain([doc], docs), budget, most=most, lookahead=False)
 
-    def _tokens_ahead(self) -> float:
+    def _tokens_ahead(self) -> int:
         """Tokens of docs that are read ahead.
 
         Their states fill at most half of the cache of recent texts: the next component on the same
