@@ -122,6 +122,15 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
     return found
 
 
+def report(name: str, rows: list[dict[str, Any]]) -> None:
+    """Write the result files for what has been measured so far."""
+    found = ratios(rows)
+    lines = [table(rows), "", *(f"- {ratio}: {value:.2f}" for ratio, value in found.items())]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    results = {"llm": LLM.name, "threads": 1, "peak_rss_bytes": peak, "ratios": found, "rows": rows}
+    write(name, results, "\n".join(lines))
+
+
 def main() -> None:
     parser = command_line("throughput", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the corpora")
@@ -139,17 +148,12 @@ def main() -> None:
         corpora["CoNLL-2003 sentences"] = sentences(args.data, args.sentences)
     if args.documents:
         corpora["LitBank documents"] = documents(args.data, args.documents, args.words)
-    rows = [
-        {"corpus": corpus, **measure(texts, dtype, reading, args.rounds)}
-        for corpus, texts in corpora.items()
-        for dtype in args.dtypes
-        for reading in args.readings
-    ]
-    found = ratios(rows)
-    lines = [table(rows), "", *(f"- {name}: {value:.2f}" for name, value in found.items())]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    results = {"llm": LLM.name, "threads": 1, "peak_rss_bytes": peak, "ratios": found, "rows": rows}
-    write(args.name, results, "\n".join(lines))
+    rows: list[dict[str, Any]] = []
+    for corpus, texts in corpora.items():
+        for dtype in args.dtypes:
+            for reading in args.readings:
+                rows.append({"corpus": corpus, **measure(texts, dtype, reading, args.rounds)})
+                report(args.name, rows)
 
 
 if __name__ == "__main__":
