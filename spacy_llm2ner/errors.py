@@ -374,16 +374,16 @@ class Errors(metaclass=_WithCodes):
     )
 
     E323 = (
-        "llm2ner: a spacy_llm2ner.StackedLLM.v1 has no LLM. Add a section [... .llm.llms.NAME] with a "
-        "spacy_llm2ner.FrozenLLM.v1 for each."
+        "llm2ner: a spacy_llm2ner.StackedLLM.v1 has no LLM. Add a section "
+        "[components.COMPONENT.model.llm.llms.NAME] with a spacy_llm2ner.FrozenLLM.v1 for each."
     )
     E324 = (
         "llm2ner: '{member}' cannot be the name of an LLM in a spacy_llm2ner.StackedLLM.v1; names "
         "consist of letters, digits, '-' and '_', as they are part of settings and folders."
     )
     E325 = (
-        "llm2ner: the LLM '{member}' of a spacy_llm2ner.StackedLLM.v1 is of the kind '{given}', but "
-        "each must be a spacy_llm2ner.FrozenLLM.v1."
+        "llm2ner: the LLM '{member}' of a spacy_llm2ner.StackedLLM.v1 is of the kind '{given}', "
+        "but each must be a spacy_llm2ner.FrozenLLM.v1."
     )
     E326 = (
         "{name}: the setting 'pretrained' takes one LLM as model.llm, and not the several LLMs "
@@ -416,8 +416,8 @@ class Errors(metaclass=_WithCodes):
         "another name, set llm_name of ToMMeR.v1 to '{alias}'."
     )
     E403 = (
-        "llm2ner: a ToMMeR head reads one layer of one LLM: model.llm of spacy_llm2ner.ToMMeR.v1 must "
-        "be a spacy_llm2ner.FrozenLLM.v1, not '{given}'."
+        "llm2ner: a ToMMeR head reads one layer of one LLM: model.llm of spacy_llm2ner.ToMMeR.v1 "
+        "must be a spacy_llm2ner.FrozenLLM.v1, not '{given}'."
     )
     E410 = (
         "llm2ner: the source of the ToMMeR head is '{source}', which is neither a folder nor a "
@@ -771,8 +771,8 @@ class Errors(metaclass=_WithCodes):
     )
 
     E807 = (
-        "llm2ner: the argument llm = '{llm}' names one LLM, and the component '{name}' reads several "
-        "({members}). Name the folder of each: config={{'{setting}': FOLDER}}."
+        "llm2ner: the argument llm = '{llm}' names one LLM, and the component '{name}' reads "
+        "several ({members}). Name the folder of each: config={{'{setting}': FOLDER}}."
     )
     E805 = "llm2ner: {model} is not a folder; name the file to write the card to (OUT)."
     E806 = (

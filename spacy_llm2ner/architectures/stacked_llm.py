@@ -4,7 +4,7 @@
 # registered functions, and older versions of it need types there, not strings.
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -32,7 +32,8 @@ def build_stacked_llm(llms: dict[str, Any]) -> Model[list[Doc], States]:
     RETURNS (Model[List[Doc], List[Floats3d]]): For each doc float16 (tokens, 1, features): the
         layers of the first LLM one after another, then those of the next. Of a single LLM its
         states as they are, (tokens, layers, width).
-    RAISES (ValueError): If there is no LLM, one of another kind, or another name (E323, E324, E325).
+    RAISES (ValueError): If there is no LLM (E323), or one with another name (E324) or of another
+        kind (E325).
     """
     if not llms:
         raise ValueError(Errors.E323)
@@ -98,9 +99,3 @@ def _parts(model: Model[list[Doc], States]) -> list[list[int]] | None:
         return None
     llms = [cast(LLMShim, node.shims[0]).llm for node in model.layers]
     return [[len(llm.layers), llm.width] for llm in llms]
-
-
-def members_of(config: Mapping[str, Any]) -> list[str]:
-    """The names of the LLMs in a section [components.NAME.model.llm]; empty if it is no stack."""
-    llms = config.get("llms")
-    return sorted(llms) if isinstance(llms, Mapping) else []

@@ -55,9 +55,7 @@ def torch_head(
         init=_head_init,
         dims={"nO": None},
         attrs=_attributes(dropout),
-        shims=[
-            shim or HeadShim(cast(Callable, build), max_span_tokens, takes_parts=takes_parts)
-        ],
+        shims=[shim or HeadShim(cast(Callable, build), max_span_tokens, takes_parts=takes_parts)],
     )
 
 

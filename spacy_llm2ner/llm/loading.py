@@ -370,6 +370,7 @@ class LoadedLLM:
         precision (str): See `save_weights`.
         RETURNS (bool): Whether the stored weights equal those in memory.
         """
+        self.deepen(depth)
         model = self.model if depth >= self.depth else _read_cut(self.spec, depth)
         return save_weights(model, folder, precision)
 

@@ -56,12 +56,16 @@ def write_bundled(nlp: Language, folder: Path, precision: str = ORIGINAL) -> lis
     nlp.to_disk(folder, exclude=[name for name, *_ in readers])
     for name, pipe, _ in readers:
         pipe.to_disk(folder / name, exclude=["vocab", "llm"])
-    places = [_PlaceOf(shim.llm, llm_folder(shim, folder / name), name) for name, _, shim in readers]
+    places = [
+        _PlaceOf(shim.llm, llm_folder(shim, folder / name), name) for name, _, shim in readers
+    ]
     return [_write_llm(alike, precision) for alike in shared_weights(places)]
 
 
 @dataclass(frozen=True)
 class _PlaceOf(Place):
+    """A place in the folder of a component."""
+
     component: str
 
 

@@ -1,4 +1,4 @@
-"""Where bundled LLMs lie in a pipeline: COMPONENT/llm, or COMPONENT/llm/NAME for each of a stack."""
+"""Where bundled LLMs lie in a pipeline: COMPONENT/llm, or in it a folder each of several."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path
+from typing import TypeVar
 
 from ..architectures.shims import LLMShim
 from ..llm.bundle import ORIGINAL, write_place
@@ -36,9 +37,12 @@ class Place:
     folder: Path
 
 
-def shared_weights(places: Sequence[Place]) -> list[list[Place]]:
+SomePlace = TypeVar("SomePlace", bound=Place)
+
+
+def shared_weights(places: Sequence[SomePlace]) -> list[list[SomePlace]]:
     """Group LLMs that have the same weights; each group needs them once."""
-    alike: dict[object, list[Place]] = {}
+    alike: dict[object, list[SomePlace]] = {}
     for place in places:
         alike.setdefault(place.llm.spec, []).append(place)
     return list(alike.values())

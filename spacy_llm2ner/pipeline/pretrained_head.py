@@ -11,8 +11,8 @@ from spacy.util import registry
 from thinc.api import Model
 
 from ..architectures.shims import HeadShim, LLMShim, architecture_of
-from ..architectures.stacked_llm import STACK
 from ..architectures.span_recognizer import build_span_recognizer
+from ..architectures.stacked_llm import STACK
 from ..errors import Errors
 
 if TYPE_CHECKING:
