@@ -75,6 +75,28 @@ def transformers_loader(
             logger.setLevel(level)
 
 
+def native_bfloat16_cpu() -> bool:
+    """Whether this CPU multiplies bfloat16 natively: AMX, or AVX512-BF16.
+
+    torch >= 2.4 and >= 2.6 can tell. Older versions, and CPUs of other kinds, count as "no".
+    """
+    import torch
+
+    tests = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(getattr(torch.cpu, test, bool)()) for test in tests)
+
+
+def native_bfloat16_gpu(device: str) -> bool:
+    """Whether a CUDA GPU computes bfloat16 natively: compute capability 8 (Ampere) or more.
+
+    `torch.cuda.is_bf16_supported` counts emulation too, and its argument against that is new in
+    torch 2.4.
+    """
+    import torch
+
+    return torch.cuda.is_available() and torch.cuda.get_device_capability(device)[0] >= 8
+
+
 def dtype_options(dtype: torch.dtype) -> dict[str, Any]:
     """The argument of `from_pretrained` for the precision: `torch_dtype` before 4.56."""
     return {"dtype" if transformers_version() >= (4, 56) else "torch_dtype": dtype}

@@ -630,7 +630,8 @@ class Errors(metaclass=_WithCodes):
     )
     E703 = "data path {path}: there is no such file or folder."
     E704 = (
-        "data path {path}: the folder has no .spacy file and is not a dataset saved by `datasets`."
+        "data path {path}: the folder has no .spacy file and no file of a dataset (.parquet, "
+        ".arrow, .json, .jsonl)."
     )
     E705 = (
         "{reader}: the setting 'path' is '{path}', which is not a file: expected a file with a "
@@ -784,8 +785,8 @@ class Errors(metaclass=_WithCodes):
     E901 = "output path {path}: expected a folder, but this is a file."
     E902 = "data path {path}: there is no such file or folder."
     E903 = (
-        "data path {path}: the folder has no .spacy file and is not a dataset saved by `datasets`; "
-        "`python -m spacy llm2ner convert` makes .spacy files of other datasets."
+        "data path {path}: the folder has no .spacy file and no file of a dataset (.parquet, "
+        ".arrow, .json, .jsonl). Name a CoNLL-style file itself, not its folder."
     )
     E905 = "data path {path}: cannot be read as {suffix} data ({error})."
     E906 = "the text has {tokens} tokens; give a text of 1 to {most} tokens."
@@ -807,8 +808,8 @@ class Errors(metaclass=_WithCodes):
         "block with spacy_llm2ner.HFDatasetCorpus.v1 to the config."
     )
     E923 = (
-        "data path {path}: there are no .spacy files in this folder. To convert the files of a "
-        "dataset, run `python -m spacy llm2ner convert`."
+        "data path {path}: the folder has no .spacy file and no file of a dataset (.parquet, "
+        ".arrow, .json, .jsonl). Name a CoNLL-style file itself, not its folder."
     )
     E924 = "data path {path}: cannot be read as .spacy data ({problem})."
     E925 = "data path {path}: there are no texts in it."

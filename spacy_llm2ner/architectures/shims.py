@@ -33,6 +33,7 @@ from ..llm.checkpoint import (
     is_other_model,
 )
 from ..llm.frozen import FrozenLLM
+from ..llm.loading import AUTO
 from ..llm.weights import averaged, check_fit, fresh_id, to_safetensors
 from ..settings import check_number
 from .types import States
@@ -133,6 +134,10 @@ class IdentityShim(Shim):
         """Parts of the identity in which the two LLMs may differ."""
         return TOLERATED
 
+    def expected_to_differ(self) -> frozenset[str]:
+        """Tolerated parts that the settings let differ between machines: no reason to warn."""
+        return frozenset()
+
     def mismatch(self, differences: str, *, other_model: bool) -> str:
         """The text of the error about another LLM, or about other settings of the same one."""
         raise NotImplementedError
@@ -157,7 +162,7 @@ class IdentityShim(Shim):
             other = is_other_model(self.expected, found)
             raise ValueError(self.mismatch(differences, other_model=other))
         self._checked = True
-        if differing:
+        if differing - self.expected_to_differ():
             self.note_tolerated(differences)
 
     def record(self) -> None:
@@ -202,6 +207,10 @@ class LLMShim(IdentityShim):
     def llm(self) -> FrozenLLM:
         """The LLM."""
         return self._model
+
+    def expected_to_differ(self) -> frozenset[str]:
+        """The dtype, if each machine chooses its own."""
+        return frozenset({"dtype"} if self.llm.settings.dtype == AUTO else ())
 
     @property
     def identity(self) -> dict[str, Any]:

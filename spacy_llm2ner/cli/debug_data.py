@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 from spacy import util
@@ -23,6 +23,7 @@ from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
 from ..pipeline.token_tagger import TokenTagger
 from ..reports.data_report import SHOWN, DataReport, ReadBy, report_examples
 from ..tags import TagSet
+from .options import Code
 
 # Labels with fewer training spans are reported.
 _FEW_SPANS = 20
@@ -49,9 +50,7 @@ def debug_data(
     component: Annotated[
         str, typer.Option("--component", "-p", help="Name of the component; default: the only one")
     ] = "",
-    code_path: Annotated[
-        Optional[Path], typer.Option("--code", "-c", help="Python file with registered functions")
-    ] = None,
+    code_path: Code = None,
 ) -> None:
     """
     Check training data: labels, lengths, lost annotation.

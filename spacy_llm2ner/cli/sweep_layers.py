@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 from spacy import util
@@ -40,6 +40,7 @@ from ..sweep.layer_sets import (
 from ..sweep.results import Trainings, digest_of
 from ..sweep.training import SmallHeads, TrainingSettings, small_config, what_counts
 from .debug_data import find_component
+from .options import Code, GpuId
 from .output import Force, check_free
 
 FIGURES, TABLE, PICTURE = "sweep.json", "sweep.md", "sweep.svg"
@@ -90,10 +91,8 @@ def sweep_layers(
         int, typer.Option("--ram-mb", min=1, help="Memory for states; takes fewer texts if needed")
     ] = 4096,
     force: Force = False,
-    code_path: Annotated[
-        Optional[Path], typer.Option("--code", "-c", help="Python file with registered functions")
-    ] = None,
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
+    code_path: Code = None,
+    gpu_id: GpuId = -1,
 ) -> None:
     """
     Find the layers of the LLM that a head should read.

@@ -16,6 +16,7 @@ from .layers import (
     real_tokens,
     windows,
 )
+from .packing import Packing
 from .stack import Parts, layer_mix, standardizer
 
 # The logit of every span before training: an untrained head predicts nothing (p = 0.7 %).
@@ -165,15 +166,12 @@ class SpanScorer(nn.Module):
 
     def features(self, states: Tensor, real: Tensor) -> Tensor:
         """Token features: states (B, S, L, W), real bool (B, S) -> (B, S, hidden_width)."""
-        if self.training:
-            x = self._projected(states)
-        else:
-            # The states are by far the largest array here: never copy those of a whole long text.
-            x = torch.cat(
-                [self._projected(some) for some in states.split(_TOKENS_AT_ONCE, dim=1)], 1
-            )
-        x = self.encoder(x, real)
-        return self.dropout(self.norm(x)) * real[..., None]
+        packing = Packing(real, self.encoder.gap)
+        # The states are by far the largest array here: never copy those of a whole long text.
+        at_once = len(packing.source) if self.training else _TOKENS_AT_ONCE
+        x = torch.cat([self._projected(some) for some in packing.parts(states, at_once)], dim=1)
+        x = self.encoder(x, packing.real)
+        return packing.unpack(self.dropout(self.norm(x)))
 
     def _projected(self, states: Tensor) -> Tensor:
         x = self.dropout(self.mix(self.standardize(states)))

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ..tags import TagSet
 from .crf import CRF
 from .layers import MASKED, Dropout, Encoder, real_tokens
+from .packing import Packing
 from .stack import Parts, layer_mix, standardizer
 
 # Initial logit of entity tags ("O" has 0): an untrained head predicts nothing.
@@ -84,11 +85,12 @@ class LinearTagger(nn.Module):
         RETURNS (FloatTensor): Logits (B, S, tags); `MASKED` for tokens that are not words.
         """
         real = real_tokens(states)
-        x = self.dropout(self.mix(self.standardize(states)))
+        packing = Packing(real, 0 if self.project is None else self.encoder.gap)
+        x = self.dropout(self.mix(self.standardize(packing.pack(states))))
         if self.project is not None:
-            x = self.encoder(F.gelu(self.project(x)), real)
+            x = self.encoder(F.gelu(self.project(x)), packing.real)
             x = self.dropout(self.norm(x))
-        return self.tags(x).masked_fill(~real[..., None], MASKED)
+        return packing.unpack(self.tags(x)).masked_fill(~real[..., None], MASKED)
 
     def context(self) -> tuple[int, int]:
         """How many tokens before and after a token affect its logits: see `SpanScorer.context`."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _TEMPLATE = "templates/card.md.jinja"
 _TASK = "token-classification"
+# The data of scores that were given without its name, which the scores do not have either.
+_UNNAMED = "data that was not named"
 _TAGS = ("spacy", "named-entity-recognition", "span-detection", "llm", "frozen-llm")
 _METRICS = {"p": "precision", "r": "recall", "f": "f1"}
 
@@ -53,7 +55,8 @@ def make_card(
     nlp (Language): The pipeline.
     metrics (Optional[Mapping]): Scores as `spacy evaluate --output` writes them. None: those that
         `spacy train` stored with the pipeline.
-    dataset (Optional[str]): The name of the data of the scores.
+    dataset (Optional[str]): The name of the data of the scores. None: that of the development data
+        for scores of the training; the card says that other data was not named.
     title (Optional[str]): The model's name. None: the pipeline's.
     license (Optional[str]): As the hub abbreviates it. None: the pipeline's, else that of a
         pretrained head, else "unknown".
@@ -105,9 +108,7 @@ def _card_and_picture(
     shipped = next((head.shipped["license"] for head in heads if "license" in head.shipped), None)
     license = license or nlp.meta.get("license") or shipped or "unknown"
     scores = dict(nlp.meta.get("performance") or {}) if metrics is None else dict(metrics)
-    dataset = dataset or (
-        "the development data of its training" if metrics is None else "test data"
-    )
+    dataset = dataset or ("the development data of its training" if metrics is None else _UNNAMED)
     if metrics is None and not _tables(scores):
         scores, dataset = _shipped_scores(heads, dataset)
     tables = _tables(scores)

@@ -202,7 +202,7 @@ class FrozenLLM(Extraction):
     def _origin(self) -> Origin:
         layers = " ".join(map(str, self.layers))
         name, reading = self.settings.name.rstrip("/").split("/")[-1], self.settings.reading
-        parts = [name, f"layers {layers}", reading, self.settings.pooling, self.settings.dtype]
+        parts = [name, f"layers {layers}", reading, self.settings.pooling, self.dtype]
         return Origin(self.fingerprint, ", ".join(parts))
 
     def _recall(self, key: bytes) -> np.ndarray | None:
