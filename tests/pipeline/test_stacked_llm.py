@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from thinc.api import Config
 
 from spacy_llm2ner import from_pretrained
 from spacy_llm2ner.architectures import slices
+from spacy_llm2ner.architectures.stacked_llm import side_by_side, slices_side_by_side
 from spacy_llm2ner.heads.layers import LayerMix, Standardize
 from spacy_llm2ner.heads.stack import StackedMix, StackedStandardize
 from spacy_llm2ner.hub.card import make_card
@@ -123,6 +125,23 @@ def test_layers_are_standardised_and_mixed_within_each_llm() -> None:
         alone_mix.load_state_dict(one.state_dict())
         expected.append(alone_mix(alone(states[None])))
     torch.testing.assert_close(mix(standardize(stacked[None])), torch.cat(expected, dim=2))
+
+
+def test_parts_of_a_long_text_are_joined_as_they_come() -> None:
+    given = {"a": 0, "b": 0}  # tokens that each LLM has read
+    rows = {"a": np.arange(40).reshape(20, 2, 1), "b": np.arange(60).reshape(20, 1, 3)}
+
+    def parts(llm: str, *sizes: int) -> Iterator[np.ndarray]:
+        for size in sizes:
+            given[llm] += size
+            yield rows[llm][given[llm] - size : given[llm]]
+
+    found, done = [], 0
+    for part in slices_side_by_side([parts("a", 7, 7, 6), parts("b", 3, 4, 6, 1, 6)]):
+        found.append(part)
+        done += len(part)
+        assert max(given.values()) - done <= 7  # no LLM is more than a part ahead
+    np.testing.assert_array_equal(np.concatenate(found), side_by_side([rows["a"], rows["b"]]))
 
 
 # The component ----------------------------------------------------------------------------------
