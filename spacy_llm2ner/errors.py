@@ -232,6 +232,21 @@ class Errors(metaclass=_WithCodes):
         "llm2ner: the tokenizer in the GGUF file {file} contradicts itself: {error}. Convert the "
         "model to GGUF again, or give the LLM as a hub id or a folder with tokenizer.json."
     )
+    E155 = (
+        "llm2ner: the rotary positions of the LLM in the GGUF file {file} (architecture "
+        "'{architecture}') {what}. transformers cannot express that, and the states would be "
+        "wrong. Give the LLM as a hub id or a folder with config.json instead."
+    )
+    E156 = (
+        "llm2ner: the GGUF file {file} has an LLM of the architecture '{architecture}', which "
+        "transformers {version} does not read from GGUF files; it reads {accepted}. Give the LLM "
+        "as a hub id or a folder with config.json instead."
+    )
+    E157 = (
+        "llm2ner: the GGUF file {file} has {found} weights, and the LLM that transformers "
+        "{version} makes of it (architecture '{architecture}') has {used}{missing}. Its states "
+        "would be wrong. Give the LLM as a hub id or a folder with config.json instead."
+    )
 
     E136 = (
         "llm2ner: the LLM's weight '{weight}' has values up to {largest:.3g}, and float16 ends at "
