@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 import spacy
 import torch
-from spacy.language import Language
+from spacy.cli.train import train as train_pipeline
+from spacy.language import DEFAULT_CONFIG_PATH, Language
+from spacy.tokens import DocBin
 from spacy.util import registry
 from thinc.api import Config
 
@@ -165,6 +168,26 @@ def test_trained_heads_are_stored_and_loaded(folders: dict[str, Path], kind: str
     monkeypatch.setattr("spacy_llm2ner.llm.frozen.FrozenLLM.tokens_at_once", lambda self: 5)
     assert slices.is_long(nlp.get_pipe(kind).model, long)
     assert found(nlp(long)) == whole != []
+
+
+def test_spacy_train_takes_overrides_for_each_llm(
+    tiny_llm: Path, other_llm: Path, tmp_path: Path
+) -> None:
+    nlp = make_stacked("llm2ner", tiny_llm, other_llm)
+    docs = [example.reference for example in examples(nlp)]
+    DocBin(docs=docs).to_disk(tmp_path / "data.spacy")
+    config = spacy.util.load_config(DEFAULT_CONFIG_PATH).merge(nlp.config)
+    for split in ("train", "dev"):
+        config["corpora"][split]["path"] = str(tmp_path / "data.spacy")
+    config["training"].update(max_steps=2, eval_frequency=2, max_epochs=0)
+    config.to_disk(tmp_path / "config.cfg", interpolate=False)
+    overrides = {f"{MEMBER.format('llm2ner', 'a')}.layers": [2]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about so short a training
+        train_pipeline(tmp_path / "config.cfg", tmp_path / "out", overrides=overrides)
+    loaded = spacy.load(tmp_path / "out" / "model-best")
+    assert [llm.layers for llm in llms_of(loaded)] == [(2,), (2,), (1, 3)]
+    loaded(TEXTS[0])
 
 
 def test_each_llm_is_checked_and_can_be_elsewhere(
