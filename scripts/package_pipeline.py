@@ -1,7 +1,8 @@
 """Make an installable package of a pipeline: with its model card and, if asked, with its LLM.
 
 Usage: python scripts/package_pipeline.py MODEL PACKAGES --name NAME --version VERSION
-           [--bundle none|original|float16|4bit] [--metrics METRICS.json] [--build wheel|none]
+           [--bundle none|original|float16|4bit] [--metrics METRICS.json --data FILE]
+           [--build wheel|none]
 
 Without `--bundle` the package runs where the LLM's folder is, or can be given.
 """
@@ -22,6 +23,11 @@ from spacy_llm2ner.llm.bundle import PRECISIONS
 from spacy_llm2ner.pipeline.bundle import write_bundled
 
 
+def named(data: Path) -> str:
+    """A name of a data file for readers elsewhere: with its folder's name, not the whole path."""
+    return f"{data.name} of the corpus '{data.resolve().parent.name}'"
+
+
 def main() -> None:
     """Write the pipeline with its card to a scratch folder, and package it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -31,6 +37,7 @@ def main() -> None:
     parser.add_argument("--version", required=True)
     parser.add_argument("--bundle", choices=("none", *PRECISIONS), default="none")
     parser.add_argument("--metrics", type=Path, help="scores for the card, if the file exists")
+    parser.add_argument("--data", type=Path, help="the file that they were measured on")
     parser.add_argument("--build", choices=("wheel", "none"), default="wheel")
     args = parser.parse_args()
     scores = None
@@ -46,7 +53,8 @@ def main() -> None:
             for llm in write_bundled(nlp, folder, args.bundle):
                 msg.info(f"With {llm.blocks} of {llm.of_blocks} blocks of '{llm.name}'")
         title = f"{nlp.lang}_{args.name}"
-        write_card(nlp, folder / "README.md", metrics=scores, title=title)
+        dataset = None if scores is None or args.data is None else named(args.data)
+        write_card(nlp, folder / "README.md", metrics=scores, dataset=dataset, title=title)
         package(
             folder,
             args.packages,

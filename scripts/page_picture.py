@@ -7,6 +7,8 @@ The picture of the README, after `make run`:
     python scripts/page_picture.py visuals/index.html docs/images/result-page.png \\
         --width 1200 --height 1072
 
+`--theme dark` shows the page as a reader with a dark desktop sees it.
+
 `chromium` (or `chromium-browser`, `google-chrome`) must be in the PATH.
 """
 
@@ -27,7 +29,13 @@ QUIET = (
 )
 
 
-def take_picture(page: Path, picture: Path, width: int, height: int, scale: float = 1.0) -> None:
+# Chromium's numbers of the themes that a page may ask for.
+THEMES = {"dark": 0, "light": 1}
+
+
+def take_picture(
+    page: Path, picture: Path, width: int, height: int, scale: float = 1.0, theme: str = "light"
+) -> None:
     """Write a PNG of a page.
 
     page (Path): The HTML file.
@@ -35,6 +43,7 @@ def take_picture(page: Path, picture: Path, width: int, height: int, scale: floa
     width (int): Width of the window, in CSS pixels.
     height (int): Height of the window, in CSS pixels.
     scale (float): Device pixels in a CSS pixel.
+    theme (str): "light" or "dark".
     RAISES (SystemExit): If there is no browser.
     """
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
@@ -49,6 +58,7 @@ def take_picture(page: Path, picture: Path, width: int, height: int, scale: floa
                 f"--user-data-dir={profile}",
                 f"--window-size={width},{height}",
                 f"--force-device-scale-factor={scale}",
+                f"--blink-settings=preferredColorScheme={THEMES[theme]}",
                 f"--screenshot={picture.resolve()}",
                 page.resolve().as_uri(),
             ],
@@ -66,8 +76,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1000)
     parser.add_argument("--height", type=int, default=800)
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--theme", choices=THEMES, default="light")
     args = parser.parse_args()
-    take_picture(args.page, args.picture, args.width, args.height, args.scale)
+    take_picture(args.page, args.picture, args.width, args.height, args.scale, args.theme)
     print(args.picture)
 
 

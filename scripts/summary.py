@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 from wasabi import msg, table
 
@@ -18,6 +20,21 @@ def megabytes(path: Path) -> str:
     """Size of a file, or of all files in a folder, in MB."""
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     return f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
+
+
+def llm_note(pipeline: Path, names: Iterable[str]) -> str:
+    """Say whether the files of a pipeline, or of its wheel, include the weights of its frozen LLM.
+
+    pipeline (Path): The pipeline.
+    names (Iterable[str]): The files, with "/" between folders.
+    RETURNS (str): The end of a parenthesis; empty if the pipeline has no frozen LLM.
+    """
+    if "spacy_llm2ner.FrozenLLM." not in (pipeline / "config.cfg").read_text(encoding="utf8"):
+        return ""
+    weights = (PurePosixPath(name) for name in names if name.endswith(".safetensors"))
+    # A component that carries its LLM has it in a folder of this name.
+    carried = any(path.parent.name == "llm" for path in weights)
+    return ", with the LLM" if carried else ", without the LLM"
 
 
 def score_rows(scores: dict) -> list[tuple[str, str, str, str]]:
@@ -51,9 +68,12 @@ def main() -> None:
         msg.good(f"Scores    {args.metrics.resolve()}")
     if not faults[args.page]:
         msg.good(f"Page      {args.page.resolve().as_uri()}")
-    msg.good(f"Pipeline  {args.pipeline.resolve()} ({megabytes(args.pipeline)}, without the LLM)")
+    note = llm_note(args.pipeline, (file.as_posix() for file in args.pipeline.rglob("*")))
+    msg.good(f"Pipeline  {args.pipeline.resolve()} ({megabytes(args.pipeline)}{note})")
     if not faults[args.wheel]:
-        msg.good(f"Package   {args.wheel.resolve()} ({megabytes(args.wheel)})")
+        with zipfile.ZipFile(args.wheel) as wheel:
+            note = llm_note(args.pipeline, wheel.namelist())
+        msg.good(f"Package   {args.wheel.resolve()} ({megabytes(args.wheel)}{note})")
     for file, reason in faults.items():
         if reason:
             msg.warn(f"{file} is {reason}: run the step that makes it")

@@ -2,6 +2,8 @@
 
 python -m benchmarks.accuracy --data FOLDER --corpus conll2003 --systems fast balanced accurate
     [--seeds 0 1 2] [--ensemble] [--dtype bfloat16] [--sizes 100 500 2000]
+    [--llm assets/llm/gemma-3-270m] [--layers 5 8 11 14] [--reading twice]
+    [--llm gemma-3-270m SmolLM2-135M-Instruct --layers 5 8 11 14 --layers 8 12 16 20]
 
 FOLDER contains conll2003/, wnut17/ and litbank/. Each run is `spacy train` with a config made by
 `llm2ner init-config --preset`. Settings are chosen on dev; test is scored once per seed. States and
@@ -26,6 +28,7 @@ from spacy.util import load_config, load_model_from_config
 from thinc.api import Config
 
 from benchmarks.accuracy.corpora import CORPORA, Corpus, examples_of
+from benchmarks.accuracy.llms import add_options, label_of, readers_of
 from benchmarks.accuracy.systems import PRESETS, SYSTEMS, config_for
 from benchmarks.command import command_line
 from benchmarks.paths import CACHE, ROOT
@@ -84,9 +87,9 @@ def read_ahead(config: Config, setting: Corpus, data: Path, size: int) -> None:
         for split, limit in (("train", size), ("dev", 0), ("test", 0))
         for example in examples_of(setting, data, split, nlp)[: limit or None]
     ]
-    (reader,) = filter(is_frozen_llm, layers_of(nlp))
-    for start in range(0, len(docs), 64):
-        reader.predict(docs[start : start + 64])
+    for reader in filter(is_frozen_llm, layers_of(nlp)):
+        for start in range(0, len(docs), 64):
+            reader.predict(docs[start : start + 64])
 
 
 def key_of(config: str, args: argparse.Namespace, seed: int) -> str:
@@ -103,10 +106,11 @@ def run(system: str, seed: int, args: argparse.Namespace, size: int) -> dict | N
     """
     setting = CORPORA[args.corpus]
     lengths = train_lengths(setting, args.data, size)
+    llms = readers_of(args)
     config = config_for(
-        system, setting, args.data, limit=size, dtype=args.dtype, train_docs=lengths
+        system, setting, args.data, limit=size, dtype=args.dtype, train_docs=lengths, llms=llms
     )
-    name = f"accuracy-{args.corpus}-{system}-{size}-{seed}"
+    name = f"accuracy-{args.corpus}-{system}{_suffix(args)}-{size}-{seed}"
     output = CACHE / f"{name}-{key_of(config, args, seed)}"
     finished = output / "result.json"
     if not finished.is_file():
@@ -125,9 +129,22 @@ def run(system: str, seed: int, args: argparse.Namespace, size: int) -> dict | N
             "read_seconds": read_seconds,  # short if another run has read the texts
             "train_seconds": time.perf_counter() - started,
         }
-        facts = {"config": config.replace(f"{ROOT}/", ""), **times}
-        measure(output, {"system": system, "seed": seed, "train_size": size or None, **facts}, args)
+        facts = {
+            "system": system,
+            **({"llm": label_of(llms)} if label_of(llms) else {}),
+            "seed": seed,
+            "train_size": size or None,
+            "config": config.replace(f"{ROOT}/", ""),
+            **times,
+        }
+        measure(output, facts, args)
     return {**finished_result(output, setting, args.data), "folder": str(output)}
+
+
+def _suffix(args: argparse.Namespace) -> str:
+    """The part of file names that tells the LLMs: empty for the default LLM."""
+    label = label_of(readers_of(args)).replace(" + ", "+").replace(" ", "-")
+    return f"-{label}" if label else ""
 
 
 def run_ensemble(members: list[dict], args: argparse.Namespace) -> dict:
@@ -135,7 +152,8 @@ def run_ensemble(members: list[dict], args: argparse.Namespace) -> dict:
     folders = [Path(member["folder"]) for member in members]
     names = "-".join(folder.name.rsplit("-", 1)[1] for folder in folders)
     key = hashlib.sha256(names.encode("utf8")).hexdigest()[:12]
-    output = CACHE / f"accuracy-{args.corpus}-{members[0]['system']}-ensemble-{key}"
+    system = members[0]["system"] + _suffix(args)
+    output = CACHE / f"accuracy-{args.corpus}-{system}-ensemble-{key}"
     if not (output / "result.json").is_file():
         pipelines = [spacy.load(folder / "model-best") for folder in folders]
         join_heads(pipelines, "llm2ner")
@@ -143,6 +161,7 @@ def run_ensemble(members: list[dict], args: argparse.Namespace) -> dict:
         pipelines[0].to_disk(output / "model-best")
         facts = {
             "system": f"{members[0]['system']}, mean of {len(members)} heads",
+            **({"llm": members[0]["llm"]} if "llm" in members[0] else {}),
             "seed": [member["seed"] for member in members],
             "train_size": members[0]["train_size"],
             "train_seconds": sum(member["train_seconds"] for member in members),
@@ -197,9 +216,10 @@ def with_tuned_thresholds(result: dict, setting: Corpus, data: Path, output: Pat
 def row(runs: list[dict]) -> tuple[str, ...]:
     first = runs[0]
     flat = "seqeval_f" in first["test"]
+    llm = f", {first['llm']}" if "llm" in first else ""
     size = f", {first['train_size']:,} docs" if first["train_size"] else ""
     return (
-        first["system"] + size,
+        first["system"] + llm + size,
         str(len(runs)),
         mean_and_range([r["dev"]["f"] for r in runs]),
         mean_and_range([r["test"]["p"] for r in runs]),
@@ -236,6 +256,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sizes", type=int, nargs="+", default=[0], help="training docs; 0: all")
     parser.add_argument("--dtype", default="float32", help="precision of the LLM")
+    add_options(parser)
     parser.add_argument("--ensemble", action="store_true", help="also join the heads of all seeds")
     parser.add_argument("--finished", action="store_true", help="show finished runs only")
     parser.add_argument("--name", default="", help="suffix of the result files")
@@ -252,5 +273,5 @@ def main() -> None:
                 rows.append(row(runs[-1:]))
     for result in runs:
         result.pop("folder", None)
-    name = f"accuracy-{args.corpus}" + (f"-{args.name}" if args.name else "")
+    name = f"accuracy-{args.corpus}{_suffix(args)}" + (f"-{args.name}" if args.name else "")
     write(name, {"runs": runs}, markdown_table(HEADER, rows))

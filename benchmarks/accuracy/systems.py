@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from benchmarks.accuracy import (
     spancat,
 )
 from benchmarks.accuracy.corpora import Corpus
-from benchmarks.paths import LLM
+from benchmarks.accuracy.llms import DEFAULT, Block, Reader, llm_block
 from spacy_llm2ner.cli.init_config import make_config
 
 PRESETS = ("fast", "balanced", "accurate")
@@ -28,9 +29,11 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "accurate-from-mentions": {"components.llm2ner": {"pretrained": "mentions"}},
     "accurate-averages": {"training.optimizer": {"use_averages": True}},
 }
+# "accurate" with cased copies of training texts.
+CASING = "accurate-casing"
 # Other heads, on the states of "accurate".
 OTHERS = ("probe", "tommer", "spancat", "spancat-states")
-SYSTEMS = (*PRESETS, *VARIANTS, *OTHERS)
+SYSTEMS = (*PRESETS, *VARIANTS, CASING, *OTHERS)
 # Tokens per training step (approximately), and the most docs per step.
 STEP_TOKENS, STEP_DOCS = 480, 32
 # The most evaluations on dev during a training.
@@ -38,7 +41,14 @@ EVALUATIONS = 10
 
 
 def config_for(
-    system: str, corpus: Corpus, data: Path, *, limit: int, dtype: str, train_docs: list[int]
+    system: str,
+    corpus: Corpus,
+    data: Path,
+    *,
+    limit: int,
+    dtype: str,
+    train_docs: list[int],
+    llms: Sequence[Reader] = DEFAULT,
 ) -> str:
     """The config of a system, as text.
 
@@ -48,14 +58,30 @@ def config_for(
     limit (int): Training docs; 0 for all.
     dtype (str): Precision of the LLM.
     train_docs (List[int]): The training docs' lengths in tokens.
+    llms (Sequence[Reader]): The LLMs, and how they are read.
     """
     preset = system if system in PRESETS else "accurate"
-    config = Config().from_str(make_config(preset, llm=str(LLM)), interpolate=False)
+
+    def configured(llm: str) -> Config:
+        config = Config().from_str(make_config(preset, llm=llm), interpolate=False)
+        config["components"]["llm2ner"]["model"]["llm"]["dtype"] = dtype
+        _update(config, corpus.values)
+        return config
+
+    def block_of(llm: str) -> Block:
+        return configured(llm)["components"]["llm2ner"]["model"]["llm"]
+
+    config = configured(llms[0].name)
+    config["components"]["llm2ner"]["model"]["llm"] = llm_block(llms, block_of)
     for split in ("train", "dev"):
         config["paths"][split] = str(corpus.path(data, split))
         config["corpora"][split] = corpus.corpus_block(split, limit if split == "train" else 0)
-    config["components"]["llm2ner"]["model"]["llm"]["dtype"] = dtype
-    _update(config, corpus.values)
+    if system == CASING:
+        config["corpora"]["train"] = {
+            "@readers": "spacy_llm2ner.AugmentedCorpus.v1",
+            "corpus": config["corpora"]["train"],
+            "augmenter": {"@augmenters": "spacy_llm2ner.casing.v1", "lower": 0.2, "upper": 0.1},
+        }
     _update(config, VARIANTS.get(system, {}))
     _fit_schedule(config, train_docs)
     if system == "spancat":

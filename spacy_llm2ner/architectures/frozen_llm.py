@@ -23,7 +23,7 @@ def build_frozen_llm(
     pooling: Literal["last", "first", "first+last", "mean"] = "last",
     window: int | None = None,
     stride: int | None = None,
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "float32",
     device: str | None = None,
     batch_pieces: int | None = None,
     normalize: bool = True,
@@ -47,7 +47,8 @@ def build_frozen_llm(
     window (Optional[int]): Longest window of a text, in pieces. null: 512, or the LLM's maximum if
         that is lower.
     stride (Optional[int]): Distance of window starts. null: half a window.
-    dtype (str): Precision of the LLM's weights and computation.
+    dtype (str): Precision of the LLM's weights and computation: "float32", "float16", "bfloat16";
+        "auto": bfloat16 where the device computes it natively, otherwise float32.
     device (Optional[str]): A torch device such as "cuda:0". null: spaCy's choice.
     batch_pieces (Optional[int]): Padded pieces in one forward pass: the memory budget. null: 1,024
         on a CPU, 16,384 on a GPU.

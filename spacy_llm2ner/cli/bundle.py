@@ -10,16 +10,17 @@ from typing import Annotated, Any, Optional
 
 import typer
 from spacy import util
-from spacy.cli._util import setup_gpu
+from spacy.cli._util import import_code, setup_gpu
 from spacy.language import Language
 from spacy.scorer import Scorer
 from spacy.tokens import Doc
 from spacy.training import Example
 from wasabi import Printer, table
 
-from ..corpora.reader import open_corpus
 from ..errors import Errors
 from ..pipeline.bundle import Carried, state_difference, write_bundled
+from .data import DataOptions, Split, open_data
+from .options import Code, GpuId
 from .output import Force, check_free
 
 # Read by both LLMs, if there is no --data, to see that the new pipeline works.
@@ -47,8 +48,10 @@ def bundle(
         Optional[Path],
         typer.Option("--data", help="Annotated data: compare the predictions of both pipelines"),
     ] = None,
+    split: Split = None,
     force: Force = False,
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
+    code_path: Code = None,
+    gpu_id: GpuId = -1,
 ) -> None:
     """
     Write a pipeline that carries its LLM.
@@ -62,10 +65,11 @@ def bundle(
     DOCS: docs/cli.md#bundle
     """
     msg = Printer()
+    import_code(code_path)
     try:
         setup_gpu(gpu_id, silent=True)
         _check_output(model, out, force)
-        examples = None if data is None else open_corpus(data)
+        examples = None if data is None else open_data(data, DataOptions(split=split))
         before = util.load_model(model)
         measured = None if examples is None else measure(before, list(examples(before)))
         carried = write_bundled(before, out, dtype.value)

@@ -10,7 +10,7 @@ import numpy as np
 import srsly
 import typer
 from spacy import util
-from spacy.cli._util import setup_gpu
+from spacy.cli._util import import_code, setup_gpu
 from spacy.language import Language
 from spacy.training import Example
 from wasabi import Printer
@@ -24,11 +24,24 @@ from ..calibration.calibrate import (
 from ..calibration.dev_scores import with_states
 from ..calibration.reliability import Reliability
 from ..calibration.threshold_search import FOLDS, Objective, prf
-from ..corpora.reader import open_corpus
 from ..errors import Errors
 from ..pipeline.base import EntityPipe
 from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
+from .data import (
+    Comments,
+    DataOptions,
+    LabelsFile,
+    Scheme,
+    SentencesPerDoc,
+    Split,
+    TagColumn,
+    TagsColumn,
+    TokensColumn,
+    WordColumn,
+    open_data,
+)
 from .debug_data import find_component
+from .options import Code, GpuId
 from .output import check_free
 
 PAGE, FIGURES = "index.html", "calibration.json"
@@ -84,7 +97,17 @@ def calibrate(
             help="Overwrite existing output; write also if held-out texts miss --objective",
         ),
     ] = False,
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
+    sentences_per_doc: SentencesPerDoc = 1,
+    word_column: WordColumn = 0,
+    tag_column: TagColumn = -1,
+    comments: Comments = False,
+    split: Split = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
+    labels: LabelsFile = None,
+    scheme: Scheme = None,
+    code_path: Code = None,
+    gpu_id: GpuId = -1,
 ) -> None:
     """
     Fit probabilities and thresholds to dev data.
@@ -99,6 +122,18 @@ def calibrate(
     DOCS: docs/cli.md#calibrate
     """
     msg = Printer()
+    import_code(code_path)
+    options = DataOptions(
+        sentences_per_doc=sentences_per_doc,
+        word_column=word_column,
+        tag_column=tag_column,
+        comments=comments,
+        split=split,
+        tokens_column=tokens_column,
+        tags_column=tags_column,
+        labels=labels,
+        scheme=scheme,
+    )
     try:
         settings = CalibrationSettings(
             objective=Objective.parse(objective),
@@ -107,7 +142,7 @@ def calibrate(
             folds=folds,
         )
         setup_gpu(gpu_id, silent=False)
-        reader = open_corpus(dev)
+        reader = open_data(dev, options)
         _check_output(model, output)
         for path in (output, page and page / PAGE, page and page / FIGURES, figures):
             check_free(path, force)

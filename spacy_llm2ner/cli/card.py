@@ -6,10 +6,12 @@ from typing import Annotated, Optional
 import srsly
 import typer
 from spacy import util
+from spacy.cli._util import import_code
 from wasabi import Printer
 
 from ..errors import Errors
 from ..hub import card as model_card
+from .options import Code
 from .output import Force, check_free
 
 
@@ -37,6 +39,7 @@ def card(
         typer.Option("--repo-id", "-r", help="The pipeline's hub id, for the code on usage"),
     ] = None,
     force: Force = False,
+    code_path: Code = None,
 ) -> None:
     """
     Write the model card of a pipeline.
@@ -51,6 +54,7 @@ def card(
     DOCS: docs/cli.md#card
     """
     msg = Printer()
+    import_code(code_path)
     try:
         check_free(_place(model, out), force)
         path = write_card(
@@ -64,6 +68,8 @@ def card(
         )
     except (ValueError, OSError) as error:
         msg.fail(f"Can't write a card of {model}", str(error), exits=1)
+    if metrics is not None and dataset is None:
+        msg.warn(f"The card doesn't say on what data {metrics} was measured: name it by --dataset")
     msg.good(f"Wrote {path}")
 
 

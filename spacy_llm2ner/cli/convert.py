@@ -9,31 +9,26 @@ from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 from wasabi import Printer
 
-from ..corpora.conll import read_conll
 from ..corpora.docs import border_warnings, make_docs
-from ..corpora.documents import CorpusFile, CorpusReport
-from ..corpora.formats import KINDS, Format, format_of
-from ..corpora.hf_dataset import HFDatasetCorpus
-from ..corpora.inventory import CORPUS_SCHEMES
-from ..corpora.jsonl import JsonlCorpus
+from ..corpora.documents import CorpusReport
 from ..errors import Errors
+from .data import (
+    SUFFIX,
+    Comments,
+    DataOptions,
+    InputError,
+    LabelsFile,
+    Scheme,
+    SentencesPerDoc,
+    Split,
+    TagColumn,
+    TagsColumn,
+    TokensColumn,
+    WordColumn,
+    data_format,
+    open_data,
+)
 from .output import Force, check_free
-
-SUFFIX = ".spacy"
-_TAGS = ("labels", "scheme")
-_DATASET = ("split", "tokens_column", "tags_column")
-# Format -> the settings that it has.
-_SETTINGS: dict[Format, tuple[str, ...]] = {
-    "conll": ("sentences_per_doc", "spans_key", "word_column", "tag_column", "comments", *_TAGS),
-    "dataset": ("sentences_per_doc", "spans_key", *_DATASET, *_TAGS),
-    "jsonl": ("sentences_per_doc", "spans_key", *_TAGS),
-    "spacy": (),
-}
-_DEFAULTS = {"sentences_per_doc": 1, "word_column": 0, "tag_column": -1, "comments": False}
-
-
-class InputError(ValueError):
-    """Raised for an input that cannot be read with these settings."""
 
 
 class OutputError(ValueError):
@@ -45,40 +40,15 @@ def convert(
         Path, typer.Argument(help="CoNLL-style, .jsonl or .spacy file, or dataset")
     ],
     output_path: Annotated[Path, typer.Argument(help="Output .spacy file")],
-    sentences_per_doc: Annotated[
-        int,
-        typer.Option(
-            "--sentences-per-doc", "-n", min=0, help="Sentences per Doc; 0 for a Doc per document"
-        ),
-    ] = 1,
-    word_column: Annotated[
-        int, typer.Option("--word-column", help="Column of the words, from 0; -1 is the last")
-    ] = 0,
-    tag_column: Annotated[
-        int, typer.Option("--tag-column", help="Column of the entity tags, from 0; -1 is the last")
-    ] = -1,
-    comments: Annotated[
-        bool, typer.Option("--comments", help='Read lines that start with "# " as comments')
-    ] = False,
-    split: Annotated[Optional[str], typer.Option("--split", help="Split of a dataset")] = None,
-    tokens_column: Annotated[
-        Optional[str], typer.Option("--tokens-column", help="Column of the words in a dataset")
-    ] = None,
-    tags_column: Annotated[
-        Optional[str], typer.Option("--tags-column", help="Column of the tags in a dataset")
-    ] = None,
-    labels: Annotated[
-        Optional[Path],
-        typer.Option(
-            "--labels", help="JSON file of what tags stand for: a list, tag -> number, tag -> tag"
-        ),
-    ] = None,
-    scheme: Annotated[
-        Optional[str],
-        typer.Option(
-            "--scheme", help=f"Scheme of the tags, if doubtful: {', '.join(CORPUS_SCHEMES)}"
-        ),
-    ] = None,
+    sentences_per_doc: SentencesPerDoc = 1,
+    word_column: WordColumn = 0,
+    tag_column: TagColumn = -1,
+    comments: Comments = False,
+    split: Split = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
+    labels: LabelsFile = None,
+    scheme: Scheme = None,
     spans_key: Annotated[
         Optional[str],
         typer.Option("--spans-key", "-sk", help="Key of doc.spans for all spans; for .jsonl: sc"),
@@ -156,8 +126,8 @@ def convert_file(
         None for `doc.ents` only, and "sc" for .jsonl files.
     RETURNS (Tuple[CorpusReport, int]): The report on the input, and the number of Docs written.
     RAISES (CorpusError): With file and line, if the input cannot be read.
-    RAISES (InputError): For settings that the input's format does not have (E941), and .spacy files
-        that cannot be read or joined (E902, E905, E943).
+    RAISES (InputError): If there is no such data (E902, E903), for settings that its format does
+        not have (E941), and .spacy files that cannot be read or joined (E905, E943).
     RAISES (OutputError): If the output is not a .spacy path (E940), or one of the input files
         (E942).
     RAISES (OSError): If a file cannot be opened.
@@ -166,29 +136,31 @@ def convert_file(
     input_path, output_path = Path(input_path), Path(output_path)
     if output_path.suffix != SUFFIX or output_path.is_dir():
         raise OutputError(Errors.E940.format(path=output_path, suffix=SUFFIX))
-    settings = {
-        "sentences_per_doc": sentences_per_doc,
-        "spans_key": spans_key,
-        "word_column": word_column,
-        "tag_column": tag_column,
-        "comments": comments,
-        "split": split,
-        "tokens_column": tokens_column,
-        "tags_column": tags_column,
-        "labels": None if labels is None else str(labels),
-        "scheme": scheme,
-    }
-    kind = _format(input_path, settings)
-    if kind == "spacy":
+    options = DataOptions(
+        sentences_per_doc=sentences_per_doc,
+        word_column=word_column,
+        tag_column=tag_column,
+        comments=comments,
+        split=split,
+        tokens_column=tokens_column,
+        tags_column=tags_column,
+        labels=labels,
+        scheme=scheme,
+        spans_key=spans_key,
+    )
+    if data_format(input_path, options) == "spacy":
         doc_bin, report = _join(input_path, output_path)
     else:
-        file = _read(input_path, kind, settings)
+        corpus: Any = open_data(input_path, options)
+        file = corpus.read()
         report = file.report
         # Only the annotation of the data: other attributes would store "unannotated" per token.
         doc_bin = DocBin(attrs=["ENT_IOB", "ENT_TYPE", "SENT_START"], store_user_data=False)
-        key = "sc" if kind == "jsonl" and spans_key is None else spans_key
         for doc in make_docs(
-            file.documents, Vocab(), sentences_per_doc=sentences_per_doc, spans_key=key
+            file.documents,
+            Vocab(),
+            sentences_per_doc=sentences_per_doc,
+            spans_key=corpus.spans_key,
         ):
             doc_bin.add(doc)
     output_path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,43 +168,8 @@ def convert_file(
     return report, len(doc_bin)
 
 
-def _format(path: Path, settings: dict[str, Any]) -> Format:
-    """Find the format of the input, and require that it has the settings that are set."""
-    given = [name for name, value in settings.items() if value != _DEFAULTS.get(name)]
-    kind = format_of(path)
-    # A folder of parquet or JSON files laid out as on the hub, which only this command takes.
-    laid_out = kind == "spacy" and path.is_dir() and not any(path.rglob(f"*{SUFFIX}"))
-    if laid_out or (kind == "jsonl" and any(name in _DATASET for name in given)):
-        kind = "dataset"
-    if wrong := [name for name in given if name not in _SETTINGS[kind]]:
-        raise InputError(
-            Errors.E941.format(
-                path=path,
-                kind=KINDS[kind],
-                settings=", ".join(wrong),
-                accepted=", ".join(_SETTINGS[kind]) or "none",
-            )
-        )
-    return kind
-
-
-def _read(path: Path, kind: Format, settings: dict[str, Any]) -> CorpusFile:
-    """Read words and annotation of a file or dataset."""
-    own = {
-        name: settings[name]
-        for name in _SETTINGS[kind]
-        if name not in ("sentences_per_doc", "spans_key")
-    }
-    if kind == "conll":
-        return read_conll(path, **own)
-    reader = HFDatasetCorpus if kind == "dataset" else JsonlCorpus
-    return reader(path, **own).read()
-
-
 def _join(path: Path, output: Path) -> tuple[DocBin, CorpusReport]:
     """Join the .spacy files of a folder, or read a single one, with all that they store."""
-    if not path.exists():
-        raise InputError(Errors.E902.format(path=path))
     files = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
     if output.exists() and any(output.samefile(file) for file in files):
         raise OutputError(Errors.E942.format(path=output))

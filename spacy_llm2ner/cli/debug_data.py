@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 from spacy import util
@@ -23,6 +23,7 @@ from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP, SpanRecognizer
 from ..pipeline.token_tagger import TokenTagger
 from ..reports.data_report import SHOWN, DataReport, ReadBy, report_examples
 from ..tags import TagSet
+from .options import Code
 
 # Labels with fewer training spans are reported.
 _FEW_SPANS = 20
@@ -49,9 +50,7 @@ def debug_data(
     component: Annotated[
         str, typer.Option("--component", "-p", help="Name of the component; default: the only one")
     ] = "",
-    code_path: Annotated[
-        Optional[Path], typer.Option("--code", "-c", help="Python file with registered functions")
-    ] = None,
+    code_path: Code = None,
 ) -> None:
     """
     Check training data: labels, lengths, lost annotation.
@@ -143,14 +142,17 @@ def _print_reports(
     if isinstance(pipe, TokenTagger):
         rows.append(("  not expressible by tags", train.unsayable, dev.unsayable))
     if llm is not None:
+        called = f"LLM '{llm.member}'" if llm.member else "LLM"
         rows += [
-            ("LLM pieces (one copy)", train.pieces, dev.pieces),
+            (f"{called} pieces (one copy)", train.pieces, dev.pieces),
             ("  of the longest doc", train.longest, dev.longest),
             (f"docs over one window ({llm.window})", train.windows, dev.windows),
             ("tokens without a piece", train.unread, dev.unread),
         ]
     shown = [(name, a if a == "" else f"{a:,}", f"{b:,}") for name, a, b in rows]
     msg.table(shown, header=("", "train", "dev"), divider=True, aligns=("l", "r", "r"))
+    if llm is not None and llm.others:
+        msg.text(f"Pieces and windows of the other LLMs ({', '.join(llm.others)}) are not counted.")
     labels = sorted({*train.labels, *dev.labels})
     per_label = [(label, f"{train.labels[label]:,}", f"{dev.labels[label]:,}") for label in labels]
     msg.table(per_label, header=("label", "train", "dev"), divider=True, aligns=("l", "r", "r"))

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 from spacy import util
+from spacy.cli._util import import_code
 from wasabi import Printer
 
 from ..errors import Errors
 from ..pipeline.ensemble import join_heads
 from .debug_data import find_component
+from .options import Code
 from .output import Force, check_free
 
 
@@ -24,6 +26,7 @@ def ensemble(
         str, typer.Option("--component", "-p", help="Name of the component; default: the only one")
     ] = "",
     force: Force = False,
+    code_path: Code = None,
 ) -> None:
     """
     Join pipelines that were trained with different seeds.
@@ -38,6 +41,7 @@ def ensemble(
     DOCS: docs/cli.md#ensemble
     """
     msg = Printer()
+    import_code(code_path)
     try:
         if len(models) < 2:
             raise ValueError(Errors.E912.format(given=len(models)))

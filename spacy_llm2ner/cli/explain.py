@@ -5,6 +5,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 from spacy import util
+from spacy.cli._util import import_code, setup_gpu
 from spacy.language import Language
 from spacy.tokens import Doc
 from wasabi import Printer
@@ -15,6 +16,7 @@ from ..pipeline.thresholds import PerLabel, threshold_text
 from ..reports.error_classes import make_mark
 from ..reports.explanation_page import ExplanationPage, choose_spans, render_explanation_page
 from ..reports.score_parts import split_scores
+from .options import GpuId, LongCode
 from .output import Force, check_free
 
 _FACTORY = "llm2ner"
@@ -40,6 +42,8 @@ def explain(
         Optional[str], typer.Option("--title", "-t", help="The page's heading")
     ] = None,
     force: Force = False,
+    code_path: LongCode = None,
+    gpu_id: GpuId = -1,
 ) -> None:
     """
     Write an HTML page of the scores of a text's spans.
@@ -54,7 +58,9 @@ def explain(
     DOCS: docs/cli.md#explain
     """
     msg = Printer()
+    import_code(code_path)
     try:
+        setup_gpu(gpu_id, silent=False)
         out = out / _PAGE if out.is_dir() else out
         check_free(out, force)
         nlp = util.load_model(model)

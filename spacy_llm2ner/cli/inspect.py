@@ -17,9 +17,9 @@ from spacy.cli._util import setup_gpu
 from thinc.api import Config
 from wasabi import Printer
 
-from ..corpora.reader import open_corpus
 from ..errors import Errors
 from ..llm.inspection import Facts, Inspection, PieceCounts, inspect_llm
+from .data import DataOptions, Split, open_data
 from .output import Force, check_free
 
 _LARGEST_FLOAT16 = 65504
@@ -33,6 +33,7 @@ def inspect(
             "--data", help="Your texts: .spacy (file or folder), .jsonl, CoNLL file or dataset"
         ),
     ] = None,
+    split: Split = None,
     limit: Annotated[
         int, typer.Option("--limit", help="Number of texts of the data to split; 0 for all")
     ] = 1000,
@@ -78,7 +79,7 @@ def inspect(
                 name,
                 revision=revision,
                 trust_remote_code=trust_remote_code,
-                texts=list(islice(_texts(data, lang), limit or None)) if data else (),
+                texts=list(islice(_texts(data, lang, split), limit or None)) if data else (),
                 run=run,
             )
         except (ValueError, OSError, ImportError) as error:
@@ -117,14 +118,14 @@ def suggested_config(settings: dict[str, Any], lang: str) -> str:
     ).to_str()
 
 
-def _texts(path: Path, lang: str) -> Iterator[tuple[str, int]]:
+def _texts(path: Path, lang: str, split: str | None) -> Iterator[tuple[str, int]]:
     """Yield the texts of the data with their numbers of words, marks not counted.
 
     RAISES (ValueError): If there are none (E925).
     """
     nlp = spacy.blank(lang)
     empty = True
-    for example in open_corpus(path)(nlp):
+    for example in open_data(path, DataOptions(split=split))(nlp):
         doc, empty = example.reference, False
         yield doc.text, sum(not (token.is_punct or token.is_space) for token in doc)
     if empty:

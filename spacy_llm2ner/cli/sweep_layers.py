@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 from spacy import util
@@ -40,6 +40,7 @@ from ..sweep.layer_sets import (
 from ..sweep.results import Trainings, digest_of
 from ..sweep.training import SmallHeads, TrainingSettings, small_config, what_counts
 from .debug_data import find_component
+from .options import Code, GpuId
 from .output import Force, check_free
 
 FIGURES, TABLE, PICTURE = "sweep.json", "sweep.md", "sweep.svg"
@@ -90,10 +91,8 @@ def sweep_layers(
         int, typer.Option("--ram-mb", min=1, help="Memory for states; takes fewer texts if needed")
     ] = 4096,
     force: Force = False,
-    code_path: Annotated[
-        Optional[Path], typer.Option("--code", "-c", help="Python file with registered functions")
-    ] = None,
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
+    code_path: Code = None,
+    gpu_id: GpuId = -1,
 ) -> None:
     """
     Find the layers of the LLM that a head should read.
@@ -164,7 +163,9 @@ def _plan(
     own = pipe._llm_shims()[0].llm
     n_blocks = int(own.config.num_hidden_layers)
     candidates = _parse_layers(chosen, n_blocks) if chosen else tapped_layers(n_blocks, every)
-    tapped = sorted({*candidates, *own.layers})
+    # A config that was written for a deeper LLM names layers that this one lacks.
+    current = own.layers if max(own.layers) <= n_blocks else ()
+    tapped = sorted({*candidates, *current})
     llm = FrozenLLM(replace(own.settings, layers=tuple(tapped)))
     llm.checkpoint = own.checkpoint
     some, left_out = choose_texts(data, limit, ram_mb, llm)
@@ -172,7 +173,8 @@ def _plan(
         if not any(read_gold(example, pipe.key).spans for example in examples):
             raise ValueError(Errors.E664.format(name=pipe.name, which=which))
     others = even_sets(candidates, n_blocks, largest)
-    others[tuple(sorted(set(own.layers)))] = CONFIG
+    if current:
+        others[tuple(sorted(set(current)))] = CONFIG
     return _Plan(llm, n_blocks, candidates, others, some[0], some[1], left_out)
 
 

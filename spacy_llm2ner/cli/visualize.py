@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 from spacy import util
-from spacy.cli._util import setup_gpu
+from spacy.cli._util import import_code, setup_gpu
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Corpus, Example
@@ -17,28 +17,38 @@ from thinc.api import Model
 from tqdm import tqdm
 from wasabi import Printer
 
-from ..corpora.reader import open_corpus
 from ..errors import Errors
 from ..pipeline.gold import annotated_ents, annotated_spans
 from ..reports.error_classes import Finding, Mark, Tally, judge, make_mark, share
 from ..reports.prediction_page import JudgedText, PredictionPage, render_prediction_page
+from .data import (
+    SUFFIX,
+    Comments,
+    DataOptions,
+    InputError,
+    LabelsFile,
+    Scheme,
+    SentencesPerDoc,
+    Split,
+    TagColumn,
+    TagsColumn,
+    TokensColumn,
+    WordColumn,
+    open_data,
+)
+from .options import Code, GpuId
 from .output import Force, check_free
 
 _Corpus = Callable[[Language], Iterable[Example]]
 
 FACTORY = "llm2ner"
 PAGE = "index.html"
-_SUFFIX = ".spacy"
 # Small, so that the progress bar moves while the LLM reads.
 _BATCH_TEXTS = 32
 # What a component that finds entities assigns.
 _WRITTEN = {"doc.ents", "doc.spans"}
 # Labels that a message lists.
 _MOST_LABELS = 10
-
-
-class InputError(ValueError):
-    """A data or output path that no page can be made from or written to."""
 
 
 def visualize(
@@ -54,10 +64,20 @@ def visualize(
     spans_key: Annotated[
         str, typer.Option("--spans-key", "-sk", help="The key of doc.spans to show")
     ] = "sc",
-    gpu_id: Annotated[int, typer.Option("--gpu-id", "-g", help="GPU ID, or -1 for CPU")] = -1,
+    gpu_id: GpuId = -1,
     title: Annotated[
         Optional[str], typer.Option("--title", "-t", help="The page's heading")
     ] = None,
+    sentences_per_doc: SentencesPerDoc = 1,
+    word_column: WordColumn = 0,
+    tag_column: TagColumn = -1,
+    comments: Comments = False,
+    split: Split = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
+    labels: LabelsFile = None,
+    scheme: Scheme = None,
+    code_path: Code = None,
     force: Force = False,
 ) -> None:
     """
@@ -73,11 +93,23 @@ def visualize(
     DOCS: docs/cli.md#visualize
     """
     msg = Printer()
+    import_code(code_path)
+    options = DataOptions(
+        sentences_per_doc=sentences_per_doc,
+        word_column=word_column,
+        tag_column=tag_column,
+        comments=comments,
+        split=split,
+        tokens_column=tokens_column,
+        tags_column=tags_column,
+        labels=labels,
+        scheme=scheme,
+    )
     try:
         check_free(out / PAGE, force)
         setup_gpu(gpu_id, silent=False)
         page, report, nlp = visualize_file(
-            model, data, out, limit=limit, spans_key=spans_key, title=title
+            model, data, out, limit=limit, spans_key=spans_key, title=title, options=options
         )
     # Errors in paths, settings and the installation; their messages are written for users.
     except (ValueError, OSError, ImportError) as error:
@@ -104,22 +136,27 @@ def visualize_file(
     limit: int = 200,
     spans_key: str = "sc",
     title: str | None = None,
+    options: DataOptions | None = None,
 ) -> tuple[Path, PredictionPage, Language]:
     """Run a pipeline on data and write the page.
 
     model (Union[str, Path]): Name or path of a pipeline.
-    data (Path): Data in any format that `open_corpus` supports.
+    data (Path): Data in any format that `open_data` supports.
     out (Path): The folder to write to; created if it does not exist.
     limit (int): The number of texts shown; 0 for all. Scores and counts cover all texts.
     spans_key (str): The key of `doc.spans` to show.
     title (Optional[str]): The heading; None for the pipeline's name and version.
+    options (Optional[DataOptions]): How the data is read.
     RETURNS (Tuple[Path, PredictionPage, Language]): The page's path, its data, and the pipeline.
-    RAISES (InputError): For a path that is missing or unreadable (E901-E905).
+    RAISES (InputError): For a path that is missing or unreadable (E901-E905, E941).
     RAISES (OSError, ValueError): If the pipeline cannot be loaded, or other data cannot be read.
     """
     if out.exists() and not out.is_dir():
         raise InputError(Errors.E901.format(path=out))
-    corpus = _open(data)
+    options = options or DataOptions()
+    if data.suffix == ".jsonl":  # the one format whose spans have a key by default
+        options = replace(options, spans_key=spans_key)
+    corpus = open_data(data, options)
     nlp = util.load_model(model)
     report = make_report(
         nlp, _read(corpus, data, nlp), data=str(data), limit=limit, spans_key=spans_key, title=title
@@ -130,22 +167,13 @@ def visualize_file(
     return page, report, nlp
 
 
-def _open(data: Path) -> _Corpus:
-    if not data.exists():
-        raise InputError(Errors.E902.format(path=data))
-    try:
-        return open_corpus(data)
-    except FileNotFoundError as error:
-        raise InputError(Errors.E903.format(path=data)) from error
-
-
 def _read(corpus: _Corpus, data: Path, nlp: Language) -> list[Example]:
     try:
         return list(corpus(nlp))
     except Exception as error:  # of .spacy files: zlib, msgpack and srsly raise different ones
         if not isinstance(corpus, Corpus):
             raise
-        raise InputError(Errors.E905.format(path=data, suffix=_SUFFIX, error=error)) from error
+        raise InputError(Errors.E905.format(path=data, suffix=SUFFIX, error=error)) from error
 
 
 # From examples to the data of the page ---------------------------------------------------------

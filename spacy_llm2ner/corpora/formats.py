@@ -32,15 +32,24 @@ SUFFIXES: dict[str, Format] = {
 }
 """Suffix of a file -> its format; any other file is CoNLL-style."""
 
+# Suffixes of the files of a dataset that is laid out as on the hub.
+_ROWS = {".parquet", ".arrow", ".json", ".jsonl"}
+
 
 def format_of(path: Path) -> Format:
     """Find the format of a data path.
 
     path (Path): A file or folder, which need not exist.
     RETURNS (str): For a file, what `SUFFIXES` says. For a folder: "dataset" if `save_to_disk` of
-        `datasets` wrote it, else "spacy".
+        `datasets` wrote it, or if it has no .spacy file, but files of rows, as on the hub; else
+        "spacy".
     """
     if not path.is_dir():
         return SUFFIXES.get(path.suffix, "conll")
-    saved = any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
-    return "dataset" if saved else "spacy"
+    if any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
+        return "dataset"
+    if any(path.rglob("*.spacy")):
+        return "spacy"
+    # By all suffixes, because files of rows may be compressed (train.json.gz).
+    laid_out = any(_ROWS & {*file.suffixes} for file in path.rglob("*"))
+    return "dataset" if laid_out else "spacy"

@@ -237,7 +237,7 @@ class HFDatasetCorpus:
                     f"it is neither a folder, nor a file with one of the suffixes {suffixes}, nor "
                     f"a dataset name on the hub"
                 )
-        except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        except (OSError, ValueError, RuntimeError, IndexError, DatasetsError) as error:
             raise HFDatasetError(
                 Errors.E722.format(reader=_READER, path=self.path, problem=error)
             ) from error

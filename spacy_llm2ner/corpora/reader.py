@@ -146,19 +146,27 @@ class ConllCorpus:
         RAISES (ConllError): With file and line, if it cannot be read.
         """
         if self._file is None:
-            self._file = read_conll(
-                self.path,
-                word_column=self.word_column,
-                tag_column=self.tag_column,
-                comments=self.comments,
-                scheme=self.scheme,
-                labels=self.labels,
-            )
+            self._file = self.read()
             report = self._file.report
             logger.info("%s", report)
             for message in [*report.warnings(), *border_warnings(report, self.sentences_per_doc)]:
                 logger.warning("%s", message)
         return self._file
+
+    def read(self) -> CorpusFile:
+        """Parse the file, without remembering it and without a log.
+
+        RETURNS (CorpusFile): The sentences by document and their statistics.
+        RAISES (ConllError): With file and line, if it cannot be read.
+        """
+        return read_conll(
+            self.path,
+            word_column=self.word_column,
+            tag_column=self.tag_column,
+            comments=self.comments,
+            scheme=self.scheme,
+            labels=self.labels,
+        )
 
     def _predicted(self, nlp: Language, reference: Doc) -> Doc:
         if self.retokenize:
@@ -166,13 +174,17 @@ class ConllCorpus:
         return copy_words(reference)
 
 
-def open_corpus(path: str | Path) -> Callable[[Language], Iterable[Example]]:
-    """Open annotated data of any supported format, with the default settings of its reader.
+def open_corpus(
+    path: str | Path, kind: Format | None = None, **settings: Any
+) -> Callable[[Language], Iterable[Example]]:
+    """Open annotated data of any supported format.
 
     path (Union[str, Path]): A .spacy file, or a folder of them, as `spacy evaluate` takes; a .jsonl
-        file (`JsonlCorpus`); a folder written by `Dataset.save_to_disk` (of a DatasetDict, the
-        folder of one split) or a .parquet, .arrow or .json file of rows (`HFDatasetCorpus`); any
+        file (`JsonlCorpus`); a folder written by `save_to_disk`, a folder of parquet or JSON files
+        laid out as on the hub, or a .parquet, .arrow or .json file of rows (`HFDatasetCorpus`); any
         other file is read as CoNLL-style (`ConllCorpus`).
+    kind (Optional[Format]): The format; None for the one that the path shows.
+    settings (Any): Settings of the format's reader. For .spacy files there are none.
     RETURNS (Callable[[Language], Iterable[Example]]): The corpus. It has a `file` with a report,
         except for .spacy files.
     RAISES (FileNotFoundError): If there is no such path, or no data in the folder (E703, E704).
@@ -180,9 +192,9 @@ def open_corpus(path: str | Path) -> Callable[[Language], Iterable[Example]]:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(Errors.E703.format(path=path))
-    kind = format_of(path)
+    kind = kind or format_of(path)
     if kind != "spacy":
-        return _CREATE[kind](path)
+        return _CREATE[kind](path, **settings)
     if path.is_dir() and not any(path.rglob("*.spacy")):
         raise FileNotFoundError(Errors.E704.format(path=path))
     return Corpus(path)

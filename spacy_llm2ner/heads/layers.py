@@ -80,11 +80,15 @@ class Standardize(nn.Module):
         if not count:
             return
         mean, power = total / count, squares / count
-        typical = power.median(dim=1, keepdim=True).values
+        typical = self.typical(power)
         deviations = count * (power - mean.square()).clamp_min(0)
         variance = (deviations + _PRIOR_TOKENS * typical) / (count + _PRIOR_TOKENS)
         self.mean.copy_(mean)
         self.scale.copy_(variance.clamp_min(_LEAST_VARIANCE).rsqrt())
+
+    def typical(self, power: Tensor) -> Tensor:
+        """The typical mean square of each layer: (L, W) -> (L, 1)."""
+        return power.median(dim=1, keepdim=True).values
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, S, L, W) -> (B, S, L, W)."""
@@ -118,9 +122,21 @@ class GatedConv(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         """x: (B, S, width); real: bool (B, S) -> (B, S, width)."""
-        inner = (self.norm(x) * real[..., None]).transpose(1, 2)
-        inner = F.glu(self.conv(inner), dim=1).transpose(1, 2)
+        inner = F.glu(self._convolved(self.norm(x) * real[..., None]), dim=2)
         return (x + self.dropout(inner)) * real[..., None]
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        """The convolution as one matrix product, which is several times as fast on a CPU."""
+        length, reach = x.shape[1], self.reach
+        padded = F.pad(x, (0, 0, reach, reach))
+        neighbours = [padded[:, step : step + length] for step in range(2 * reach + 1)]
+        weight = self.conv.weight.transpose(1, 2).flatten(1)  # (out, kernel * in)
+        return F.linear(torch.cat(neighbours, dim=2), weight, self.conv.bias)
+
+    @property
+    def reach(self) -> int:
+        """How many tokens to the left and to the right of a token it depends on."""
+        return int(self.conv.padding[0])
 
 
 class Encoder(nn.Module):
@@ -148,7 +164,12 @@ class Encoder(nn.Module):
     @property
     def reach(self) -> int:
         """How many tokens to the left and to the right affect the features of a token."""
-        return sum(layer.conv.padding[0] for layer in self.layers)  # type: ignore[misc, union-attr, index]
+        return sum(layer.reach for layer in self.layers)  # type: ignore[misc]
+
+    @property
+    def gap(self) -> int:
+        """Zeros between texts that keep them apart in each layer."""
+        return max((layer.reach for layer in self.layers), default=0)  # type: ignore[type-var, return-value]
 
 
 def ahead(x: Tensor, steps: int) -> Tensor:

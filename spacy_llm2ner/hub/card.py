@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from spacy.language import Language
 
 from ..errors import Errors
-from .facts import HeadFacts, head_facts
+from .facts import HeadFacts, Reads, head_facts
 from .picture import PICTURE, scores_picture
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _TEMPLATE = "templates/card.md.jinja"
 _TASK = "token-classification"
+# The data of scores that were given without its name, which the scores do not have either.
+_UNNAMED = "data that was not named"
 _TAGS = ("spacy", "named-entity-recognition", "span-detection", "llm", "frozen-llm")
 _METRICS = {"p": "precision", "r": "recall", "f": "f1"}
 
@@ -53,7 +55,8 @@ def make_card(
     nlp (Language): The pipeline.
     metrics (Optional[Mapping]): Scores as `spacy evaluate --output` writes them. None: those that
         `spacy train` stored with the pipeline.
-    dataset (Optional[str]): The name of the data of the scores.
+    dataset (Optional[str]): The name of the data of the scores. None: that of the development data
+        for scores of the training; the card says that other data was not named.
     title (Optional[str]): The model's name. None: the pipeline's.
     license (Optional[str]): As the hub abbreviates it. None: the pipeline's, else that of a
         pretrained head, else "unknown".
@@ -105,13 +108,12 @@ def _card_and_picture(
     shipped = next((head.shipped["license"] for head in heads if "license" in head.shipped), None)
     license = license or nlp.meta.get("license") or shipped or "unknown"
     scores = dict(nlp.meta.get("performance") or {}) if metrics is None else dict(metrics)
-    dataset = dataset or (
-        "the development data of its training" if metrics is None else "test data"
-    )
+    dataset = dataset or ("the development data of its training" if metrics is None else _UNNAMED)
     if metrics is None and not _tables(scores):
         scores, dataset = _shipped_scores(heads, dataset)
     tables = _tables(scores)
-    hub_ids = list(dict.fromkeys(head.llm.hub_id for head in heads if head.llm.hub_id))
+    reads = [one for head in heads for one in head.reads]
+    hub_ids = list(dict.fromkeys(one.llm.hub_id for one in reads if one.llm.hub_id))
     picture = None
     if tables:
         heading = f"{title}: {tables[0].unit}, on {dataset}"
@@ -132,7 +134,8 @@ def _card_and_picture(
         title=title,
         heads=heads,
         labels=list(dict.fromkeys(label for head in heads for label in head.labels)),
-        llms=list(dict.fromkeys(head.llm.name for head in heads)),
+        llms=list(dict.fromkeys(one.llm.name for one in reads)),
+        files=_files(heads),
         picture=PICTURE if picture else None,
         repo_id=repo_id,
         training=nlp.config.interpolate()["training"],
@@ -145,6 +148,15 @@ def _card_and_picture(
         json=partial(json.dumps, default=str),
     )
     return card.content.rstrip("\n") + "\n", picture
+
+
+def _files(heads: Sequence[HeadFacts]) -> list[tuple[HeadFacts, Reads]]:
+    """The different LLMs, each with the first component that reads it."""
+    found: dict[Any, tuple[HeadFacts, Reads]] = {}
+    for head in heads:
+        for one in head.reads:
+            found.setdefault(one.llm, (head, one))
+    return list(found.values())
 
 
 def _eval_results(scores: Scores, dataset: str) -> list[EvalResult]:

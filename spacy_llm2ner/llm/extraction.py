@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from thinc.api import get_torch_default_device
+
 from ..errors import Errors
 from ..settings import check_choice, check_number
 from .alignment import PIECES, POOLINGS
 from .checkpoint import Checkpoint
-from .loading import LoadSpec
+from .loading import AUTO, DTYPES, LoadSpec, native_dtype
 from .reading import READINGS, Reading, make_reading
 from .windows import Cut, check_window
 
@@ -26,7 +28,7 @@ _DEFAULT_WINDOW = 512
 # what a block makes of few; a GPU needs many.
 _BATCH_PIECES_CPU, _BATCH_PIECES_GPU = 1024, 16_384
 # What an Extraction computes once, from its settings and the checkpoint.
-_CACHED = ("reading", "fingerprint")
+_CACHED = ("reading", "dtype", "fingerprint")
 # Depth of the layers that are read by default, as a share of all blocks.
 _DEFAULT_LAYERS = (0.27, 0.4, 0.53, 0.67)
 
@@ -55,6 +57,7 @@ class FrozenLLMSettings:
     def __post_init__(self) -> None:
         check_choice("reading", self.reading, READINGS, of="the LLM")
         check_choice("pooling", self.pooling, (*POOLINGS, PIECES), of="the LLM")
+        check_choice("dtype", self.dtype, (AUTO, *DTYPES), of="the LLM")
         if self.layers is not None and (not self.layers or min(self.layers) < 0):
             raise ValueError(Errors.E117.format(layers=list(self.layers)))
         if self.batch_pieces is not None:
@@ -106,6 +109,17 @@ class Extraction:
             self.tokenizer,
             needs_prefix=not self.config.is_encoder_decoder,
         )
+
+    @property
+    def device(self) -> str:
+        """The torch device that computes."""
+        return self.settings.device or str(get_torch_default_device())
+
+    @cached_property
+    def dtype(self) -> str:
+        """The precision of weights and computation, on this machine if the setting is "auto"."""
+        chosen = self.settings.dtype
+        return native_dtype(self.device) if chosen == AUTO else chosen
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -189,7 +203,7 @@ class Extraction:
             "stride": self.stride,
             "pooling": self.settings.pooling,
             "normalize": self.settings.normalize,
-            "dtype": self.settings.dtype,
+            "dtype": self.dtype,
             "format": _FORMAT,
         }
 
@@ -205,7 +219,7 @@ class Extraction:
         chosen = self.settings
         return LoadSpec.of(
             self.checkpoint,
-            dtype=chosen.dtype,
-            device=chosen.device,
+            dtype=self.dtype,
+            device=self.device,
             attention=chosen.attention,
         )

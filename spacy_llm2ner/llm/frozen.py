@@ -205,7 +205,7 @@ class FrozenLLM(Extraction):
     def _origin(self) -> Origin:
         layers = " ".join(map(str, self.layers))
         name, reading = self.settings.name.rstrip("/").split("/")[-1], self.settings.reading
-        parts = [name, f"layers {layers}", reading, self.settings.pooling, self.settings.dtype]
+        parts = [name, f"layers {layers}", reading, self.settings.pooling, self.dtype]
         return Origin(self.fingerprint, ", ".join(parts))
 
     def _recall(self, key: bytes) -> np.ndarray | None:
@@ -227,8 +227,8 @@ class FrozenLLM(Extraction):
         return max(1, int(_recent.ram_mb * 2**19) // (2 * len(self.layers) * self.width))
 
     def tokens_ahead(self) -> int:
-        """Tokens of texts to read at once: several passes, but no more than `tokens_at_once`."""
-        return min(max(TOKENS_AHEAD, self.batch_pieces), self.tokens_at_once())
+        """Tokens of texts to read at once, where memory allows: enough for several passes."""
+        return max(TOKENS_AHEAD, self.batch_pieces)
 
     def summary(self) -> str:
         """One line for the log: how many texts were remembered, how many the LLM read."""

@@ -24,6 +24,8 @@ from ..compat import (
     LOADING_ERRORS,
     dtype_options,
     model_class,
+    native_bfloat16_cpu,
+    native_bfloat16_gpu,
     one_thread_after_fork,
     transformers_loader,
 )
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 DTYPES = ("float32", "float16", "bfloat16")
+# The setting for the fastest of them that keeps the range of float32.
+AUTO = "auto"
 
 T = TypeVar("T")
 
@@ -90,6 +94,19 @@ class LoadSpec:
             attention,
             checkpoint.trust_remote_code,
         )
+
+
+def native_dtype(device: str) -> str:
+    """The dtype that the setting "auto" means on a device.
+
+    device (str): A torch device, e.g. "cpu" or "cuda:0".
+    RETURNS (str): "bfloat16" where the device computes it natively (a GPU; a CPU with AMX or
+        AVX512-BF16), otherwise "float32". float16 is never chosen: states of many LLMs overflow.
+    """
+    kind, _, _ = device.partition(":")
+    tests = {"cpu": native_bfloat16_cpu, "cuda": lambda: native_bfloat16_gpu(device)}
+    native = kind in tests and tests[kind]()
+    return "bfloat16" if native else "float32"
 
 
 # What every kind of model needs -----------------------------------------------------------
@@ -433,6 +450,7 @@ class LoadedLLM:
         precision (str): See `save_weights`.
         RETURNS (bool): Whether the stored weights equal those in memory.
         """
+        self.deepen(depth)
         model = self.model if depth >= self.depth else _read_cut(self.spec, depth)
         return save_weights(model, folder, precision)
 

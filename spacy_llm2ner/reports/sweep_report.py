@@ -142,6 +142,8 @@ class _Axes:
 
     def frame(self, title: str, x_title: str) -> list[str]:
         bottom, right = _HEIGHT - _BOTTOM, self.left + _PANEL
+        if self.low > 0:
+            title += f" (axis from {self.low:g})"
         parts = [_text(self.left, _TOP - 12, title, 'font-weight="bold"')]
         for value in _round_values(self.low, self.high):
             y = self.y(value / 100)

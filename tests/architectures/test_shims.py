@@ -15,6 +15,7 @@ from thinc.api import Adam, ArgsKwargs, Optimizer
 
 from spacy_llm2ner.architectures.shims import HeadShim, LLMShim, to_padded
 from spacy_llm2ner.heads.span_scorer import SpanScorer
+from spacy_llm2ner.llm import loading
 from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
 
@@ -366,6 +367,20 @@ def test_another_precision_or_window_is_a_warning(tiny_llm: Path, settings: dict
         assert f"{name}: {shim.expected[name]} expected, {value} found" in str(caught[0].message)
     other.check()  # once is enough: a second warning would be an error here
     other.copy().check()
+
+
+def test_another_precision_is_no_surprise_if_each_machine_chooses_its_own(
+    tiny_llm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "native_bfloat16_cpu", lambda: True)
+    shim = make_llm_shim(tiny_llm, dtype="auto")
+    shim.record()
+    monkeypatch.setattr(loading, "native_bfloat16_cpu", lambda: False)
+    elsewhere = make_llm_shim(tiny_llm, dtype="auto").from_bytes(shim.to_bytes())
+    elsewhere.check()  # a warning would be an error here
+    assert (shim.expected["dtype"], elsewhere.identity["dtype"]) == ("bfloat16", "float32")
+    with pytest.warns(UserWarning, match=r"\[L2N-W03\]"):
+        make_llm_shim(tiny_llm, dtype="auto", window=40).from_bytes(shim.to_bytes()).check()
 
 
 def test_no_docs_need_no_llm(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import spacy
+from datasets import Dataset, DatasetDict
 from spacy.tokens import DocBin
 from typer.testing import CliRunner
 
@@ -127,9 +128,16 @@ def test_dev_data_without_our_entities_is_refused(folder: Path, text: str, said:
     assert all(path.read_bytes() == content for path, content in files.items())
 
 
-def test_conll_and_folders(folder: Path):
+def test_conll_folders_and_splits(folder: Path):
     (folder / "dev.conll").write_text(CONLL)
     ok(folder / "model", folder / "dev.conll", "--output", folder / "one")
+    sentences = [[line.split() for line in text.splitlines()] for text in CONLL.split("\n\n")[:2]]
+    words, tags = ([[row[i] for row in rows] for rows in sentences] for i in (0, 1))
+    dev = Dataset.from_dict({"tokens": words, "ner_tags": tags})
+    DatasetDict(train=dev.select([1]), dev=dev).save_to_disk(folder / "splits")
+    ok(folder / "model", folder / "splits", "--split", "dev", "--output", folder / "three")
+    one, three = (spacy.load(folder / n).get_pipe("llm2ner").cfg for n in ("one", "three"))
+    assert one["temperature"] == three["temperature"] != 1
     (folder / "corpus").mkdir()
     shutil.copy(folder / "dev.spacy", folder / "corpus" / "dev.spacy")
     ok(folder / "model", folder / "corpus", "--output", folder / "two")

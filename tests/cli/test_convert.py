@@ -113,7 +113,7 @@ def test_command_warns_of_repairs_and_of_missing_document_borders(tmp_path, run)
     [
         ("a O\nb\n", "x.spacy", "in.conll, line 2: 1 column found, 2 expected"),
         ("", "x.spacy", "no sentence found"),
-        (None, "x.spacy", "No such file"),
+        (None, "x.spacy", "there is no such file or folder"),
         ("a O\n", "x.txt", "expected a file with the suffix .spacy"),
         ("a O\n", "in.conll/x.spacy", "in.conll"),
     ],
@@ -154,7 +154,8 @@ def test_command_converts_a_dataset(tmp_path, run):
         ("in.spacy", ["-n", 0], "is spaCy's binary data: sentences_per_doc cannot be set for it"),
         ("in.conll", ["--scheme", "IOB"], "the setting 'scheme' is 'IOB'"),
         ("none.spacy", [], "there is no such file or folder"),
-        ("none.jsonl", [], "which is not a file"),
+        ("none.jsonl", [], "there is no such file or folder"),
+        ("void", [], "the folder has no .spacy file and no file of a dataset"),
         ("text.jsonl", [], "text.jsonl, line 1: expected an object with 'tokens'"),
         ("bad.spacy", [], "cannot be read as .spacy data"),
         ("bare.conll", [], "bare.conll, line 1: the tag 'B' is a prefix without a label"),
@@ -165,6 +166,9 @@ def test_what_a_format_does_not_have_is_named(tmp_path, run, name, options, mess
     (tmp_path / "text.jsonl").write_text('{"text": "x"}\n')
     (tmp_path / "bad.spacy").write_bytes(b"x\x9c")
     (tmp_path / "bare.conll").write_text("a B\nb I\nc O\n")
+    (tmp_path / "void").mkdir()
+    for suffix in ("jsonl", "json", "spacy"):
+        (tmp_path / f"in.{suffix}").touch()
     result = run(tmp_path / name, tmp_path / "out.spacy", *options)
     assert result.exit_code == 1
     assert message in unwrapped(result.output)

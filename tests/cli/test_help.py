@@ -85,6 +85,27 @@ def test_one_name_means_one_thing():
     assert long_names["-G"] == {"--gpu"} and long_names["-F"] == {"--force"}
 
 
+LOADS = {"model", "models", "config_path"}
+TAKES_CODE = [name for name, c in COMMANDS.items() if LOADS & {p.name for p in c.params}]
+
+
+def test_what_runs_a_pipeline_takes_the_number_of_a_gpu():
+    takes = {name for name, c in COMMANDS.items() if "gpu_id" in {p.name for p in c.params}}
+    assert {"calibrate", "visualize", "explain", "bundle", "sweep-layers"} <= takes
+
+
+@pytest.mark.parametrize("name", TAKES_CODE)
+def test_code_is_run_before_a_pipeline_or_config_is_loaded(name: str, tmp_path: Path):
+    """It may register what they name. Here it ends the command, which has nothing to load."""
+    (tmp_path / "own.py").write_text("raise SystemExit(7)\n")
+    (tmp_path / "x.cfg").touch()
+    known = {"config_path": str(tmp_path / "x.cfg"), "out": str(tmp_path / "out")}
+    required = [p for p in COMMANDS[name].params if p.param_type_name == "argument" and p.required]
+    given = [known.get(p.name, "none") for p in required] + ["none"] * (name == "ensemble")
+    result = CliRunner().invoke(app, ["llm2ner", name, *given, "--code", str(tmp_path / "own.py")])
+    assert result.exit_code == 7, result.output
+
+
 @pytest.mark.parametrize(
     ("args", "former", "error"),
     [

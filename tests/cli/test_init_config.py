@@ -212,7 +212,20 @@ def test_data_that_it_cannot_read_is_not_taken_for_conll(tmp_path: Path):
     with pytest.raises(ValueError, match=r"HFDatasetCorpus\.v1"):
         make_config("fast", train=Path("org/a-dataset"))
     (tmp_path / "data.parquet").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"no \.spacy files in this folder.*llm2ner convert"):
+    with pytest.raises(ValueError, match="cannot be opened"):
+        make_config("fast", train=tmp_path)
+
+
+def test_a_folder_of_rows_is_a_dataset(tmp_path: Path):
+    rows = Dataset.from_dict({"tokens": [["in", "Oslo"]], "ner_tags": [["O", "B-LOC"]]})
+    rows.to_parquet(tmp_path / "train-00000-of-00001.parquet")
+    reader = parsed(make_config("fast", train=tmp_path))["corpora"]["train"]
+    assert reader["@readers"] == "spacy_llm2ner.HFDatasetCorpus.v1" and reader["split"] is None
+    # There is no option for a split: the error names the setting of the reader.
+    rows.to_parquet(tmp_path / "test-00000-of-00001.parquet")
+    with pytest.raises(
+        ValueError, match=r"'split' is 'None', but .+ has train, test: expected one"
+    ):
         make_config("fast", train=tmp_path)
 
 
@@ -338,7 +351,7 @@ def test_what_is_wrong_is_said(tmp_path: Path):
     (tmp_path / "bad.spacy").write_bytes(b"no")
     with pytest.raises(ValueError, match=r"bad.spacy: cannot be read as .spacy data"):
         make_config("fast", train=tmp_path / "bad.spacy")
-    with pytest.raises(ValueError, match=r"there are no .spacy files"):
+    with pytest.raises(ValueError, match=r"the folder has no .spacy file and no file of a dataset"):
         (tmp_path / "empty").mkdir()
         make_config("fast", train=tmp_path / "empty")
     with pytest.raises(ValueError, match=r"no setting \[nlp\] tongue"):

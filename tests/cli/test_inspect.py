@@ -53,7 +53,7 @@ def test_json_on_standard_output_is_nothing_but_json(tiny_llm: Path):
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
-    [(["./no-llm"], "L2N-E106"), (["{llm}", "--no-run", "--data", "./no-data"], "L2N-E703")],
+    [(["./no-llm"], "L2N-E106"), (["{llm}", "--no-run", "--data", "./no-data"], "L2N-E902")],
 )
 def test_what_cannot_be_used_is_an_error(arguments: list[str], error: str, tiny_llm: Path):
     given = [argument.format(llm=tiny_llm) for argument in arguments]

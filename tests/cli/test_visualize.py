@@ -6,7 +6,8 @@ import pytest
 import spacy
 import srsly
 import typer
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
+from spacy.cli._util import app
 from spacy.language import Language
 from spacy.tokens import DocBin, SpanGroup
 from spacy.training import Corpus
@@ -40,6 +41,12 @@ def nested_spans(doc):
     group = SpanGroup(doc, name="sc", spans=spans)
     group.attrs["scores"] = np.linspace(0.9, 0.8, len(spans)).astype("float32")
     doc.spans["sc"] = group
+    return doc
+
+
+@Language.component("tests_move_spans")
+def move_spans(doc):
+    doc.spans["all"] = list(doc.spans.pop("sc"))
     return doc
 
 
@@ -266,22 +273,89 @@ def _jsonl(path):
     srsly.write_jsonl(path, [row])
 
 
-def _dataset(path):
+def _rows():
     tokens = ["Ada", "Lovelace", "was", "born", "in", "London", "."]
     tags = ["B-PER", "I-PER", "O", "O", "O", "B-LOC", "O"]
-    Dataset.from_dict({"tokens": [tokens], "ner_tags": [tags]}).save_to_disk(path)
+    return Dataset.from_dict({"tokens": [tokens], "ner_tags": [tags]})
+
+
+def _dataset(path):
+    _rows().save_to_disk(path)
+
+
+def _splits(path):
+    DatasetDict(train=Dataset.from_dict({"tokens": [["Nobody"]]}), test=_rows()).save_to_disk(path)
+
+
+def _as_on_the_hub(path):
+    """Files of rows, with splits by their names, and columns with names of their own."""
+    for split, text in (("train", ["Nobody"]), ("test", DATA[0][0].replace(".", " .").split())):
+        tags = [[1, 2, 0, 0, 0, 3, 0][: len(text)]]
+        rows = Dataset.from_dict({"words": [text], "iob": tags})
+        (path / "data").mkdir(parents=True, exist_ok=True)
+        rows.to_parquet(path / "data" / f"{split}-00000-of-00001.parquet")
+    srsly.write_json(path / "tags.txt", ["O", "B-PER", "I-PER", "B-LOC"])
+
+
+def _columns(path):
+    """Words in the second column, and tags whose meaning is in another file."""
+    words = "1 Ada A\n2 Lovelace B\n# id\n3 was O\n4 born O\n5 in O\n6 London C\n7 . O\n"
+    path.mkdir()
+    (path / "in.txt").write_text(words)
+    meant = {"O": "O", "A": "B-PER", "B": "I-PER", "C": "B-LOC"}
+    srsly.write_json(path / "tags.json", meant)
 
 
 @pytest.mark.parametrize(
-    ("name", "write"),
-    [("test.conll", _conll), ("test.jsonl", _jsonl), ("test", _dataset)],
+    ("name", "write", "options"),
+    [
+        ("test.conll", _conll, []),
+        ("test.jsonl", _jsonl, []),
+        ("test", _dataset, []),
+        ("splits", _splits, ["--split", "test"]),
+        (
+            "hub",
+            _as_on_the_hub,
+            ["--split", "test", "--tags-column", "iob", "--labels", "tags.txt"],
+        ),
+        ("own/in.txt", _columns, ["--word-column", "1", "--comments", "--labels", "tags.json"]),
+    ],
 )
-def test_every_format_of_the_readers(light_model, tmp_path, name, write):
+def test_visualize_takes_what_convert_takes(light_model, tmp_path, run, name, write, options):
     """The first text of DATA, of which the rules find one entity, and one with another label."""
-    write(tmp_path / name)
-    _, report, _ = visualize_file(light_model, tmp_path / name, tmp_path / "out")
-    assert [text.text for text in report.texts] == [DATA[0][0]]
-    assert dict(report.tally.kinds) == {"correct": 1, "label": 1}
+    folder = tmp_path / name.partition("/")[0]
+    write(folder)
+    options = [str(folder / o) if o.startswith("tags.") else o for o in options]
+    code, output, _ = run(light_model, tmp_path / name, tmp_path / "out", *options)
+    assert code == 0, output
+    assert "1 texts, F 50.00, 1 errors" in output
+    (article,) = read(tmp_path / "out").all("article")
+    assert "Ada Lovelace" in article["text"]
+    convert = ["llm2ner", "convert", str(tmp_path / name), str(tmp_path / "x.spacy")]
+    assert CliRunner().invoke(app, [*convert, *options]).exit_code == 0
+    (doc,) = DocBin().from_disk(tmp_path / "x.spacy").get_docs(spacy.blank("en").vocab)
+    assert [(e.text, e.label_) for e in doc.ents] == [("Ada Lovelace", "PER"), ("London", "LOC")]
+
+
+def test_a_split_must_be_chosen_and_must_be_one_of_a_dataset(light_model, data, tmp_path, run):
+    _splits(tmp_path / "splits")
+    _, output, _ = run(light_model, tmp_path / "splits", tmp_path / "out")
+    assert "has train, test: expected one of these" in output
+    _, output, _ = run(light_model, data, tmp_path / "out", "--split", "test")
+    assert "is spaCy's binary data: split cannot be set for it" in output
+
+
+def test_spans_of_jsonl_are_compared_under_the_key_that_is_shown(light_model, tmp_path, run):
+    nlp = spacy.load(light_model)
+    nlp.add_pipe("tests_nested_spans")
+    nlp.add_pipe("tests_move_spans")
+    nlp.to_disk(tmp_path / "model")
+    tokens = DATA[0][0].replace(".", " .").split()
+    rows = [{"tokens": tokens, "spans": [[0, 2, "PER"], [0, 3, "MISC"]]}]
+    srsly.write_jsonl(tmp_path / "test.jsonl", rows)
+    arguments = (tmp_path / "model", tmp_path / "test.jsonl", tmp_path / "out")
+    _, report, _ = visualize_file(*arguments, spans_key="all")
+    assert report.span_tally.total.tp == 2 and report.span_tally.total.fn == 0
 
 
 def test_no_label_in_common_is_said(light_model, tmp_path, run):
@@ -318,7 +392,7 @@ def test_what_is_missing_or_wrong_is_said_in_a_sentence(model, data, tmp_path, r
         ((tmp_path / "no-model", data, out), "no-model"),
         ((model, tmp_path / "no.spacy", out), "there is no such file or folder"),
         ((model, tmp_path / "notes.txt", out), "notes.txt, line 1"),
-        ((model, tmp_path / "void", out), "the folder has no .spacy file"),
+        ((model, tmp_path / "void", out), "the folder has no .spacy file and no file of a"),
         ((model, tmp_path / "broken.spacy", out), "cannot be read as .spacy data"),
         ((model, data, tmp_path / "notes.txt"), "expected a folder, but this is a file"),
     ]:

@@ -10,10 +10,11 @@ import pytest
 import spacy
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Sequence as Column
+from spacy.tokens import DocBin
 from spacy.util import registry
 
 from spacy_llm2ner.corpora import ConllCorpus, HFDatasetCorpus, HFDatasetError
-from spacy_llm2ner.corpora.reader import open_corpus
+from spacy_llm2ner.corpora.reader import open_corpus, reader_block
 
 NLP = spacy.blank("en")
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
@@ -235,6 +236,13 @@ def test_data_is_opened_by_its_form(saved, tmp_path):
     assert entities(open_corpus(folder)) == FOUND
     dataset().to_parquet(tmp_path / "dev.parquet")
     assert entities(open_corpus(tmp_path / "dev.parquet")) == FOUND
+    hub = tmp_path / "hub"  # with files of rows in a folder, as on the hub
+    (hub / "data").mkdir(parents=True)
+    dataset().to_parquet(hub / "data" / "train-00000-of-00001.parquet")
+    assert entities(open_corpus(hub)) == FOUND
+    assert reader_block(hub)["@readers"] == "spacy_llm2ner.HFDatasetCorpus.v1"
+    DocBin().to_disk(hub / "x.spacy")
+    assert reader_block(hub) is None
 
 
 def test_a_dataset_is_read_as_the_same_conll_file_is(saved, tmp_path):

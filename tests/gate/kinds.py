@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import spacy
-import torch
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
@@ -580,35 +579,3 @@ def learnt(nlp: Language, kind: Kind, fresh: Language) -> dict[str, Any]:
 def sha256(data: bytes) -> str:
     """Hex digits."""
     return hashlib.sha256(data).hexdigest()
-
-
-def rounding() -> str:
-    """A digest of what this machine's floating point arithmetic makes of some numbers.
-
-    Where it equals the stored one, the machine rounds as the one that made the fixtures, and all
-    numbers must be equal bit for bit; elsewhere (another CPU, another torch) only nearly so.
-    """
-    random = np.random.default_rng(0)
-
-    def tensor(*shape: int) -> Any:
-        numbers = random.standard_normal(shape).astype(np.float32)
-        return torch.from_numpy(numbers).requires_grad_()
-
-    digest = hashlib.sha256(torch.__version__.encode("ascii"))
-    parts = [tensor(9, 31, 32), tensor(32, 64), tensor(64, 32, 3), tensor(64), tensor(9, 4, 31, 8)]
-    x, w, kernel, bias, heads = parts
-    y = torch.nn.functional.linear(x, w.T, bias)
-    z = torch.nn.functional.conv1d(y.transpose(1, 2), kernel.transpose(0, 1), padding=1)
-    z = torch.nn.functional.gelu(z) * torch.sigmoid(z) + torch.tanh(z).exp().log1p()
-    a = torch.nn.functional.scaled_dot_product_attention(heads, heads, heads, is_causal=True)
-    e = torch.einsum("bir,bjr->bij", y, y).logsumexp(-1)
-    loss = (
-        z.square().mean() + a.softmax(-1).square().sum() + e.mean() + x.rsqrt().nan_to_num().sum()
-    )
-    loss.backward()
-    half = (x.detach().bfloat16() @ w.detach().bfloat16()).float()
-    for part in (loss, y, z, a, e, half, *(part.grad for part in parts)):
-        digest.update(part.detach().numpy().tobytes())
-    square = random.standard_normal((40, 40))
-    digest.update(np.linalg.solve(square, square @ square.T).tobytes())
-    return digest.hexdigest()

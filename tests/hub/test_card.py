@@ -229,6 +229,8 @@ def test_the_command_writes_the_card(trained, tmp_path):
     assert "85.25" in (path.parent / "scores.svg").read_text(encoding="utf8")
     other = write_card(tmp_path / "model", tmp_path / "cards" / "one.md")
     assert other.is_file()
+    # What the data is, is not guessed.
+    assert "on data that was not named:" in make_card(trained, metrics=SCORES)
     (tmp_path / "scores.json").write_text("[1]")
     with pytest.raises(ValueError, match="contains no scores"):
         write_card(tmp_path / "model", metrics=tmp_path / "scores.json")

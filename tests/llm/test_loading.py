@@ -14,6 +14,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from spacy_llm2ner.llm import loading
 from spacy_llm2ner.llm.checkpoint import load_config, load_tokenizer
 from spacy_llm2ner.llm.cutting import cut_config, find_blocks, is_cuttable
 from spacy_llm2ner.llm.extraction import FrozenLLMSettings
@@ -241,9 +242,25 @@ def test_a_device_that_is_not_there(device: str, folder: Path, monkeypatch: pyte
         _ = make_llm(folder, device=device).model
 
 
+@pytest.mark.parametrize(("native", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_means_bfloat16_where_the_cpu_computes_it(
+    native: bool, dtype: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loading, "native_bfloat16_cpu", lambda: native)
+    chosen, named = make_llm(folder, dtype="auto"), make_llm(folder, dtype=dtype)
+    assert next(chosen.model.model.parameters()).dtype == getattr(torch, dtype)
+    # What one machine stored serves another that chose the same.
+    assert chosen.model is named.model and chosen.fingerprint == named.fingerprint
+
+
+def test_auto_on_a_device_that_is_not_there(folder: Path):
+    with pytest.raises(ValueError, match="'device' of the LLM is 'nonesuch'"):
+        _ = make_llm(folder, dtype="auto", device="nonesuch").model
+
+
 def test_an_unknown_dtype_or_attention(folder: Path):
-    with pytest.raises(ValueError, match=r"'dtype'.*'float32', 'float16', 'bfloat16'"):
-        _ = make_llm(folder, dtype="int8").model
+    with pytest.raises(ValueError, match=r"'dtype'.*'auto', 'float32', 'float16', 'bfloat16'"):
+        make_llm(folder, dtype="int8")
     with pytest.raises(ValueError, match="cannot be loaded by transformers"):
         _ = make_llm(folder, attention="nonesuch").model
 

@@ -65,6 +65,9 @@ def test_cells_show_probabilities_and_link_to_the_parts():
     (found,) = parsed.all("a", "found")
     assert found["attrs"]["href"] == "#s0-0-0"
     assert found["attrs"]["title"] == "Ada: PER 0.8808"
+    # Only the ground: the number stays in ink, for which the contrast is tested.
+    colour = "color-mix(in srgb, var(--accent) calc(0.88 * var(--heat)), var(--page))"
+    assert found["attrs"]["style"] == f"background:{colour}"
     cards = [card["attrs"]["id"] for card in parsed.all("div", "parts")]
     assert cards == ["s0-0-0", "s2-0-0"]
     assert "p = 0.8808, logit +2.00" in parsed.all("h3")[0]["text"]

@@ -365,6 +365,7 @@ def _contrast(one, other):
 def test_colours_are_legible_in_light_and_dark():
     _, html = page_of([])
     light, dark = re.findall(r":root \{(.*?)\}", html, re.S)[:2]
+    assert ".slice { --tint: var(--shade); --card: #000; }" in html
     for theme in (light, dark):
         colour = dict(re.findall(r"--([\w-]+): (#\w{6})", theme))
         pairs = [("ink", "card"), ("ink", "page")]
@@ -372,11 +373,20 @@ def test_colours_are_legible_in_light_and_dark():
         pairs += [("good", "good-soft"), ("accent", "card"), ("ink", "bad-soft")]
         for front, back in pairs:
             assert _contrast(colour[front], colour[back]) >= 4.5, (front, back)
-        part = int(re.search(r"--tint: (\d+)%", theme)[1]) / 100
+        part, shade, heat = (
+            int(re.search(rf"--{name}: (\d+)%", theme)[1]) / 100
+            for name in ("tint", "shade", "heat")
+        )
+        # Of the heat map of `explain`, the cell that differs most from the page.
+        warmest = _mixed(colour["accent"], colour["page"], heat)
+        assert _contrast(colour["ink"], warmest) >= 4.5
         for label, own in own_colours([*ONTONOTES, *map(str, range(24))]).items():
             if own.startswith("#"):  # the others are lighter or darker than one of these
                 back = _mixed(own, colour["card"], part)
                 assert _contrast(colour["ink"], back) >= 4.5, (label, own)
+                # A line of a chart or below a span: what is no text needs a contrast of 3.
+                line = _mixed(own, "#000000", shade)
+                assert _contrast(line, colour["card"]) >= 3, (label, own)
 
 
 def _mixed(one, other, part):

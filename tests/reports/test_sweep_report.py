@@ -50,7 +50,10 @@ def test_the_picture_places_scores_in_order(singles_only: bool) -> None:
         sets = {layers: found for layers, found in shown.sets.items() if found[0] == SINGLE}
         shown = SweepReport(shown.title, shown.subtitle, 4, 0.02, sets)
     root = ET.fromstring(render_sweep_picture(shown))
-    assert "Layers of <tiny>" in [text.text for text in root.iter(f"{SVG}text")]
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert "Layers of <tiny>" in texts
+    # An axis that does not begin at 0 says so: the worst layer has 19.
+    assert "One layer: F1 on dev by layer (axis from 10)" in texts
     heights = {}
     for dot in root.iter(f"{SVG}circle"):
         assert 0 < float(dot.get("cx", "")) < 880 and 0 < float(dot.get("cy", "")) < 480

@@ -1,0 +1,1 @@
+"""float32 and bfloat16: the score of the same head, and the speed of the LLM."""
