@@ -515,6 +515,12 @@ class Errors(metaclass=_WithCodes):
         "['Paris']}}}}), or by nlp.initialize() with annotated examples."
     )
     E506 = "llm2ner_fewshot: class {index} of {n_classes} has no example."
+    E507 = (
+        "{name}: pattern {number} is {entry}, but a pattern of spaCy's EntityRuler is expected: a "
+        "label with a phrase or a list of token patterns, e.g. {{'label': 'city', 'pattern': "
+        "'Paris'}}."
+    )
+    E508 = "{name}: there is no version {version}; accepted are 1 and 2."
     E510 = (
         "{name}: the setting 'label_names' gives several labels the name '{twice}'. Each label "
         "needs a different name."
@@ -987,6 +993,24 @@ class Warnings(metaclass=_WithCodes):
     W45 = (
         "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
         "{labels}: that threshold has no effect."
+    )
+    W46 = (
+        "{name}: these names are given for several labels: {names}. They are not looked for in "
+        "texts, and say little about their labels. Keep each for one label, or annotate some texts "
+        "with it."
+    )
+    W47 = (
+        "{name}: these names resemble those of another label: {names}. If they are right, more "
+        "names of their kind or a few annotated texts help; otherwise remove them."
+    )
+    W48 = (
+        "{name}: some have more than {most} tokens ({what}) and are not found as a whole. To find "
+        "long spans, train 'llm2ner'."
+    )
+    W49 = (
+        "{name}: these names are not in Latin script: {names}. The mention head and the sentences "
+        "that names are read in are English, so that such names are hardly found. For texts in "
+        "another language, train 'llm2ner'."
     )
 
     # W5x corpora
