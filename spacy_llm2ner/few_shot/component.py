@@ -53,6 +53,8 @@ from .text_learning import MOST_ROUNDS
 
 # Number of annotated spans above which training `llm2ner` is the better choice.
 _MANY_MENTIONS = 2_000
+# Tokens of unlabelled texts below which these are not learnt from.
+_FEWEST_TOKENS = 50
 
 
 @Language.factory(
@@ -307,6 +309,9 @@ class FewShotRecognizer(LLMPipe):
         for shim in self._llm_shims():
             shim.llm.remember()
         pairs = [(doc, gold) for doc, gold in zip(docs, golds, strict=True) if len(doc)]
+        plain = sum(len(doc) for doc, gold in pairs if not gold.known.any())
+        if plain < _FEWEST_TOKENS:
+            pairs = [(doc, gold) for doc, gold in pairs if gold.known.any()]
         Evidence().store(self.model)
         if not pairs:
             return
@@ -315,7 +320,7 @@ class FewShotRecognizer(LLMPipe):
             learnt, too_long = JointRecognition(self).learn(
                 docs, golds, rounds=rounds, progress=progress
             )
-        report_learnt(self, golds, learnt, too_long)
+        report_learnt(self, golds, learnt, too_long, _MANY_MENTIONS)
 
     def _learn_annotated(self, examples: list[Example], golds: list[Gold]) -> None:
         annotated = Annotated()

@@ -16,9 +16,9 @@ from .span_features import Floats
 # Attributes of the model, which are stored with the weights.
 _EVIDENCE, _SCORER = "few_shot_evidence", "few_shot_joint"
 
-# Where an example comes from: an annotated span, a name found in an unlabelled text, a guess there,
-# or a span of such a text that is none of them.
-Source = Literal["annotated", "name", "guess", "plain"]
+# Where an example comes from: an annotated span, a name found in an unlabelled text, a guess there;
+# for examples of no label, a mention of the mention head that is not annotated, or any other span.
+Source = Literal["annotated", "name", "guess", "mention", "plain"]
 
 # The weight of all strings of a label together, in annotated mentions.
 STRINGS_SHARE = 10.0
@@ -102,8 +102,9 @@ def fit_evidence(labels: Sequence[str], evidence: Evidence, strings: StringSpans
 
     The names and words of a label weigh alike together, however many there are. An annotated
     mention has the weight 1. Mentions taken from unlabelled texts weigh less the more there are:
-    in proportion to the square root of their number. Examples of no label weigh, together, as much
-    as those of all labels.
+    in proportion to the square root of their number. Examples of no label: a mention that is not
+    annotated weighs 1, as an annotated one; names of `OTHER` weigh as those of a label; all other
+    spans together weigh as much as the examples of all labels.
 
     labels (Sequence[str]): The labels: classes 0, 1, ... of the result.
     evidence (Evidence): Examples from texts.
@@ -114,7 +115,7 @@ def fit_evidence(labels: Sequence[str], evidence: Evidence, strings: StringSpans
     parts = [strings.vectors, evidence.vectors.astype(np.float32)]
     classes = [*strings.classes, *evidence.classes]
     kinds = ["string"] * len(strings.classes) + list(evidence.sources)
-    if not any(source == "plain" for source in evidence.sources) and len(strings.plain):
+    if "annotated" not in evidence.sources:
         parts.append(strings.plain)
         classes += [OTHER] * len(strings.plain)
         kinds += ["plain"] * len(strings.plain)
@@ -133,9 +134,9 @@ def _shares(ids: np.ndarray, kinds: np.ndarray, none: int) -> Floats:
     ):
         counts = np.bincount(ids[chosen], minlength=none + 1)[ids[chosen]]
         shares[chosen] = total / counts**power
-    without = ids == none
-    if without.any() and not without.all():
-        shares[without] *= NONE_SHARE * shares[~without].sum() / shares[without].sum()
+    plain, labelled = kinds == "plain", ids != none
+    if plain.any() and labelled.any():
+        shares[plain] = NONE_SHARE * shares[labelled].sum() / plain.sum()
     return shares
 
 

@@ -21,7 +21,6 @@ from .text_learning import Learnt
 if TYPE_CHECKING:
     from .component import FewShotRecognizer
 
-_MOST_ANNOTATED = 2_000
 # Names that a message quotes.
 _QUOTED = 5
 # How much closer, in cosine, a name must be to another label than to its own to be reported.
@@ -57,9 +56,7 @@ def report_names(pipe: FewShotRecognizer) -> None:
     long = [name for name in each if len(name.split()) > MOST_TOKENS]
     if long:
         pipe._warn_once(
-            Warnings.W48.format(
-                name=pipe.name, what=f"names: {quoted(long)}", most=MOST_TOKENS
-            )
+            Warnings.W48.format(name=pipe.name, what=f"names: {quoted(long)}", most=MOST_TOKENS)
         )
     foreign = [name for name in each if _is_foreign(name)]
     if foreign:
@@ -81,7 +78,9 @@ def _is_foreign(name: str) -> bool:
     return 2 * latin < len(letters)
 
 
-def report_doubtful(pipe: FewShotRecognizer, vectors: Floats, names: Sequence[tuple[str, str]]) -> None:
+def report_doubtful(
+    pipe: FewShotRecognizer, vectors: Floats, names: Sequence[tuple[str, str]]
+) -> None:
     """Warn about names whose states are closer to those of another label's names.
 
     pipe (FewShotRecognizer): The component.
@@ -95,9 +94,7 @@ def report_doubtful(pipe: FewShotRecognizer, vectors: Floats, names: Sequence[tu
         pipe._warn_once(Warnings.W47.format(name=pipe.name, names=", ".join(said) + more))
 
 
-def doubtful_names(
-    vectors: Floats, names: Sequence[tuple[str, str]]
-) -> list[tuple[str, str, str]]:
+def doubtful_names(vectors: Floats, names: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
     """Find names that are closer to the names of another label than to the others of their own.
 
     Compared are means over sentences, around the mean of all labels; labels with fewer than three
@@ -122,7 +119,9 @@ def doubtful_names(
             continue
         others = (own[label].sum(axis=0) - mean) / (counts[label] - 1)
         near = {
-            which: _cosine(mean - centre, (others if which == label else rows.mean(axis=0)) - centre)
+            which: _cosine(
+                mean - centre, (others if which == label else rows.mean(axis=0)) - centre
+            )
             for which, rows in own.items()
         }
         best = max(near, key=lambda which: near[which])
@@ -137,7 +136,7 @@ def _cosine(one: Floats, other: Floats) -> float:
 
 
 def report_learnt(
-    pipe: FewShotRecognizer, golds: Sequence[Gold], learnt: Learnt, too_long: int
+    pipe: FewShotRecognizer, golds: Sequence[Gold], learnt: Learnt, too_long: int, many: int
 ) -> None:
     """Warn about spans that cannot be learnt, and log what was learnt from texts."""
     total = sum(len(gold.spans) + gold.lost for gold in golds)
@@ -147,7 +146,7 @@ def report_learnt(
     if too_long:
         what = f"annotated spans: {too_long} of {total}"
         pipe._warn_once(Warnings.W48.format(name=pipe.name, what=what, most=MOST_TOKENS))
-    if total > _MOST_ANNOTATED:
+    if total > many:
         pipe._warn_once(Warnings.W41.format(name=pipe.name, total=total))
     unlabelled = sum(not gold.known.any() for gold in golds)
     evidence = learnt.evidence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..decoding.spans import Spans, decode
+from ..log import logger
 from ..numeric import log_odds, probabilities
 from ..pipeline.gold import Gold
 from .carriers import (
@@ -22,7 +23,7 @@ from .carriers import (
     plain_docs,
 )
 from .evidence import Evidence, StringSpans, fit_evidence, keep_joint, kept_joint
-from .examples import OTHER, Annotated, fit_labels, keep_scorer, kept_scorer
+from .examples import OTHER, Annotated, count_line, fit_labels, keep_scorer, kept_scorer
 from .findings import report_doubtful
 from .joint import JointScorer
 from .name_search import NameSearch, names_of
@@ -128,7 +129,9 @@ class JointRecognition:
         """
         pipe = self.pipe
         search = NameSearch(pipe.vocab, self.names(), pipe.patterns)
-        named = [[] if gold.known.any() else search(doc) for doc, gold in zip(docs, golds, strict=True)]
+        named = [
+            [] if gold.known.any() else search(doc) for doc, gold in zip(docs, golds, strict=True)
+        ]
         tokens, axes = reduced(self.read(docs, progress=progress))
         known = place(tokens, golds, named)
         strings, _ = self._strings(Evidence(axes))
@@ -175,6 +178,12 @@ class JointRecognition:
             *(general(vocab) if any(words.values()) else ()),
         ]
         plain = plain_docs(vocab)
+        annotated = [
+            label
+            for label, source in zip(evidence.classes, evidence.sources, strict=True)
+            if source == "annotated"
+        ]
+        logger.info("%s: %s", pipe.name, count_line(Annotated(classes=annotated), names, words))
         docs = [*(doc for part in parts for doc in part.docs), *plain]
         axes = evidence.axes if evidence.axes.size else None
         tokens, axes = reduced(self.read(docs), axes)
@@ -189,7 +198,10 @@ class JointRecognition:
         of_plain = firsts >= tokens.starts[start]
         spans = tokens.spans(firsts[of_plain], extras[of_plain])
         classes = [*parts[0].classes, *parts[1].classes]
-        read = [doc[a:b].text for doc, a, b in zip(parts[0].docs, parts[0].starts, parts[0].ends, strict=True)]
+        read = [
+            doc[a:b].text
+            for doc, a, b in zip(parts[0].docs, parts[0].starts, parts[0].ends, strict=True)
+        ]
         report_doubtful(pipe, vectors[0], list(zip(parts[0].classes, read, strict=True)))
         return StringSpans(np.concatenate(vectors[:2]), classes, spans), axes
 
@@ -232,5 +244,3 @@ def _carried(tokens: Tokens, part: Carried, first_text: int) -> np.ndarray:
     vectors = tokens.spans(firsts, np.minimum(extras, tokens.width - 1))
     vectors[:, -1] = _STRING_MENTION
     return vectors
-
-

@@ -62,7 +62,9 @@ def principal_axes(vectors: Floats, most: int = REDUCED) -> Floats:
     RETURNS (ndarray): Orthonormal columns, float32 (width, directions).
     """
     rank = min(most, *vectors.shape)
-    start = np.random.default_rng(0).standard_normal((vectors.shape[1], min(rank + 16, *vectors.shape)))
+    start = np.random.default_rng(0).standard_normal(
+        (vectors.shape[1], min(rank + 16, *vectors.shape))
+    )
     sketch = vectors @ start.astype(np.float32)
     for _ in range(2):
         sketch = vectors @ (vectors.T @ np.linalg.qr(sketch)[0])

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..decoding.spans import decode
 from ..log import logger
 from ..pipeline.gold import Gold
-from .evidence import Evidence, StringSpans, fit_evidence
+from .evidence import Evidence, Source, StringSpans, fit_evidence
 from .examples import OTHER
 from .joint import SpanScores
 from .span_features import Floats, Ints, Tokens, principal_axes
@@ -31,6 +31,7 @@ _UNLIKELY = -1.0
 # The share of equal mentions in two rounds from which a further round is of no use.
 _AGREED = 0.97
 MOST_ROUNDS = 4
+_HALF = np.array([0.5], dtype=np.float32)
 
 # A span: its first token, counted over all texts, its tokens minus 1, and its label.
 LabelledSpans = dict[tuple[int, int], str]
@@ -143,7 +144,8 @@ def learn_texts(
     """
     base = Evidence(axes)
     _add_spans(base, tokens, known.annotated, "annotated")
-    _add_none(base, tokens, known.annotated, known.known, tokens.exists, "annotated")
+    _add_found(base, tokens, known)
+    _add_none(base, tokens, known.annotated, known.known, tokens.exists)
     free = ~known.known
     if not free.any():
         return Learnt(base)
@@ -183,14 +185,29 @@ def _with_guesses(
     _add_spans(evidence, tokens, known.named, "name")
     guesses = {span: label for span, label in guesses.items() if span not in known.named}
     _add_spans(evidence, tokens, guesses, "guess")
-    _add_none(evidence, tokens, {**known.named, **guesses}, free, unlikely & tokens.exists, "plain")
+    _add_none(evidence, tokens, {**known.named, **guesses}, free, unlikely)
     return evidence
 
 
-def _add_spans(evidence: Evidence, tokens: Tokens, spans: LabelledSpans, source: str) -> None:
+def _add_spans(evidence: Evidence, tokens: Tokens, spans: LabelledSpans, source: Source) -> None:
     if spans:
         firsts, extras = np.array(list(spans)).T
-        evidence.add(tokens.spans(firsts, extras), list(spans.values()), source)  # type: ignore[arg-type]
+        evidence.add(tokens.spans(firsts, extras), list(spans.values()), source)
+
+
+def _add_found(evidence: Evidence, tokens: Tokens, known: Labelled) -> None:
+    """Add what the mention head finds in annotated texts where nothing is annotated."""
+    free = known.known.copy()
+    for first, extra in known.annotated:
+        free[first : first + extra + 1] = False
+    inside = _inside(tokens, free)
+    scores = np.where(inside, tokens.mention, -1.0).astype(np.float32)
+    found: LabelledSpans = {}
+    for start, end in zip(tokens.starts[:-1].tolist(), tokens.starts[1:].tolist(), strict=True):
+        spans = decode(scores[start:end, :, None], _HALF, "flat")
+        for first, stop in zip(spans.starts.tolist(), spans.ends.tolist(), strict=True):
+            found[start + first, stop - first - 1] = OTHER
+    _add_spans(evidence, tokens, found, "mention")
 
 
 def _add_none(
@@ -199,7 +216,6 @@ def _add_none(
     mentions: LabelledSpans,
     within: NDArray[np.bool_],
     plain: NDArray[np.bool_],
-    source: str,
 ) -> None:
     """Add spans of no label: those that overlap mentions, and any others.
 
@@ -215,7 +231,7 @@ def _add_none(
     chosen = [_draw(rng, near, _MOST_NEAR), _draw(rng, plain, _MOST_PLAIN)]
     firsts, extras = (np.concatenate(part) for part in zip(*chosen, strict=True))
     if len(firsts):
-        evidence.add(tokens.spans(firsts, extras), [OTHER] * len(firsts), source)  # type: ignore[arg-type]
+        evidence.add(tokens.spans(firsts, extras), [OTHER] * len(firsts), "plain")
 
 
 def _draw(rng: np.random.Generator, spans: NDArray[np.bool_], most: int) -> tuple[Ints, Ints]:
@@ -248,9 +264,8 @@ def _near(tokens: Tokens, mentions: LabelledSpans) -> NDArray[np.bool_]:
 def _mentions(tokens: Tokens, labels: Sequence[str], scores: SpanScores) -> LabelledSpans:
     """The disjoint mentions that a scorer finds."""
     found: LabelledSpans = {}
-    half = np.array([0.5], dtype=np.float32)
     for start, end in zip(tokens.starts[:-1].tolist(), tokens.starts[1:].tolist(), strict=True):
-        spans = decode(scores.any_label[start:end, :, None], half, "flat")
+        spans = decode(scores.any_label[start:end, :, None], _HALF, "flat")
         for first, stop in zip(spans.starts.tolist(), spans.ends.tolist(), strict=True):
             span = (start + first, stop - first - 1)
             found[span] = labels[scores.best[span]]
@@ -272,5 +287,3 @@ def _agreement(one: LabelledSpans, other: LabelledSpans) -> float:
     """The share of mentions that two rounds have in common (F1)."""
     same = sum(other.get(span) == label for span, label in one.items())
     return 2 * same / max(1, len(one) + len(other))
-
-
