@@ -520,7 +520,15 @@ class Errors(metaclass=_WithCodes):
         "label with a phrase or a list of token patterns, e.g. {{'label': 'city', 'pattern': "
         "'Paris'}}."
     )
-    E508 = "{name}: there is no version {version}; accepted are 1 and 2."
+    E508 = (
+        "{name}: the component learnt from annotated texts with version 1, which kept too little "
+        "of them to learn further. Set its attribute 'version' to 2 and initialize it with those "
+        "texts again."
+    )
+    E509 = (
+        "{name}: the texts have {tokens} tokens, of the {fewest} or more that are needed to learn "
+        "from unlabelled texts. Some hundred sentences are a good start."
+    )
     E510 = (
         "{name}: the setting 'label_names' gives several labels the name '{twice}'. Each label "
         "needs a different name."
@@ -535,6 +543,7 @@ class Errors(metaclass=_WithCodes):
         "{labels} labels and one word needs {needed}. Give fewer labels, shorter descriptions, or "
         "another LLM."
     )
+    E513 = "{name}: the attribute 'version' is {version}; accepted are 1 and 2."
     E560 = (
         "llm2ner: the mean of F1 needs one metric and at least one corpus; given are {corpora} "
         "corpora under {metrics}."
@@ -819,6 +828,15 @@ class Errors(metaclass=_WithCodes):
         "{path} is the pipeline itself: give another folder as OUT. The files of a bundled LLM may "
         "be in use while it is written."
     )
+    E961 = (
+        "learning from the texts made the pipeline worse on {examples}: F1 {before:.1f} -> "
+        "{after:.1f}. Nothing is written; --force writes it."
+    )
+    E962 = '{path}, line {line}: expected a JSON object with a "text".'
+    E964 = (
+        "the pipeline has several '{factory}' components: choose one by --component ({components})."
+    )
+    E963 = "{path}: expected a file with the suffix .txt, .jsonl or .spacy."
 
 
 class Warnings(metaclass=_WithCodes):

@@ -39,12 +39,14 @@ class Carried:
     docs (List[Doc]): The docs.
     starts, ends (List[int]): The tokens of the name or word.
     classes (List[str]): Its label, or `OTHER`.
+    strings (List[Tuple[str, str]]): Its label and text.
     """
 
     docs: list[Doc]
     starts: list[int]
     ends: list[int]
     classes: list[str]
+    strings: list[tuple[str, str]]
 
 
 def some(strings: Strings) -> dict[str, list[str]]:
@@ -68,7 +70,7 @@ def carry_spans(vocab: Vocab, strings: Strings, sentences: Sequence[str]) -> Car
     strings = some(strings)
     total = sum(map(len, strings.values()))
     sentences = sentences[: max(1, _MOST_SENTENCES // max(1, total))]
-    carried = Carried([], [], [], [])
+    carried = Carried([], [], [], [], [])
     for label, given in strings.items():
         for string in given:
             for sentence in sentences:
@@ -78,6 +80,7 @@ def carry_spans(vocab: Vocab, strings: Strings, sentences: Sequence[str]) -> Car
                 carried.starts.append(len(before))
                 carried.ends.append(len(words) - len(after))
                 carried.classes.append(label)
+                carried.strings.append((label, string))
     return carried
 
 

@@ -49,7 +49,8 @@ from .label_words import default_words, is_word
 from .name_search import Pattern, check_patterns
 from .prototypes import LabelScorer
 from .recognition import JointRecognition
-from .text_learning import MOST_ROUNDS
+from .suggestions import Suggestion, suggest_names
+from .text_learning import MOST_ROUNDS, Learnt
 
 # Number of annotated spans above which training `llm2ner` is the better choice.
 _MANY_MENTIONS = 2_000
@@ -303,24 +304,64 @@ class FewShotRecognizer(LLMPipe):
         docs: list[Doc],
         golds: list[Gold],
         *,
+        keep: bool = False,
         rounds: int = MOST_ROUNDS,
         progress: bool = False,
-    ) -> None:
+    ) -> Learnt | None:
         for shim in self._llm_shims():
             shim.llm.remember()
         pairs = [(doc, gold) for doc, gold in zip(docs, golds, strict=True) if len(doc)]
         plain = sum(len(doc) for doc, gold in pairs if not gold.known.any())
         if plain < _FEWEST_TOKENS:
             pairs = [(doc, gold) for doc, gold in pairs if gold.known.any()]
-        Evidence().store(self.model)
         if not pairs:
-            return
+            if not keep:
+                Evidence().store(self.model)
+            return None
         with ReadingLog(self, always=True):
             docs, golds = [doc for doc, _ in pairs], [gold for _, gold in pairs]
             learnt, too_long = JointRecognition(self).learn(
-                docs, golds, rounds=rounds, progress=progress
+                docs, golds, keep=keep, rounds=rounds, progress=progress
             )
         report_learnt(self, golds, learnt, too_long, _MANY_MENTIONS)
+        return learnt
+
+    def adapt(
+        self, docs: Iterable[Doc], *, rounds: int = MOST_ROUNDS, progress: bool = False
+    ) -> Learnt:
+        """Learn from unlabelled texts, beside what was learnt from annotated ones.
+
+        docs (Iterable[Doc]): The texts. Any annotation of theirs is ignored.
+        rounds (int): The most rounds; they end earlier if two agree.
+        progress (bool): Whether to show progress bars.
+        RETURNS (Learnt): How the rounds went.
+        RAISES (ValueError): If the texts are too short (E509), or if the component has learnt by
+            version 1 from annotated texts, which it did not keep (E508).
+        """
+        if self.version == 1 and Annotated.of_model(self.model).classes:
+            raise ValueError(Errors.E508.format(name=self.name))
+        self.version = 2
+        self._warned.clear()
+        report_names(self)
+        docs = list(docs)
+        golds = [Gold([], 0, np.zeros(len(doc), dtype=bool)) for doc in docs]
+        learnt = self._learn_texts(docs, golds, keep=True, rounds=rounds, progress=progress)
+        if learnt is None:
+            tokens = sum(map(len, docs))
+            raise ValueError(
+                Errors.E509.format(name=self.name, tokens=tokens, fewest=_FEWEST_TOKENS)
+            )
+        JointRecognition(self).fitted()
+        return learnt
+
+    def suggest(self, docs: Iterable[Doc], most: int = 20) -> list[Suggestion]:
+        """Find names in texts that the labels may have, for the user to accept or strike out.
+
+        docs (Iterable[Doc]): The texts.
+        most (int): The most names of a label.
+        RETURNS (List[Suggestion]): The names, by label and score.
+        """
+        return suggest_names(self, list(docs), most)
 
     def _learn_annotated(self, examples: list[Example], golds: list[Gold]) -> None:
         annotated = Annotated()
@@ -421,7 +462,7 @@ class FewShotRecognizer(LLMPipe):
     @version.setter
     def version(self, value: int) -> None:
         if value not in (1, 2):
-            raise ValueError(Errors.E508.format(name=self.name, version=value))
+            raise ValueError(Errors.E513.format(name=self.name, version=value))
         self.cfg["version"] = value
 
     def _words(self, exemplified: set[str]) -> dict[str, tuple[str, ...]]:

@@ -64,6 +64,25 @@ class Evidence:
             [self.sources[i] for i in kept],
         )
 
+    def copy(self) -> Evidence:
+        """The same examples; adding to the copy leaves these alone."""
+        return Evidence(self.axes, self.vectors, list(self.classes), list(self.sources))
+
+    def of_annotated_texts(self) -> Evidence | None:
+        """Select the examples of annotated texts; None if there are none.
+
+        Spans of unlabelled texts that have no label stay too: they are not told apart.
+        """
+        if "annotated" not in self.sources:
+            return None
+        kept = [i for i, source in enumerate(self.sources) if source not in ("name", "guess")]
+        return Evidence(
+            self.axes,
+            self.vectors[kept],
+            [self.classes[i] for i in kept],
+            [self.sources[i] for i in kept],
+        )
+
     def store(self, model: Model) -> None:
         """Store the examples in a model; replaces earlier ones and discards its fitted scorer."""
         model.attrs[_EVIDENCE] = {**vars(self), "axes": self.axes.astype(np.float16)}

@@ -115,6 +115,7 @@ class JointRecognition:
         docs: Sequence[Doc],
         golds: Sequence[Gold],
         *,
+        keep: bool = False,
         rounds: int = MOST_ROUNDS,
         progress: bool = False,
     ) -> tuple[Learnt, int]:
@@ -122,6 +123,7 @@ class JointRecognition:
 
         docs (Sequence[Doc]): The texts, of one token or more.
         golds (Sequence[Gold]): Their annotation. Texts without any are unlabelled.
+        keep (bool): Whether examples of earlier annotated texts are kept.
         rounds (int): The most rounds on unlabelled texts.
         progress (bool): Whether to show progress bars.
         RETURNS (Tuple[Learnt, int]): How it went, and the number of annotated spans that are longer
@@ -132,16 +134,19 @@ class JointRecognition:
         named = [
             [] if gold.known.any() else search(doc) for doc, gold in zip(docs, golds, strict=True)
         ]
-        tokens, axes = reduced(self.read(docs, progress=progress))
+        earlier = Evidence.of_model(pipe.model).of_annotated_texts() if keep else None
+        axes = None if earlier is None else earlier.axes
+        tokens, axes = reduced(self.read(docs, progress=progress), axes)
         known = place(tokens, golds, named)
-        strings, _ = self._strings(Evidence(axes))
-        supported = bool(known.annotated or known.named or any(self.names().values()))
+        strings, _ = self._strings(Evidence(axes) if earlier is None else earlier)
+        supported = earlier or known.annotated or known.named or any(self.names().values())
         learnt = learn_texts(
             pipe.labels,
             tokens,
             axes,
             known,
             strings,
+            earlier=earlier,
             rounds=rounds if supported else 0,
             progress=progress,
         )

@@ -123,6 +123,7 @@ def learn_texts(
     known: Labelled,
     strings: StringSpans,
     *,
+    earlier: Evidence | None = None,
     rounds: int = MOST_ROUNDS,
     progress: bool = False,
 ) -> Learnt:
@@ -138,11 +139,12 @@ def learn_texts(
     axes (ndarray): The axes.
     known (Labelled): Annotation and names.
     strings (StringSpans): Names and words in carrier sentences.
+    earlier (Optional[Evidence]): Examples of annotated texts that are kept, with the same axes.
     rounds (int): The most rounds on unlabelled texts.
     progress (bool): Whether to show a progress bar.
     RETURNS (Learnt): The examples, and how the rounds went.
     """
-    base = Evidence(axes)
+    base = Evidence(axes) if earlier is None else earlier.copy()
     _add_spans(base, tokens, known.annotated, "annotated")
     _add_found(base, tokens, known)
     _add_none(base, tokens, known.annotated, known.known, tokens.exists)
@@ -181,7 +183,7 @@ def _with_guesses(
     free: NDArray[np.bool_],
     unlikely: NDArray[np.bool_],
 ) -> Evidence:
-    evidence = base.only([*{*base.classes}])
+    evidence = base.copy()
     _add_spans(evidence, tokens, known.named, "name")
     guesses = {span: label for span, label in guesses.items() if span not in known.named}
     _add_spans(evidence, tokens, guesses, "guess")
