@@ -1,7 +1,8 @@
 """What names, examples and unlabelled texts buy on each corpus: version 1 beside version 2.
 
 python -m benchmarks.few_shot.protocol --data FOLDER [--corpora wnut17 domains/btc ...]
-    [--systems words names mentions] [--sentences 300] [--unlabelled 500] [--draws 5] [--split dev] [--dtype bfloat16]
+    [--systems words names mentions] [--sentences 300] [--unlabelled 500]
+    [--draws 5] [--split dev] [--dtype bfloat16]
 
 Label words; the five most frequent names of the train part; 20 annotated mentions a label (drawn
 from it): each without and with other sentences of the train part as unlabelled texts. Version 1

@@ -299,6 +299,14 @@ class FewShotRecognizer(LLMPipe):
         self._learn_texts([example.predicted for example in examples], golds)
         JointRecognition(self).fitted()
 
+    def _report_unlabelled(
+        self, golds: list[Gold], get_examples: Callable[[], Iterable[Example]]
+    ) -> None:
+        """Raise an error, or warn, about texts without spans, unless they are to be learnt from."""
+        groups = [spans for example in get_examples() for spans in example.reference.spans.values()]
+        if self.version == 1 or not self.labels or any(map(len, groups)):
+            super()._report_unlabelled(golds, get_examples)
+
     def _learn_texts(
         self,
         docs: list[Doc],

@@ -107,10 +107,10 @@ def test_version_1_that_learnt_from_texts_cannot_adapt(make):  # noqa: F811
 def test_patterns_are_names_and_survive_the_disk(make, tmp_path):  # noqa: F811
     nlp = make(labels={"PER": ["Ada Lovelace"]})
     pipe = nlp.get_pipe("llm2ner_fewshot")
-    nlp.initialize(lambda: [])
     patterns = [{"label": "LOC", "pattern": "London", "id": "x"}]
     patterns += [{"label": "LOC", "pattern": [{"LOWER": "lake"}, {"IS_TITLE": True}]}]
-    pipe.initialize(lambda: [], nlp=nlp, patterns=patterns)
+    text = [Example(nlp.make_doc("Ada"), nlp.make_doc("Ada"))]
+    pipe.initialize(lambda: text, nlp=nlp, patterns=patterns)
     assert pipe.labels == ("PER", "LOC")
     expected = results(nlp)
     nlp.to_disk(tmp_path / "model")
@@ -175,7 +175,7 @@ def test_suggested_names_are_new_and_ordered(make):  # noqa: F811
 def test_names_that_say_little_are_reported(make, labels, message):  # noqa: F811
     nlp = make(labels=labels)
     with pytest.warns(UserWarning, match=message):
-        nlp.initialize(lambda: [])
+        nlp.initialize()
 
 
 def test_names_that_resemble_another_label_are_found():
