@@ -63,6 +63,13 @@ PYTHON = {
             *("calibrate.calibrate_pipe", "calibrate.apply_calibration"),
         )
     ),
+    "Evaluation": tuple(
+        f"spacy_llm2ner.evaluation.evaluate.{name}"
+        for name in (
+            *("EvaluationSettings", "evaluate", "evaluate_casings", "Evaluation"),
+            *("compare_pipelines", "Comparison"),
+        )
+    ),
 }
 # Generated page -> its title, and the groups of entry points that it lists.
 REGISTERED = {

@@ -12,8 +12,8 @@ given value and the accepted values. Codes are never reused; error codes are gro
     E1xx llm                 E4xx tommer, hf            E7xx corpora
     E2xx heads, decoding,    E5xx few_shot, prompted    E8xx reports, hub
          losses, tags        E6xx calibration,          E9xx cli
-    E3xx architectures,           distillation, sweep
-         pipeline
+    E3xx architectures,           distillation, sweep,
+         pipeline                 evaluation
 
 The warnings are described in docs/warnings.md.
 """
@@ -232,6 +232,21 @@ class Errors(metaclass=_WithCodes):
         "llm2ner: the tokenizer in the GGUF file {file} contradicts itself: {error}. Convert the "
         "model to GGUF again, or give the LLM as a hub id or a folder with tokenizer.json."
     )
+    E155 = (
+        "llm2ner: the rotary positions of the LLM in the GGUF file {file} (architecture "
+        "'{architecture}') {what}. transformers cannot express that, and the states would be "
+        "wrong. Give the LLM as a hub id or a folder with config.json instead."
+    )
+    E156 = (
+        "llm2ner: the GGUF file {file} has an LLM of the architecture '{architecture}', which "
+        "transformers {version} does not read from GGUF files; it reads {accepted}. Give the LLM "
+        "as a hub id or a folder with config.json instead."
+    )
+    E157 = (
+        "llm2ner: the GGUF file {file} has {found} weights, and the LLM that transformers "
+        "{version} makes of it (architecture '{architecture}') has {used}{missing}. Its states "
+        "would be wrong. Give the LLM as a hub id or a folder with config.json instead."
+    )
 
     E136 = (
         "llm2ner: the LLM's weight '{weight}' has values up to {largest:.3g}, and float16 ends at "
@@ -295,7 +310,7 @@ class Errors(metaclass=_WithCodes):
     )
     E303 = (
         "llm2ner: the head was trained on the states of another LLM than the one configured as "
-        "model.llm.name = '{name}' ({differences}). Its scores would be meaningless. Give the LLM "
+        "{setting} = '{name}' ({differences}). Its scores would be meaningless. Give the LLM "
         "that it was trained with, or train again."
     )
     E304 = (
@@ -303,8 +318,8 @@ class Errors(metaclass=_WithCodes):
         "({differences}). Give the LLM that they were trained with, or train again."
     )
     E305 = (
-        "llm2ner: the head was trained on this LLM, model.llm.name = '{name}', with other settings "
-        "({differences}). Its scores would be meaningless. Set these in model.llm as they were in "
+        "llm2ner: the head was trained on this LLM, {setting} = '{name}', with other settings "
+        "({differences}). Its scores would be meaningless. Set these in {section} as they were in "
         "training, or train again."
     )
     E306 = (
@@ -373,6 +388,22 @@ class Errors(metaclass=_WithCodes):
         "ensemble. Give each pipeline once; they must be trained with different seeds."
     )
 
+    E323 = (
+        "llm2ner: a spacy_llm2ner.StackedLLM.v1 has no LLM. Add a section "
+        "[components.COMPONENT.model.llm.llms.NAME] with a spacy_llm2ner.FrozenLLM.v1 for each."
+    )
+    E324 = (
+        "llm2ner: '{member}' cannot be the name of an LLM in a spacy_llm2ner.StackedLLM.v1; names "
+        "consist of letters, digits, '-' and '_', as they are part of settings and folders."
+    )
+    E325 = (
+        "llm2ner: the LLM '{member}' of a spacy_llm2ner.StackedLLM.v1 is of the kind '{given}', "
+        "but each must be a spacy_llm2ner.FrozenLLM.v1."
+    )
+    E326 = (
+        "{name}: the setting 'pretrained' takes one LLM as model.llm, and not the several LLMs "
+        "({members}) of a spacy_llm2ner.StackedLLM.v1, on which the shipped head was not trained."
+    )
     E330 = (
         "{name}: there are no labels (spaCy's E143): the training data, {texts}, has no annotated "
         "span{lost}. Annotation is looked for in {where}. Annotate the data there, set "
@@ -398,6 +429,10 @@ class Errors(metaclass=_WithCodes):
         "but model.llm.name is '{name}', with width {found} and blocks 0 to {last}. Its scores "
         "would be meaningless. Give the LLM that it was made for; if this is that LLM under "
         "another name, set llm_name of ToMMeR.v1 to '{alias}'."
+    )
+    E403 = (
+        "llm2ner: a ToMMeR head reads one layer of one LLM: model.llm of spacy_llm2ner.ToMMeR.v1 "
+        "must be a spacy_llm2ner.FrozenLLM.v1, not '{given}'."
     )
     E410 = (
         "llm2ner: the source of the ToMMeR head is '{source}', which is neither a folder nor a "
@@ -557,7 +592,7 @@ class Errors(metaclass=_WithCodes):
         "Give one of them another name with the setting 'label_names'."
     )
 
-    # E6xx calibration, distillation, sweep
+    # E6xx calibration, distillation, sweep, evaluation
     E600 = (
         "Logits, targets and weights must have one shape, (cells,); their shapes are {logits}, "
         "{targets} and {weights}."
@@ -582,6 +617,18 @@ class Errors(metaclass=_WithCodes):
         "this with --force."
     )
     E607 = "{name}: the dev data {reason}: it cannot be calibrated on."
+    E610 = (
+        "the pipeline '{name}' writes {missing}, so that there is nothing to compare (its "
+        "components: {components}; its keys of doc.spans: {keys}). See --annotation and "
+        "--spans-key."
+    )
+    E611 = "none of the {texts} texts is annotated; gold spans are looked for in {where}."
+    E612 = (
+        "text {number} of the data has no sentence boundaries, so that sentences cannot be "
+        "resampled; resample texts or documents."
+    )
+    E613 = "no text has '{key}' in its doc.user_data; the keys there are {known}."
+    E614 = "two pipelines can be compared on the same data only, but their {what} differ."
     E660 = (
         "{name}: layers can be compared for a component with a head on {llm}, as "
         "spacy_llm2ner.SpanRecognizer.v1 and spacy_llm2ner.TokenTagger.v1 have it; its model is "
@@ -766,6 +813,10 @@ class Errors(metaclass=_WithCodes):
         "({error})."
     )
 
+    E807 = (
+        "llm2ner: the argument llm = '{llm}' names one LLM, and the component '{name}' reads "
+        "several ({members}). Name the folder of each: config={{'{setting}': FOLDER}}."
+    )
     E805 = "llm2ner: {model} is not a folder; name the file to write the card to (OUT)."
     E806 = (
         "llm2ner: {metrics} contains no scores; a JSON object as `spacy evaluate --output` writes "
@@ -829,14 +880,19 @@ class Errors(metaclass=_WithCodes):
         "be in use while it is written."
     )
     E961 = (
+        "data path {path}: neither a key of doc.user_data nor a column of the data is called "
+        "'{column}'."
+    )
+    E962 = "data path {path}: there is no gold span in it, so that --fail-under has no F1 to judge."
+    E970 = (
         "learning from the texts made the pipeline worse on {examples}: F1 {before:.1f} -> "
         "{after:.1f}. Nothing is written; --force writes it."
     )
-    E962 = '{path}, line {line}: expected a JSON object with a "text".'
-    E964 = (
+    E971 = '{path}, line {line}: expected a JSON object with a "text".'
+    E972 = "{path}: expected a file with the suffix .txt, .jsonl or .spacy."
+    E973 = (
         "the pipeline has several '{factory}' components: choose one by --component ({components})."
     )
-    E963 = "{path}: expected a file with the suffix .txt, .jsonl or .spacy."
 
 
 class Warnings(metaclass=_WithCodes):

@@ -71,6 +71,15 @@ def test_the_tuned_llm_of_taggers_md() -> None:
     assert [layer.name for layer in model.layers] == ["tuned_llm", "crf_tagger"]
 
 
+def test_the_stack_of_llms_md() -> None:
+    llm = "components.llm2ner.model.llm"
+    text = without(make_config("balanced"), llm, f"{llm}.store")
+    found = model_of(f"{text}\n{BLOCKS['stack']}", "llm2ner")
+    first, second = (node.shims[0].llm for node in found.layers[0].layers)
+    assert (first.layers, second.layers) == ((5, 8, 11, 14), (8, 12, 16, 20))
+    assert (first.store, second.store.path) == (None, "training/states")
+
+
 def test_the_head_of_tommer_md() -> None:
     text = make_config("balanced").replace("layers = [8, 12, 16, 20]", "layers = null")
     model = "components.llm2ner.model"
@@ -97,6 +106,15 @@ def test_the_python_of_calibration_md(trained: Language) -> None:
     data = examples(trained)
     exec(compile(code, "calibrate-python", "exec"), {"nlp": trained, "dev_examples": data})
     assert trained.get_pipe("llm2ner").temperature  # type: ignore[attr-defined]
+
+
+def test_the_python_of_evaluation_md(trained: Language, capsys: pytest.CaptureFixture) -> None:
+    code = snippets("docs/evaluation.md")["evaluate-python"][1]
+    scope = {"nlp": trained, "examples": examples(trained)}
+    more = {"other_nlp": trained, "other_examples": examples(trained)}
+    code = code.replace('["text length"]', '["span length"]')  # the sample's texts are all short
+    exec(compile(code, "evaluate-python", "exec"), {**scope, **more})
+    assert "No difference is shown between nlp and other_nlp: +0.0" in capsys.readouterr().out
 
 
 def test_the_thresholds_of_calibration_md(trained: Language) -> None:

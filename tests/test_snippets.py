@@ -141,6 +141,8 @@ def test_commands_on_a_trained_pipeline(workplace: Path, tiny_llm: Path) -> None
         ("docs/llm2ner.md", "explain"),
         ("docs/tommer.md", "explain"),
         ("docs/training.md", "after"),
+        ("docs/evaluation.md", "evaluate"),
+        ("docs/evaluation.md", "fail-under"),
     ):
         run_commands(snippets(page)[name][1], tiny_llm, {"calibrate": ["--folds", "0"]})
         if name == "explain":
@@ -259,7 +261,7 @@ NOT_RUN = {
     "docs/quickstart.md": 2,
     "docs/taggers.md": 1,
     "docs/tommer.md": 2,
-    "docs/training.md": 2,
+    "docs/training.md": 3,
     "docs/tutorial.md": 1,
     "docs/workflow.md": 1,
 }

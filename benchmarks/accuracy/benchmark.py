@@ -3,6 +3,7 @@
 python -m benchmarks.accuracy --data FOLDER --corpus conll2003 --systems fast balanced accurate
     [--seeds 0 1 2] [--ensemble] [--dtype bfloat16] [--sizes 100 500 2000]
     [--llm assets/llm/gemma-3-270m] [--layers 5 8 11 14] [--reading twice]
+    [--llm gemma-3-270m SmolLM2-135M-Instruct --layers 5 8 11 14 --layers 8 12 16 20]
 
 FOLDER contains conll2003/, wnut17/ and litbank/. Each run is `spacy train` with a config made by
 `llm2ner init-config --preset`. Settings are chosen on dev; test is scored once per seed. States and
@@ -133,7 +134,7 @@ def run(system: str, seed: int, args: argparse.Namespace, size: int) -> dict | N
             **({"llm": label_of(llms)} if label_of(llms) else {}),
             "seed": seed,
             "train_size": size or None,
-            "config": config.replace(f"{ROOT}/", ""),
+            "config": config.replace(f"{ROOT}/", "").replace(str(args.data), "CORPORA"),
             **times,
         }
         measure(output, facts, args)

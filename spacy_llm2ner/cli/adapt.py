@@ -98,7 +98,7 @@ def adapt(
         if before is not None and after is not None:
             said = {"examples": examples, "before": before, "after": after}
             if after < before and not force:
-                raise ValueError(Errors.E961.format(**said))
+                raise ValueError(Errors.E970.format(**said))
             tell = msg.good if after >= before else msg.warn
             tell(f"F1 on {examples}: {before:.1f} before, {after:.1f} after")
         nlp.to_disk(out)
@@ -155,7 +155,7 @@ def suggest_names(
 def _component(nlp: Language, name: str) -> FewShotRecognizer:
     """The few-shot component `name`, or the only one.
 
-    RAISES (ValueError): If there is no such component (E907, E908), or several (E964).
+    RAISES (ValueError): If there is no such component (E907, E908), or several (E973).
     """
     found = [each for each in nlp.pipe_names if nlp.get_pipe_meta(each).factory == _FACTORY]
     pipes = ", ".join(nlp.pipe_names) or "none"
@@ -164,7 +164,7 @@ def _component(nlp: Language, name: str) -> FewShotRecognizer:
     if not found:
         raise ValueError(Errors.E907.format(factory=_FACTORY, components=pipes))
     if not name and len(found) > 1:
-        raise ValueError(Errors.E964.format(factory=_FACTORY, components=", ".join(found)))
+        raise ValueError(Errors.E973.format(factory=_FACTORY, components=", ".join(found)))
     return cast("FewShotRecognizer", nlp.get_pipe(name or found[0]))
 
 

@@ -18,8 +18,8 @@ def read_texts(path: Path, nlp: Language) -> list[Doc]:
         a .spacy file.
     nlp (Language): The pipeline that will process them.
     RETURNS (List[Doc]): The texts.
-    RAISES (ValueError): If there is no such file (E902), none of these formats (E963), a line
-        without a text (E962), or no text at all (E925).
+    RAISES (ValueError): If there is no such file (E902), none of these formats (E972), a line
+        without a text (E971), or no text at all (E925).
     """
     if not path.is_file():
         raise ValueError(Errors.E902.format(path=path))
@@ -30,7 +30,7 @@ def read_texts(path: Path, nlp: Language) -> list[Doc]:
         texts = lines if path.suffix == ".txt" else _texts_of(path, lines)
         docs = [nlp.make_doc(text) for text in texts if text.strip()]
     else:
-        raise ValueError(Errors.E963.format(path=path))
+        raise ValueError(Errors.E972.format(path=path))
     docs = [doc for doc in docs if len(doc)]
     if not docs:
         raise ValueError(Errors.E925.format(path=path))
@@ -48,6 +48,6 @@ def _texts_of(path: Path, lines: list[str]) -> list[str]:
             value = None
         text = value.get("text") if isinstance(value, dict) else None
         if not isinstance(text, str):
-            raise ValueError(Errors.E962.format(path=path, line=number))
+            raise ValueError(Errors.E971.format(path=path, line=number))
         texts.append(text)
     return texts

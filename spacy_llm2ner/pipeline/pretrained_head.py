@@ -12,6 +12,7 @@ from thinc.api import Model
 
 from ..architectures.shims import HeadShim, LLMShim, architecture_of
 from ..architectures.span_recognizer import build_span_recognizer
+from ..architectures.stacked_llm import STACK
 from ..errors import Errors
 
 if TYPE_CHECKING:
@@ -57,13 +58,16 @@ def with_pretrained_head(
         )
     if model.name != "span_recognizer":
         raise ValueError(Errors.E315.format(name=name, model=model.name))
+    llm = model.layers[0]
+    if llm.name == STACK:
+        members = [shim.member for node in llm.layers for shim in node.shims]  # type: ignore
+        raise ValueError(Errors.E326.format(name=name, members=", ".join(members)))
     meta = srsly.read_json(folder / META)
     head = registry.resolve({"head": meta["head"]})["head"]
     for shim in head.shims:
         if isinstance(shim, HeadShim):
             shim.load_weights(meta["sizes"], _weights(folder))
     head.set_dim("nO", len(meta["labels"]), force=True)
-    llm = model.layers[0]
     for shim in llm.shims:
         if isinstance(shim, LLMShim):
             shim.expect(meta["identity"])
