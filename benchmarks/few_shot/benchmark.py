@@ -138,7 +138,8 @@ class Bench:
             shim = pipe._llm_shims()[0]
             self.fingerprint = shim.llm.fingerprint
         pipe.settings["on_existing_ents"] = "replace"
-        pipe.set_annotations(docs, [pipe._label(scorer, pipe._thresholds(), *row) for row in self._read])
+        thresholds = pipe._thresholds()
+        pipe.set_annotations(docs, [pipe._label(scorer, thresholds, *row) for row in self._read])
         self._check(nlp, docs[:50])
         return {
             "texts": len(texts),

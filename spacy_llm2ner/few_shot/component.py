@@ -139,11 +139,12 @@ def make_few_shot(
 
 
 class FewShotRecognizer(LLMPipe):
-    """Pipeline component that finds mentions with a pretrained head and labels them by examples.
+    """Pipeline component that finds and labels spans by a few examples.
 
-    The labels come from a logistic regression on the states of the mentions' last tokens, fitted at
-    first use. Its examples are names (`labels`), words with the meaning of a label (`words`), and
-    annotated texts (`initialize`), in any combination.
+    All spans are scored by a logistic regression on the states of their tokens and on what a
+    pretrained head for mentions says, fitted at first use. Its examples are names (`labels`), words
+    with the meaning of a label (`words`), patterns (`add_patterns`), and texts, annotated or not
+    (`initialize`, `adapt`), in any combination. (Version 1 labels what the mention head finds.)
 
     It writes `doc.ents` and `doc.spans[spans_key]`, with scores in `span._.score` and
     `doc.spans[spans_key].attrs["scores"]`.
