@@ -70,12 +70,15 @@ class Labelled:
     annotated (Dict): Annotated spans.
     named (Dict): Names found in unlabelled texts.
     known (ndarray): bool (tokens,): annotated tokens.
+    free (ndarray): bool (tokens,): tokens of texts without any annotation. In a text that is
+        annotated in part, the other tokens say nothing.
     too_long (int): Annotated spans that are longer than the scorer sees.
     """
 
     annotated: LabelledSpans
     named: LabelledSpans
     known: NDArray[np.bool_]
+    free: NDArray[np.bool_]
     too_long: int = 0
 
 
@@ -88,7 +91,9 @@ def place(
     golds (Sequence[Gold]): The annotation of each text.
     names (Sequence[Sequence[Tuple[int, int, str]]]): Names found in each text: start, end, label.
     """
-    found = Labelled({}, {}, np.concatenate([gold.known for gold in golds]))
+    known = np.concatenate([gold.known for gold in golds])
+    free = np.concatenate([np.full(len(gold.known), not gold.known.any()) for gold in golds])
+    found = Labelled({}, {}, known, free)
     for start, gold, named in zip(tokens.starts.tolist(), golds, names, strict=False):
         for spans, into in ((gold.spans, found.annotated), (named, found.named)):
             for first, end, label in spans:
@@ -148,7 +153,7 @@ def learn_texts(
     _add_spans(base, tokens, known.annotated, "annotated")
     _add_found(base, tokens, known)
     _add_none(base, tokens, known.annotated, known.known, tokens.exists)
-    free = ~known.known
+    free = known.free
     if not free.any():
         return Learnt(base)
     # Without a scorer, what the mention head finds is no example of none.
