@@ -79,6 +79,7 @@ REGISTERED = {
         "Losses, store, scorers, callbacks, readers",
         (
             *("spacy_misc", "spacy_scorers", "spacy_callbacks", "spacy_readers"),
+            "spacy_augmenters",
             "spacy_displacy_colors",
         ),
     ),
@@ -90,6 +91,7 @@ GROUPS = {
     "spacy_scorers": "Scorers",
     "spacy_callbacks": "Callbacks",
     "spacy_readers": "Corpus readers",
+    "spacy_augmenters": "Augmenters",
     "spacy_displacy_colors": "Colours of displaCy",
 }
 
