@@ -6,6 +6,7 @@ spaCy imports this module on every run of its command line, so it imports nothin
 from spacy.cli._util import app
 from typer import Typer
 
+from .adapt import adapt, suggest_names
 from .bundle import bundle
 from .calibrate import calibrate
 from .card import card
@@ -50,6 +51,8 @@ llm2ner_app.command(
     "sweep-layers",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(sweep_layers)
+llm2ner_app.command("suggest-names")(suggest_names)
+llm2ner_app.command("adapt")(adapt)
 llm2ner_app.command("ensemble")(ensemble)
 llm2ner_app.command("calibrate", context_settings=_old_names(use_gpu="gpu_id"))(calibrate)
 llm2ner_app.command("evaluate")(evaluate)

@@ -18,6 +18,7 @@ from spacy_llm2ner.cli import llm2ner_app
 # A workflow: data, config, training, after the training, leaving the checkout.
 ORDER = [
     *("convert", "inspect", "init-config", "import-hf", "debug-data", "sweep-layers"),
+    *("suggest-names", "adapt"),
     *("ensemble", "calibrate", "evaluate", "visualize", "explain", "bundle", "card", "store"),
 ]
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf8")

@@ -12,6 +12,7 @@ from spacy_llm2ner.cli import llm2ner_app
 
 # The arguments of each command that writes, with {out} for its output; and the output it finds.
 WRITE = {
+    "adapt": ("model texts.txt {out}", "folder"),
     "bundle": ("model {out}", "folder"),
     "calibrate": ("model dev.spacy --output {out}", "folder"),
     "card": ("model {out}", "file"),
@@ -22,6 +23,7 @@ WRITE = {
     "import-hf": ("checkpoint {out}", "folder"),
     "init-config": ("{out}", "file"),
     "inspect": ("llm --json {out}", "file"),
+    "suggest-names": ("model texts.txt {out}", "names"),
     "sweep-layers": ("config.cfg --output {out}", "folder"),
     "visualize": ("model data.spacy {out}", "page"),
 }
@@ -40,7 +42,9 @@ def test_existing_output_is_kept_without_force(name: str, tmp_path: Path, monkey
     for folder in ("model", "other"):
         Path(folder).mkdir()
     out = tmp_path / "out"
-    if kind == "file":
+    if kind == "names":
+        out = out.with_suffix(".jsonl")
+    if kind in ("file", "names"):
         existing = out.with_suffix(".spacy") if ".spacy" in arguments.split()[-1] else out
     else:
         existing = out / ("index.html" if kind == "page" else "config.cfg")
