@@ -28,6 +28,14 @@ DEFAULT_LLM = Path(__file__).parents[1] / "assets" / "llm" / "SmolLM2-135M-Instr
 torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _float32() -> Iterator[None]:
+    """`dtype = "auto"` means float32 in tests, on every machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spacy_llm2ner.llm.loading.native_bfloat16_cpu", lambda: False)
+        yield
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector the modules and tests, which live as long as the session."""
     gc.collect()

@@ -23,7 +23,7 @@ def build_frozen_llm(
     pooling: Literal["last", "first", "first+last", "mean"] = "last",
     window: int | None = None,
     stride: int | None = None,
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "float32",
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto",
     device: str | None = None,
     batch_pieces: int | None = None,
     normalize: bool = True,

@@ -24,7 +24,7 @@ from .checkpoint import Checkpoint, expects_causal, read_config
 from .cutting import cut_config, is_cuttable, needed_weights
 from .extraction import FrozenLLMSettings
 from .frozen import FrozenLLM
-from .loading import LoadSpec, base_class, read_model
+from .loading import AUTO, LoadSpec, base_class, native_dtype, read_model
 from .plausibility import (
     MOST_PIECES_PER_WORD,
     PARAGRAPH,
@@ -354,12 +354,15 @@ class _Inspector:
     def _suggested(self, llm: FrozenLLM, reading: str, speeds: Sequence[Speed]) -> dict[str, Any]:
         rates = {s.dtype: s.words_per_second for s in speeds if s.reading == reading}
         faster = rates.get("bfloat16", 0.0) >= _WORTH * rates.get("float32", math.inf)
+        dtype = "bfloat16" if faster else "float32"
+        automatic = native_dtype(llm.device)
         return {
             "name": self.name,
             "revision": self.base.revision,
             "layers": list(llm.layers),
             "reading": reading,
-            "dtype": "bfloat16" if faster else "float32",
+            # Named only where the machine is faster with another one than expected.
+            "dtype": AUTO if not rates or dtype == automatic else dtype,
             "trust_remote_code": self.base.trust_remote_code,
         }
 

@@ -124,6 +124,19 @@ def test_an_llm_that_understands(literate: Path):
     assert states[0].nbytes == found.memory.states_per_word
 
 
+@pytest.mark.parametrize(("in_bfloat16", "suggested"), [(300.0, "bfloat16"), (100.0, "auto")])
+def test_a_dtype_is_suggested_where_auto_would_be_slower(
+    in_bfloat16: float, suggested: str, literate: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def words_per_second(_: object, llm: FrozenLLM) -> float:
+        return in_bfloat16 if llm.dtype == "bfloat16" else 100.0
+
+    monkeypatch.setattr(
+        "spacy_llm2ner.llm.inspection._Inspector._words_per_second", words_per_second
+    )
+    assert inspect_llm(str(literate), seconds=0).settings["dtype"] == suggested
+
+
 def test_a_tokenizer_with_other_numbers_is_noticed(literate: Path, tmp_path: Path):
     for file in literate.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -142,6 +155,7 @@ def test_nothing_is_run_if_not_wanted(tiny_llm: Path):
     assert (found.likelihood, found.largest_state, found.speeds) == (None, None, [])
     loaded = load_tokenizer(tiny_llm)
     assert found.data == count_pieces(loaded, texts)
+    assert found.settings["dtype"] == "auto"
     assert found.data.pieces == len(loaded.backend_tokenizer.encode(texts[0][0]).ids)
     assert codes(found.warnings) == {"L2N-W63"}  # for its vocabulary, English is foreign
 
