@@ -51,6 +51,8 @@ _WNUT = {
 }
 _LITBANK = {"PER": "PER", "ORG": "ORG", "GPE": "LOC", "LOC": "LOC", "FAC": "LOC"}
 _BTC = {"person": "PER", "location": "LOC", "organization": "ORG"}
+# English EWT has no train part here.
+_EWT = {"train": "dev", "dev": "test"}
 _EVERY_NOVEL = {"train": 5, "dev": 3}
 _EVERY_NAMELESS = 10
 _EVERY_OTHER_TWEET = 4
@@ -101,7 +103,7 @@ def english_parts(folder: Path, split: str) -> list[Part]:
     """
     sample = [list(document) for document in _conll(SAMPLE / f"{split}.conll")]
     sentences = [[sentence] for document in sample for sentence in document]
-    ewt = _conll(folder / "uner" / ("en_ewt-dev.conll" if split == "train" else "en_ewt-test.conll"))
+    ewt = _conll(folder / "uner" / f"en_ewt-{_EWT[split]}.conll")
     parts = [
         Part("sample documents", _with_headlines(sample), LABELS),
         Part("ewt", _with_headlines(ewt), THREE),

@@ -42,8 +42,8 @@ class JoinedCorpus:
     annotated (Optional[Dict[str, List[str]]]): The labels that a corpus annotates, by its name. A
         corpus that is not named annotates all labels, or what its docs say themselves, in
         `doc.user_data["llm2ner_labels"]`.
-    RAISES (ValueError): If there is no corpus, or none that reads (E792), for an unknown name in `annotated` (E791),
-        and for what is not a list of labels (E793).
+    RAISES (ValueError): If there is no corpus, or what is none (E792), for an unknown name in
+        `annotated` (E791), and for what is not a list of labels (E793).
     """
 
     def __init__(
