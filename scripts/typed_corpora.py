@@ -9,8 +9,8 @@ measurement:
   five sentences at a time. Danish, Portuguese, Swedish and Chinese: their train parts. English has
   no train part here: its dev part is trained on, and its test part chooses epoch and thresholds.
 - WNUT17 (CC-BY 4.0): person is PER, location is LOC, corporation and group are ORG; creative works
-  and products are MISC, which is otherwise unknown there. A doc per tweet: those with an entity,
-  and every fourth of the others.
+  and products are other names, neither of these three. A doc per tweet: those with an entity, and
+  every fourth of the others.
 - LitBank (CC-BY 4.0): PER, ORG, and places (GPE, LOC, FAC) as LOC; only names, as in
   mentions_corpora.py. Vehicles, and words that may be names of other kinds, are left unannotated.
 - Broad Twitter Corpus (CC-BY 4.0): PER, LOC, ORG; tweets with an entity. Its mentions of Twitter
@@ -46,13 +46,16 @@ _WNUT = {
     "location": "LOC",
     "corporation": "ORG",
     "group": "ORG",
-    "creative-work": "MISC",
-    "product": "MISC",
 }
 _LITBANK = {"PER": "PER", "ORG": "ORG", "GPE": "LOC", "LOC": "LOC", "FAC": "LOC"}
 _BTC = {"person": "PER", "location": "LOC", "organization": "ORG"}
 # English EWT has no train part here.
 _EWT = {"train": "dev", "dev": "test"}
+# The number of sentences, where not all are used.
+_MOST = {
+    "train": {"wnut17": 1000, "btc": 1000, "litbank": 400},
+    "dev": {"ewt": 700, "wnut17": 300, "btc": 282, "litbank": 153},
+}
 _EVERY_NOVEL = {"train": 5, "dev": 3}
 _EVERY_NAMELESS = 10
 _EVERY_OTHER_TWEET = 4
@@ -79,8 +82,10 @@ class Part:
     texts: list[Text]
     labels: Sequence[str]
 
-    def capped(self, sentences: int) -> Part:
-        """The part with texts from its whole length, of about so many sentences."""
+    def capped(self, sentences: int | None) -> Part:
+        """The part with texts from its whole length, of about so many sentences; None: all."""
+        if sentences is None:
+            return self
         total = sum(map(len, self.texts))
         every = max(1.0, total / sentences)
         kept = [self.texts[int(i * every)] for i in range(int(len(self.texts) / every))]
@@ -99,10 +104,9 @@ def english_parts(folder: Path, split: str) -> list[Part]:
 
     folder (Path): The folder of corpora.
     split (str): "train" or "dev".
-    RETURNS (List[Part]): The parts.
+    RETURNS (List[Part]): The parts, with the texts that are used.
     """
-    sample = [list(document) for document in _conll(SAMPLE / f"{split}.conll")]
-    sentences = [[sentence] for document in sample for sentence in document]
+    sample = _conll(SAMPLE / f"{split}.conll")
     ewt = _conll(folder / "uner" / f"en_ewt-{_EWT[split]}.conll")
     parts = [
         Part("sample documents", _with_headlines(sample), LABELS),
@@ -112,14 +116,17 @@ def english_parts(folder: Path, split: str) -> list[Part]:
         Part("btc", _btc(folder / "domains" / "btc" / f"{split}.jsonl"), THREE),
     ]
     if split == "train":
+        sentences = [[sentence] for document in sample for sentence in document]
         parts.append(Part("sample sentences", sentences[::2], LABELS))
-    return parts
+    return [part.capped(_MOST[split].get(part.name)) for part in parts]
 
 
 def treebank_parts(folder: Path, split: str) -> list[Part]:
     """The parts of data in other languages, as `english_parts`."""
     return [
-        Part(language, _with_headlines(_conll(folder / "uner" / f"{name}-{split}.conll")), THREE)
+        Part(
+            language, _with_headlines(_conll(folder / "uner" / f"{name}-{split}.conll")), THREE
+        ).capped(_MOST[split].get(language))
         for language, name in TREEBANKS.items()
     ]
 
@@ -174,7 +181,7 @@ def _conll(path: Path) -> list[Text]:
 
 def _wnut(path: Path) -> list[Text]:
     tweets = [
-        Sentence(s.words, [(a, b, _WNUT[label]) for a, b, label in s.spans])
+        Sentence(s.words, [(a, b, _WNUT[label]) for a, b, label in s.spans if label in _WNUT])
         for d in parse_conll(path.read_text(encoding="utf8").split("\n")).documents
         for s in d.sentences
     ]

@@ -389,6 +389,12 @@ class Errors(metaclass=_WithCodes):
         "(JoinedCorpus.v1 sets it by 'annotated'.)"
     )
 
+    E347 = (
+        "{name}: the setting 'pretrained' is '{pretrained}', and model.llm.name = '{llm}' is an LLM "
+        "({type}, {blocks} blocks, width {width}) for which there is no such head. The LLMs that "
+        "have one are: {editions}. Use one of them, or train a head on your LLM."
+    )
+
     # E4xx tommer, hf
     E400 = (
         "llm2ner: the setting '{setting}' of ToMMeR.v1 is {value!r}, but the stored head was "
