@@ -25,7 +25,7 @@ from spacy.language import Language
 from spacy.training import Example
 from thinc.api import Adam, fix_random_seed, warmup_linear
 from tqdm import tqdm
-from typed_corpora import LABELS, Part, english_parts, treebank_parts
+from typed_corpora import LABELS, TREEBANKS, Part, english_parts, treebank_parts
 
 from spacy_llm2ner.corpora.annotated import annotated_labels
 from spacy_llm2ner.decoding.spans import decode
@@ -44,9 +44,32 @@ TRAINING = {
     "epochs": 8, "batch_words": 600, "dropout": 0.3, "learn_rate": 0.002, "warmup_steps": 200,
     "L2": 0.01, "seed": 0, "max_span_tokens": 12,
 }  # fmt: skip
+# The layers that are read; the number of sentences of each part (None: all), training and dev.
 LLMS: dict[str, dict[str, Any]] = {
-    "SmolLM2-135M-Instruct": {"layers": [8, 12, 16, 20], "languages": ["en"]},
-    "gemma-3-270m": {"layers": [5, 8, 11, 14], "languages": ["en", "da", "pt", "sv", "zh"]},
+    "SmolLM2-135M-Instruct": {
+        "layers": [8, 12, 16, 20],
+        "train": {
+            "sample documents": None,
+            "sample sentences": None,
+            "ewt": None,
+            "wnut17": 1000,
+            "litbank": 400,
+            "btc": 1000,
+        },
+        "dev": {"sample documents": None, "ewt": 700, "wnut17": 300, "litbank": 153, "btc": 282},
+    },
+    "gemma-3-270m": {
+        "layers": [5, 8, 11, 14],
+        "train": {
+            "sample documents": None,
+            "ewt": None,
+            "da": 300,
+            "pt": 300,
+            "sv": 150,
+            "zh": 150,
+        },
+        "dev": {"sample documents": None, "ewt": 350, "da": 100, "pt": 60, "zh": 40},
+    },
 }
 DTYPE = "bfloat16"
 THRESHOLDS = np.round(np.arange(0.1, 0.95, 0.05), 2)
@@ -77,6 +100,15 @@ def make_nlp(name: str, llm: Path, cache: Path) -> Language:
     }
     nlp.add_pipe("llm2ner", config={"model": model})
     return nlp
+
+
+def chosen_parts(corpora: Path, llm: str, split: str) -> list[Part]:
+    """The parts that the head of an LLM learns from, or is judged by."""
+    most = LLMS[llm][split]
+    parts = english_parts(corpora, split)
+    if most.keys() & TREEBANKS.keys():
+        parts += treebank_parts(corpora, split)
+    return [part.capped(most[part.name]) for part in parts if part.name in most]
 
 
 def read(nlp: Language, parts: Sequence[Part]) -> dict[str, list[Row]]:
@@ -220,9 +252,7 @@ def main() -> None:
     nlp = make_nlp(args.llm, ROOT / "assets/llm" / args.llm, args.cache)
     data = {}
     for split in ("train", "dev"):
-        parts = english_parts(args.corpora, split)
-        if len(LLMS[args.llm]["languages"]) > 1:
-            parts += treebank_parts(args.corpora, split)
+        parts = chosen_parts(args.corpora, args.llm, split)
         data[split] = read(nlp, [p for p in parts if split == "dev" or p.name not in args.without])
     rows = [row for part in data["train"].values() for row in part]
     pipe = nlp.get_pipe("llm2ner")
@@ -242,7 +272,7 @@ def main() -> None:
     meta = save_pretrained_head(folder, pipe.model, HEAD, list(LABELS))
     meta |= {
         "llm": args.llm,
-        "languages": LLMS[args.llm]["languages"],
+        "languages": ["en", *(part for part in data["train"] if part in TREEBANKS)],
         "training": TRAINING,
         "texts": {part: len(some) for part, some in data["train"].items()},
         "words": {part: sum(len(s) for _, s in some) for part, some in data["train"].items()},

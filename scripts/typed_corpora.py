@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -51,11 +51,6 @@ _LITBANK = {"PER": "PER", "ORG": "ORG", "GPE": "LOC", "LOC": "LOC", "FAC": "LOC"
 _BTC = {"person": "PER", "location": "LOC", "organization": "ORG"}
 # English EWT has no train part here.
 _EWT = {"train": "dev", "dev": "test"}
-# The number of sentences, where not all are used.
-_MOST = {
-    "train": {"wnut17": 1000, "btc": 1000, "litbank": 400},
-    "dev": {"ewt": 700, "wnut17": 300, "btc": 282, "litbank": 153},
-}
 _EVERY_NOVEL = {"train": 5, "dev": 3}
 _EVERY_NAMELESS = 10
 _EVERY_OTHER_TWEET = 4
@@ -76,11 +71,13 @@ Text = list[Sentence]
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the data: its name, its texts, and the labels that it annotates."""
+    """A part of the data: its name, its texts, the labels that it annotates, and whether there are
+    blanks between words."""
 
     name: str
     texts: list[Text]
     labels: Sequence[str]
+    spaced: bool = True
 
     def capped(self, sentences: int | None) -> Part:
         """The part with texts from its whole length, of about so many sentences; None: all."""
@@ -89,12 +86,12 @@ class Part:
         total = sum(map(len, self.texts))
         every = max(1.0, total / sentences)
         kept = [self.texts[int(i * every)] for i in range(int(len(self.texts) / every))]
-        return Part(self.name, kept, self.labels)
+        return replace(self, texts=kept)
 
     def examples(self, nlp: Language) -> Iterator[Example]:
         """The part as examples."""
         for text in self.texts:
-            doc = _doc(text, nlp)
+            doc = _doc(text, nlp, self.spaced)
             mark_annotated(doc, self.labels)
             yield Example(copy_words(doc), doc)
 
@@ -104,7 +101,7 @@ def english_parts(folder: Path, split: str) -> list[Part]:
 
     folder (Path): The folder of corpora.
     split (str): "train" or "dev".
-    RETURNS (List[Part]): The parts, with the texts that are used.
+    RETURNS (List[Part]): The parts.
     """
     sample = _conll(SAMPLE / f"{split}.conll")
     ewt = _conll(folder / "uner" / f"en_ewt-{_EWT[split]}.conll")
@@ -118,31 +115,30 @@ def english_parts(folder: Path, split: str) -> list[Part]:
     if split == "train":
         sentences = [[sentence] for document in sample for sentence in document]
         parts.append(Part("sample sentences", sentences[::2], LABELS))
-    return [part.capped(_MOST[split].get(part.name)) for part in parts]
+    return parts
 
 
 def treebank_parts(folder: Path, split: str) -> list[Part]:
     """The parts of data in other languages, as `english_parts`."""
-    return [
-        Part(
-            language, _with_headlines(_conll(folder / "uner" / f"{name}-{split}.conll")), THREE
-        ).capped(_MOST[split].get(language))
-        for language, name in TREEBANKS.items()
-    ]
+    parts = []
+    for language, name in TREEBANKS.items():
+        texts = _with_headlines(_conll(folder / "uner" / f"{name}-{split}.conll"))
+        parts.append(Part(language, texts, THREE, spaced=language != "zh"))
+    return parts
 
 
-def _doc(text: Text, nlp: Language) -> Doc:
+def _doc(text: Text, nlp: Language, spaced: bool) -> Doc:
     words: list[str] = []
     spaces: list[bool] = []
     starts: list[bool] = []
     spans: list[tuple[int, int, str]] = []
     unknown: list[int] = []
     for sentence in text:
-        if spaces:
+        if spaces and spaced:
             spaces[-1] = True
         at = len(words)
         words += sentence.words
-        spaces += spaces_for(sentence.words)
+        spaces += spaces_for(sentence.words) if spaced else [False] * len(sentence.words)
         starts += [i == 0 for i in range(len(sentence.words))]
         spans += [(start + at, end + at, label) for start, end, label in sentence.spans]
         unknown += [i + at for i in sorted(sentence.unknown)]

@@ -390,9 +390,9 @@ class Errors(metaclass=_WithCodes):
     )
 
     E347 = (
-        "{name}: the setting 'pretrained' is '{pretrained}', and model.llm.name = '{llm}' is an LLM "
-        "({type}, {blocks} blocks, width {width}) for which there is no such head. The LLMs that "
-        "have one are: {editions}. Use one of them, or train a head on your LLM."
+        "{name}: the setting 'pretrained' is '{pretrained}', and model.llm.name = '{llm}' is an "
+        "LLM ({type}, {blocks} blocks, width {width}) for which there is no such head. The LLMs "
+        "that have one are: {editions}. Use one of them, or train a head on your LLM."
     )
 
     # E4xx tommer, hf

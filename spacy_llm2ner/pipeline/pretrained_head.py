@@ -1,7 +1,7 @@
 """Trained heads that come with the package: `config={"pretrained": "mentions"}`.
 
-A name is a folder with one head, or with a folder for each LLM that has an edition of it: the LLM of
-the config decides which edition is used.
+A name is a folder with one head, or with a folder for each LLM that has an edition of it: the LLM
+of the config decides which edition is used.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def editions(pretrained: str) -> dict[str, Path]:
     pretrained (str): The head's name.
     RETURNS (Dict[str, Path]): LLM -> folder; empty for a head that exists for one LLM only.
     """
-    return {meta.parent.name: meta.parent for meta in sorted((FOLDER / pretrained).glob(f"*/{META}"))}
+    return {
+        meta.parent.name: meta.parent for meta in sorted((FOLDER / pretrained).glob(f"*/{META}"))
+    }
 
 
 def shipped_folder(pretrained: str, llm: LLMShim) -> Path:
