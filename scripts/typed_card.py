@@ -36,8 +36,8 @@ _UNER = (
 )
 CREDITS = [
     "Trained on WNUT17 (Leon Derczynski, Eric Nichols, Marieke van Erp, Nut Limsopatham: Results "
-    "of the WNUT2017 Shared Task on Novel and Emerging Entity Recognition, 2017), CC-BY 4.0; labels "
-    "changed as said above.",
+    "of the WNUT2017 Shared Task on Novel and Emerging Entity Recognition, 2017), CC-BY 4.0; "
+    "labels changed as said above.",
     "Trained on LitBank (David Bamman, Sejal Popat, Sheng Shen: An Annotated Dataset of Literary "
     "Entities, NAACL 2019), CC-BY 4.0; changed as said above.",
     "Trained on the Broad Twitter Corpus (Leon Derczynski, Kalina Bontcheva, Ian Roberts: Broad "

@@ -176,17 +176,14 @@ def _conll(path: Path) -> list[Text]:
 
 
 def _wnut(path: Path) -> list[Text]:
-    tweets = [
-        Sentence(s.words, [(a, b, _WNUT[label]) for a, b, label in s.spans if label in _WNUT])
-        for d in parse_conll(path.read_text(encoding="utf8").split("\n")).documents
-        for s in d.sentences
-    ]
+    lines = path.read_text(encoding="utf8").split("\n")
     others = 0
     texts = []
-    for tweet in tweets:
+    for tweet in (s for d in parse_conll(lines, source=str(path)).documents for s in d.sentences):
         others += not tweet.spans
         if tweet.spans or others % _EVERY_OTHER_TWEET == 0:
-            texts.append([tweet])
+            spans = [(a, b, _WNUT[label]) for a, b, label in tweet.spans if label in _WNUT]
+            texts.append([Sentence(tweet.words, spans)])
     return texts
 
 
