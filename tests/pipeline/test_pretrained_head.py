@@ -221,6 +221,27 @@ def test_the_shipped_head_is_small_and_has_a_card():
         assert word in card
 
 
+typed = pytest.mark.parametrize("edition", sorted((FOLDER / "entities").glob("*")))
+
+
+@typed
+def test_the_typed_heads_are_small_and_have_cards_and_licences(edition):
+    assert (edition / WEIGHTS).stat().st_size < 3_000_000
+    meta = json.loads((edition / META).read_text(encoding="utf8"))
+    assert meta["labels"] == ["PER", "LOC", "ORG", "MISC"]
+    card = (edition / "README.md").read_text(encoding="utf8")
+    for word in ("WNUT", "LitBank", "Universal NER", "license: cc-by-sa-4.0", "test"):
+        assert word in card
+    licence = (edition / "LICENSE-DATA.md").read_text(encoding="utf8")
+    assert "CC-BY-SA-4.0" in licence
+    assert all(credit in licence for credit in meta["credits"])
+
+
+def test_the_typed_heads_refuse_another_llm(tiny_llm):
+    with pytest.raises(ValueError, match=r"have one are: .*SmolLM2-135M-Instruct"):
+        make_nlp(tiny_llm, pretrained="entities")
+
+
 @shipped
 def test_the_shipped_head_needs_no_settings_but_the_llm(default_llm):
     nlp = spacy.blank("en")
