@@ -177,12 +177,18 @@ def train(nlp: Language, rows: list[Row], dev: dict[str, list[Row]]) -> list[dic
     return history
 
 
-def counts(pipe: Any, rows: list[Row], thresholds: np.ndarray) -> np.ndarray:
+def predict(pipe: Any, rows: list[Row]) -> list[np.ndarray]:
+    """The logits of texts."""
+    return pipe.model.get_ref("head").predict([states for _, states in rows])
+
+
+def counts(
+    rows: list[Row], bands: list[np.ndarray], labels: Sequence[str], thresholds: np.ndarray
+) -> np.ndarray:
     """Right, found and gold spans by label: (labels, 3). What is not annotated does not count."""
-    result = np.zeros((len(pipe.labels), 3))
-    bands = pipe.model.get_ref("head").predict([states for _, states in rows])
+    result = np.zeros((len(labels), 3))
     for (example, _), band in zip(rows, bands, strict=True):
-        result += _counts(example, band, list(pipe.labels), thresholds)
+        result += _counts(example, band, list(labels), thresholds)
     return result
 
 
@@ -212,13 +218,13 @@ def f1(counted: np.ndarray) -> float:
     return float(2 * counted[0] / max(counted[1] + counted[2], 1))
 
 
-def choose_thresholds(pipe: Any, dev: dict[str, list[Row]]) -> np.ndarray:
+def choose_thresholds(dev: dict[str, list[Row]], bands: dict[str, list[np.ndarray]]) -> np.ndarray:
     """For each label the threshold with the best mean F-score of the dev parts that have it."""
     table = np.array(
         [
             [
-                counts(pipe, rows, np.full(len(pipe.labels), t, dtype=np.float32))
-                for rows in dev.values()
+                counts(rows, bands[part], LABELS, np.full(len(LABELS), t, dtype=np.float32))
+                for part, rows in dev.items()
             ]
             for t in THRESHOLDS
         ]
@@ -226,7 +232,7 @@ def choose_thresholds(pipe: Any, dev: dict[str, list[Row]]) -> np.ndarray:
     f = 2 * table[..., 0] / np.maximum(table[..., 1] + table[..., 2], 1)
     often = table[0, :, :, 2] >= _MIN_GOLD
     return np.array(
-        [THRESHOLDS[f[:, often[:, i], i].mean(axis=1).argmax()] for i in range(len(pipe.labels))],
+        [THRESHOLDS[f[:, often[:, i], i].mean(axis=1).argmax()] for i in range(len(LABELS))],
         dtype=np.float32,
     )
 
@@ -269,8 +275,11 @@ def main() -> None:
         X=sample, Y=[pipe.model.ops.alloc3f(0, TRAINING["max_span_tokens"], len(LABELS))]
     )
     history = train(nlp, rows, data["dev"])
-    thresholds = choose_thresholds(pipe, data["dev"])
-    chosen = {part: counts(pipe, some, thresholds) for part, some in data["dev"].items()}
+    bands = {part: predict(pipe, some) for part, some in data["dev"].items()}
+    thresholds = choose_thresholds(data["dev"], bands)
+    chosen = {
+        part: counts(some, bands[part], LABELS, thresholds) for part, some in data["dev"].items()
+    }
     shift(head.shims[0].module, thresholds)
     folder = args.out / args.llm
     meta = save_pretrained_head(folder, pipe.model, HEAD, list(LABELS))
