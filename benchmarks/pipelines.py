@@ -27,13 +27,13 @@ def layers_of(nlp: Language) -> Iterator[Model]:
 def use_store(nlp: Language) -> str | None:
     """Let every frozen LLM of a pipeline use its store of states.
 
-    RETURNS (Optional[str]): The fingerprint of the last LLM; None if there is none.
+    RETURNS (Optional[str]): The fingerprints of the LLMs, with blanks; None if there is none.
     """
-    fingerprint = None
+    fingerprints = []
     for node in filter(is_frozen_llm, layers_of(nlp)):
         node.shims[0].llm.remember()
-        fingerprint = node.shims[0].llm.fingerprint
-    return fingerprint
+        fingerprints.append(node.shims[0].llm.fingerprint)
+    return " ".join(dict.fromkeys(fingerprints)) or None
 
 
 def head_parameters(nlp: Language) -> int:

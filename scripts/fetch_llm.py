@@ -107,7 +107,7 @@ def fetch(name: str, folder: Path | None = None) -> Path:
         if found != source.sha256:
             msg.fail(f"{source.title} has sha256 {found}, expected {source.sha256}.", exits=1)
         msg.good("sha256 of the weights is as expected")
-        msg.info("Converting the GGUF file to a model folder (once; takes minutes)")
+        msg.info("Converting the GGUF file to a model folder (once)")
         convert_gguf(gguf, folder)
         if source.file:
             shutil.move(gguf, folder / source.file)

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,6 +136,58 @@ def translate_rope(config: PretrainedConfig) -> None:
     config.rope_scaling = None if scaling.get("rope_type", "default") == "default" else scaling
 
 
+_ROPE = ("rope_theta", "partial_rotary_factor")
+
+
+def get_rope(config: PretrainedConfig) -> dict[str, Any]:
+    """The settings of rotary positions: "rope_theta", "partial_rotary_factor", and the scaling.
+
+    transformers 4 has them as attributes, with the scaling in `rope_scaling`; transformers 5 in
+    `rope_parameters`, in some models by kind of attention.
+
+    RETURNS (Dict[str, Any]): Those that the model has; none if it has no rotary positions.
+    """
+    rope = getattr(config, "rope_parameters", None)
+    if rope is None:
+        rope = {key: getattr(config, key) for key in _ROPE if hasattr(config, key)}
+        rope |= getattr(config, "rope_scaling", None) or {}
+    rope = dict(rope.get("full_attention", rope))
+    if "type" in rope:  # the old name
+        rope.setdefault("rope_type", rope["type"])
+    return rope
+
+
+def set_rope(config: PretrainedConfig, settings: Mapping[str, Any]) -> None:
+    """Change settings of rotary positions, in place; see `get_rope`.
+
+    settings (Mapping[str, Any]): "rope_theta" or "partial_rotary_factor"; or the scaling, whole.
+    """
+    rope = getattr(config, "rope_parameters", None)
+    if rope is not None:
+        if "type" in settings:
+            settings = {**settings, "rope_type": settings["type"]}
+        if "full_attention" in rope:
+            settings = {"full_attention": {**rope["full_attention"], **settings}}
+        config.rope_parameters = {**rope, **settings}
+        return
+    for key, value in settings.items():
+        if key in _ROPE:
+            setattr(config, key, value)
+    scaling = {key: value for key, value in settings.items() if key not in _ROPE}
+    if scaling:
+        config.rope_scaling = scaling
+
+
+def takes_scaling(model: Any, kind: str) -> bool:
+    """Whether a model scales rotary positions in the way that its configuration names.
+
+    transformers 4: some classes do not look at `rope_scaling`.
+    """
+    return transformers_version() >= (5, 0) or any(
+        getattr(module, "rope_type", None) == kind for module in model.modules()
+    )
+
+
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a fast tokenizer that both transformers 4 and 5 can read.
 
@@ -173,6 +225,21 @@ def gguf_options() -> dict[str, Any]:
     if not hasattr(transformers, "GgufConfig"):
         return {}
     return {"quantization_config": transformers.GgufConfig(dequantize=True)}
+
+
+def gguf_architectures() -> tuple[str, ...]:
+    """The architectures that transformers reads from GGUF files, by their names there.
+
+    All versions: the list is no part of the documented interface.
+
+    RETURNS (Tuple[str, ...]): Empty if there is no such list.
+    """
+    try:
+        from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+    except ImportError:
+        return ()
+    # 4.53 lists parts of the metadata as well.
+    return tuple(a for a in GGUF_SUPPORTED_ARCHITECTURES if a not in ("general", "tokenizer"))
 
 
 def forget_quantization(model: Any) -> None:

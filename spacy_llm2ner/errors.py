@@ -232,6 +232,21 @@ class Errors(metaclass=_WithCodes):
         "llm2ner: the tokenizer in the GGUF file {file} contradicts itself: {error}. Convert the "
         "model to GGUF again, or give the LLM as a hub id or a folder with tokenizer.json."
     )
+    E155 = (
+        "llm2ner: the rotary positions of the LLM in the GGUF file {file} (architecture "
+        "'{architecture}') {what}. transformers cannot express that, and the states would be "
+        "wrong. Give the LLM as a hub id or a folder with config.json instead."
+    )
+    E156 = (
+        "llm2ner: the GGUF file {file} has an LLM of the architecture '{architecture}', which "
+        "transformers {version} does not read from GGUF files; it reads {accepted}. Give the LLM "
+        "as a hub id or a folder with config.json instead."
+    )
+    E157 = (
+        "llm2ner: the GGUF file {file} has {found} weights, and the LLM that transformers "
+        "{version} makes of it (architecture '{architecture}') has {used}{missing}. Its states "
+        "would be wrong. Give the LLM as a hub id or a folder with config.json instead."
+    )
 
     E136 = (
         "llm2ner: the LLM's weight '{weight}' has values up to {largest:.3g}, and float16 ends at "
@@ -295,7 +310,7 @@ class Errors(metaclass=_WithCodes):
     )
     E303 = (
         "llm2ner: the head was trained on the states of another LLM than the one configured as "
-        "model.llm.name = '{name}' ({differences}). Its scores would be meaningless. Give the LLM "
+        "{setting} = '{name}' ({differences}). Its scores would be meaningless. Give the LLM "
         "that it was trained with, or train again."
     )
     E304 = (
@@ -303,8 +318,8 @@ class Errors(metaclass=_WithCodes):
         "({differences}). Give the LLM that they were trained with, or train again."
     )
     E305 = (
-        "llm2ner: the head was trained on this LLM, model.llm.name = '{name}', with other settings "
-        "({differences}). Its scores would be meaningless. Set these in model.llm as they were in "
+        "llm2ner: the head was trained on this LLM, {setting} = '{name}', with other settings "
+        "({differences}). Its scores would be meaningless. Set these in {section} as they were in "
         "training, or train again."
     )
     E306 = (
@@ -373,6 +388,22 @@ class Errors(metaclass=_WithCodes):
         "ensemble. Give each pipeline once; they must be trained with different seeds."
     )
 
+    E323 = (
+        "llm2ner: a spacy_llm2ner.StackedLLM.v1 has no LLM. Add a section "
+        "[components.COMPONENT.model.llm.llms.NAME] with a spacy_llm2ner.FrozenLLM.v1 for each."
+    )
+    E324 = (
+        "llm2ner: '{member}' cannot be the name of an LLM in a spacy_llm2ner.StackedLLM.v1; names "
+        "consist of letters, digits, '-' and '_', as they are part of settings and folders."
+    )
+    E325 = (
+        "llm2ner: the LLM '{member}' of a spacy_llm2ner.StackedLLM.v1 is of the kind '{given}', "
+        "but each must be a spacy_llm2ner.FrozenLLM.v1."
+    )
+    E326 = (
+        "{name}: the setting 'pretrained' takes one LLM as model.llm, and not the several LLMs "
+        "({members}) of a spacy_llm2ner.StackedLLM.v1, on which the shipped head was not trained."
+    )
     E330 = (
         "{name}: there are no labels (spaCy's E143): the training data, {texts}, has no annotated "
         "span{lost}. Annotation is looked for in {where}. Annotate the data there, set "
@@ -410,6 +441,10 @@ class Errors(metaclass=_WithCodes):
         "but model.llm.name is '{name}', with width {found} and blocks 0 to {last}. Its scores "
         "would be meaningless. Give the LLM that it was made for; if this is that LLM under "
         "another name, set llm_name of ToMMeR.v1 to '{alias}'."
+    )
+    E403 = (
+        "llm2ner: a ToMMeR head reads one layer of one LLM: model.llm of spacy_llm2ner.ToMMeR.v1 "
+        "must be a spacy_llm2ner.FrozenLLM.v1, not '{given}'."
     )
     E410 = (
         "llm2ner: the source of the ToMMeR head is '{source}', which is neither a folder nor a "
@@ -780,6 +815,10 @@ class Errors(metaclass=_WithCodes):
         "({error})."
     )
 
+    E807 = (
+        "llm2ner: the argument llm = '{llm}' names one LLM, and the component '{name}' reads "
+        "several ({members}). Name the folder of each: config={{'{setting}': FOLDER}}."
+    )
     E805 = "llm2ner: {model} is not a folder; name the file to write the card to (OUT)."
     E806 = (
         "llm2ner: {metrics} contains no scores; a JSON object as `spacy evaluate --output` writes "

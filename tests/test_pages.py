@@ -71,6 +71,15 @@ def test_the_tuned_llm_of_taggers_md() -> None:
     assert [layer.name for layer in model.layers] == ["tuned_llm", "crf_tagger"]
 
 
+def test_the_stack_of_llms_md() -> None:
+    llm = "components.llm2ner.model.llm"
+    text = without(make_config("balanced"), llm, f"{llm}.store")
+    found = model_of(f"{text}\n{BLOCKS['stack']}", "llm2ner")
+    first, second = (node.shims[0].llm for node in found.layers[0].layers)
+    assert (first.layers, second.layers) == ((5, 8, 11, 14), (8, 12, 16, 20))
+    assert (first.store, second.store.path) == (None, "training/states")
+
+
 def test_the_head_of_tommer_md() -> None:
     text = make_config("balanced").replace("layers = [8, 12, 16, 20]", "layers = null")
     model = "components.llm2ner.model"

@@ -3,6 +3,7 @@
 python -m benchmarks.accuracy --data FOLDER --corpus conll2003 --systems fast balanced accurate
     [--seeds 0 1 2] [--ensemble] [--dtype bfloat16] [--sizes 100 500 2000]
     [--llm assets/llm/gemma-3-270m] [--layers 5 8 11 14] [--reading twice]
+    [--llm gemma-3-270m SmolLM2-135M-Instruct --layers 5 8 11 14 --layers 8 12 16 20]
 
 FOLDER contains conll2003/, wnut17/ and litbank/. Each run is `spacy train` with a config made by
 `llm2ner init-config --preset`. Settings are chosen on dev; test is scored once per seed. States and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def add_options(parser: ArgumentParser) -> None:
         nargs="+",
         default=[str(LLM)],
         metavar="NAME_OR_FOLDER",
-        help="the LLM: a folder, a name in assets/llm, or a hub id",
+        help="the LLM, or several for a stack: a folder, a name in assets/llm, or a hub id",
     )
     parser.add_argument(
         "--layers",
@@ -88,10 +89,16 @@ def llm_block(readers: Sequence[Reader], preset_block: Callable[[str], Block]) -
 
     readers (Sequence[Reader]): The LLMs.
     preset_block (Callable): The name of an LLM -> the preset's section for it.
-    RETURNS (Dict): The section.
+    RETURNS (Dict): The section; of several LLMs a `StackedLLM.v1`.
     """
-    (block,) = (reader.changed(preset_block(reader.name)) for reader in readers)
-    return block
+    blocks = [reader.changed(preset_block(reader.name)) for reader in readers]
+    if len(blocks) == 1:
+        return blocks[0]
+    names = [re.sub(r"[^A-Za-z0-9_-]", "-", reader.label) for reader in readers]
+    if len(set(names)) < len(names):
+        raise SystemExit("an LLM that is given twice needs different --reading or --layers")
+    llms = dict(zip(names, blocks, strict=True))
+    return {"@architectures": "spacy_llm2ner.StackedLLM.v1", "llms": llms}
 
 
 def _one_each(option: str, values: Sequence[Any] | None, n_llms: int) -> list[Any]:

@@ -29,9 +29,11 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "accurate-from-mentions": {"components.llm2ner": {"pretrained": "mentions"}},
     "accurate-averages": {"training.optimizer": {"use_averages": True}},
 }
+# "accurate" with cased copies of training texts.
+CASING = "accurate-casing"
 # Other heads, on the states of "accurate".
 OTHERS = ("probe", "tommer", "spancat", "spancat-states")
-SYSTEMS = (*PRESETS, *VARIANTS, *OTHERS)
+SYSTEMS = (*PRESETS, *VARIANTS, CASING, *OTHERS)
 # Tokens per training step (approximately), and the most docs per step.
 STEP_TOKENS, STEP_DOCS = 480, 32
 # The most evaluations on dev during a training.
@@ -74,6 +76,12 @@ def config_for(
     for split in ("train", "dev"):
         config["paths"][split] = str(corpus.path(data, split))
         config["corpora"][split] = corpus.corpus_block(split, limit if split == "train" else 0)
+    if system == CASING:
+        config["corpora"]["train"] = {
+            "@readers": "spacy_llm2ner.AugmentedCorpus.v1",
+            "corpus": config["corpora"]["train"],
+            "augmenter": {"@augmenters": "spacy_llm2ner.casing.v1", "lower": 0.2, "upper": 0.1},
+        }
     _update(config, VARIANTS.get(system, {}))
     _fit_schedule(config, train_docs)
     if system == "spancat":

@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.accuracy.benchmark import run
 from benchmarks.accuracy.corpora import CORPORA, Corpus, examples_of
+from benchmarks.accuracy.llms import add_options
 from benchmarks.command import command_line
 from benchmarks.paths import LLM
 from benchmarks.pipelines import use_store
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument("--corpus", choices=("conll2003", "wnut17"), default="conll2003")
     parser.add_argument("--size", type=int, default=2000, help="training docs; 0 for all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add_options(parser)
     args = parser.parse_args()
     args.finished, args.data = False, args.data.resolve()
     runs, rates = accuracy(args), speeds()

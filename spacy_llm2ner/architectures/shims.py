@@ -185,12 +185,23 @@ class LLMShim(IdentityShim):
     """Shim of a frozen LLM: copies share the LLM, and checkpoints hold its identity only.
 
     llm (FrozenLLM): The LLM.
+    member (str): Its name in a `StackedLLM.v1`; empty if it is the only one.
     """
+
+    member = ""
 
     def __init__(self, llm: FrozenLLM) -> None:
         super().__init__(llm)
         # Set for heads that are published without their LLM: see `architecture_of`.
         self.architecture: dict[str, Any] = {}
+
+    def join_stack(self, name: str) -> None:
+        """Make it one of several LLMs, with settings of its own in the config.
+
+        name (str): Its name among them.
+        """
+        self.member = name
+        self.name_setting = f"model.llm.llms.{name}.name"
 
     @property
     def llm(self) -> FrozenLLM:
@@ -248,10 +259,9 @@ class LLMShim(IdentityShim):
 
     def mismatch(self, differences: str, *, other_model: bool) -> str:
         """The text of the error about another LLM, or about other settings of the same one."""
-        name = self.llm.settings.name
-        if other_model:
-            return Errors.E303.format(name=name, differences=differences)
-        return Errors.E305.format(name=name, differences=differences)
+        where = {"setting": self.name_setting, "section": self.name_setting.removesuffix(".name")}
+        text = Errors.E303 if other_model else Errors.E305
+        return text.format(name=self.llm.settings.name, differences=differences, **where)
 
     def note_tolerated(self, differences: str) -> None:
         """Warn (W03) about differences that move scores a little."""
@@ -269,6 +279,8 @@ class LLMShim(IdentityShim):
     def copy(self) -> LLMShim:
         """Make another shim of the same LLM; its weights are never copied."""
         twin = LLMShim(self.llm)
+        if self.member:
+            twin.join_stack(self.member)
         twin.expected, twin._checked = dict(self.expected), self._checked
         twin.architecture = dict(self.architecture)
         return twin
@@ -295,10 +307,11 @@ def frozen_forward(
 ) -> tuple[States, Callable[[States], list[Doc]]]:
     """Forward pass of a Thinc node with an `LLMShim`: docs -> states, without gradients."""
     states = model.shims[0].states(docs, is_train)  # type: ignore[attr-defined]
-    return states, _no_gradients
+    return states, no_gradients
 
 
-def _no_gradients(_: States) -> list[Doc]:
+def no_gradients(_: States) -> list[Doc]:
+    """The backward pass of a frozen LLM, which takes no gradients."""
     return []
 
 
@@ -468,26 +481,34 @@ class HeadShim(WeightsShim, PyTorchShim):
     Differences from thinc's PyTorchShim: weights are stored as safetensors; a module can be rebuilt
     from bytes without `initialize`; the optimizer's averages are supported; labels can be added.
 
-    build (Callable[[Mapping[str, int]], Module]): Sizes ({"n_labels": 4, ...}) -> module. Sizes are
+    build (Callable[[Mapping[str, Any]], Module]): Sizes ({"n_labels": 4, ...}) -> module. Sizes are
         stored with the weights; the function is pickled, so it cannot be a local one. For `grow`,
         rows that belong to labels go label by label, in the first dimension of a weight.
     max_span_tokens (Optional[int]): The setting. It is not stored with the weights, but loaded
         weights must have been trained with it; None accepts any.
     gives_gradients (bool): Whether the head returns the gradients of its states; set when the head
         is combined with a trainable LLM.
+    takes_parts (bool): Whether `build` takes the size "parts" of a `StackedLLM.v1`: layers and
+        width of each LLM. Other heads get such states as those of one layer.
     """
 
     def __init__(
         self,
-        build: Callable[[Mapping[str, int]], nn.Module],
+        build: Callable[[Mapping[str, Any]], nn.Module],
         max_span_tokens: int | None = None,
         gives_gradients: bool = False,
+        takes_parts: bool = False,
     ) -> None:
         super().__init__(None)
         self.build = build
         self.gives_gradients = gives_gradients
-        self.sizes: dict[str, int] = {}
+        self.takes_parts = takes_parts
+        self.sizes: dict[str, Any] = {}
         self._max_span_tokens = max_span_tokens
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        return self.build, self._max_span_tokens, self.gives_gradients, self.takes_parts
 
     @property
     def max_span_tokens(self) -> int | None:
@@ -513,17 +534,17 @@ class HeadShim(WeightsShim, PyTorchShim):
         """The trained weights, by name."""
         return {} if self._model is None else dict(self._model.named_parameters())
 
-    def construct(self, sizes: Mapping[str, int]) -> None:
+    def construct(self, sizes: Mapping[str, Any]) -> None:
         """Build a module with fresh weights.
 
-        sizes (Mapping[str, int]): Its sizes.
+        sizes (Mapping[str, Any]): Its sizes.
         """
         self._adopt(self.build(sizes), sizes)
 
-    def load_weights(self, sizes: Mapping[str, int], weights: Mapping[str, torch.Tensor]) -> None:
+    def load_weights(self, sizes: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
         """Build a module with these weights.
 
-        sizes (Mapping[str, int]): Its sizes.
+        sizes (Mapping[str, Any]): Its sizes.
         weights (Mapping[str, Tensor]): Parameters and buffers, by name.
         RAISES (ValueError): If the weights do not fit the head that the config describes.
         """
@@ -537,7 +558,7 @@ class HeadShim(WeightsShim, PyTorchShim):
         module.load_state_dict(weights)
         self._adopt(module, sizes)
 
-    def _adopt(self, module: nn.Module, sizes: Mapping[str, int]) -> None:
+    def _adopt(self, module: nn.Module, sizes: Mapping[str, Any]) -> None:
         # A head may run before a fork although no LLM was loaded: all states may be in the store.
         one_thread_after_fork()
         self.sizes = dict(sizes)
@@ -585,7 +606,7 @@ class HeadShim(WeightsShim, PyTorchShim):
 
     def copy(self) -> HeadShim:
         """Make an independent copy of the weights."""
-        twin = HeadShim(self.build, self._max_span_tokens, self.gives_gradients)
+        twin = HeadShim(*self._settings)
         if self._model is not None:
             twin.load_weights(self.sizes, self._model.state_dict())
         return twin
@@ -618,8 +639,7 @@ class HeadShim(WeightsShim, PyTorchShim):
 
     def __getstate__(self) -> dict[str, Any]:
         # Pickle and deepcopy go through bytes as well: torch modules hold hooks and devices.
-        settings = (self.build, self._max_span_tokens, self.gives_gradients)
-        return {"settings": settings, "bytes": self.to_bytes()}
+        return {"settings": self._settings, "bytes": self.to_bytes()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         HeadShim.__init__(self, *state["settings"])

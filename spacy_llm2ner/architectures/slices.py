@@ -14,6 +14,7 @@ from spacy.tokens import Doc
 from thinc.api import Model, torch2xp
 
 from .shims import HeadShim, LLMShim
+from .stacked_llm import STACK, slices_side_by_side
 from .torch_head import collect_words, head_shim, no_scores, predict_batches
 from .types import TagScores
 
@@ -102,6 +103,8 @@ def _states(llm: Model, doc: Doc) -> Iterator[Any]:
     """Consecutive parts of a doc's states."""
     if llm.shims and isinstance(llm.shims[0], LLMShim):
         yield from llm.shims[0].state_slices(doc)
+    elif llm.name == STACK:
+        yield from slices_side_by_side(_states(member, doc) for member in llm.layers)
     else:
         yield llm.predict([doc])[0]
 

@@ -6,7 +6,7 @@
 from spacy.tokens import Doc
 from thinc.api import Model
 
-from .torch_head import llm_and_head, sample_states
+from .torch_head import llm_and_head, sample_states, tell_parts
 from .types import Bands, States
 
 
@@ -30,6 +30,7 @@ def _init(
     """Initialize both; without docs an empty doc determines the head's sizes."""
     llm, head = model.layers
     llm.initialize(X=X)
+    tell_parts(llm, head)
     head.initialize(X=sample_states(llm, X) if Y else None, Y=Y)
     if head.has_dim("nO"):
         model.set_dim("nO", head.get_dim("nO"), force=True)

@@ -64,7 +64,9 @@ def build_span_scorer(
         "dropout": dropout or 0.0,
     }
     build = partial(_make_span_scorer, settings, members)
-    return torch_head("span_scorer", build, dropout=dropout, max_span_tokens=max_span_tokens)
+    return torch_head(
+        "span_scorer", build, dropout=dropout, max_span_tokens=max_span_tokens, takes_parts=True
+    )
 
 
 def _make_span_scorer(

@@ -11,7 +11,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 
 from ..settings import check_number
-from .torch_head import llm_and_head, sample_states, torch_tagger
+from .torch_head import llm_and_head, sample_states, tell_parts, torch_tagger
 from .types import States, TagScores
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _tagger(
         "dropout": dropout or 0.0,
     }
     build = partial(_make_tagger, kind, settings)
-    return torch_tagger(kind, build, scheme, dropout)
+    return torch_tagger(kind, build, scheme, dropout, takes_parts=True)
 
 
 def _make_tagger(kind: str, settings: Mapping[str, Any], sizes: Mapping[str, Any]) -> "nn.Module":
@@ -98,7 +98,8 @@ def build_token_tagger(
     """An LLM and a token head (`spacy_llm2ner.TokenTagger.v1`).
 
     llm (Model[List[Doc], List[Floats3d]]): docs -> states: `spacy_llm2ner.FrozenLLM.v1`,
-        `spacy_llm2ner.TunedLLM.v1` or `spacy_llm2ner.TransformerStates.v1`.
+        `spacy_llm2ner.StackedLLM.v1`, `spacy_llm2ner.TunedLLM.v1` or
+        `spacy_llm2ner.TransformerStates.v1`.
     head (Model[List[Floats3d], TagScores]): `spacy_llm2ner.LinearTagger.v1` or
         `spacy_llm2ner.CRFTagger.v1`.
     RETURNS (Model[List[Doc], TagScores]): docs -> logits (words, tags) and a CRF's transitions.
@@ -112,6 +113,7 @@ def _init(
     """Initialize both; nO is already set. Without docs an empty doc determines the sizes."""
     llm, head = model.layers
     llm.initialize(X=X)
+    tell_parts(llm, head)
     if model.has_dim("nO"):
         head.set_dim("nO", model.get_dim("nO"), force=True)
         head.initialize(X=sample_states(llm, X))

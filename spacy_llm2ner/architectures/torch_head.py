@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 
-from ..batching import batches_by_length
+from ..batching import least_padded
 from ..compat import Trimmer
 from .shims import HeadShim, to_padded
 from .types import Bands, Scores, States, TagScores
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Padded tokens that the head scores at once when it predicts: bounds the memory of a batch of docs.
 # A longer text exceeds it: see `slices`.
 _PREDICT_TOKENS = 8192
+# What a batch costs besides its tokens, in padded tokens.
+_BATCH_OVERHEAD = 32
 # A logit at or below this marks a token that is not a word.
 _NO_WORD = -1e5
 _trimmer = Trimmer()
@@ -34,6 +36,7 @@ def torch_head(
     dropout: float | None = None,
     max_span_tokens: int | None = None,
     shim: HeadShim | None = None,
+    takes_parts: bool = False,
 ) -> Model[States, Bands]:
     """Wrap a torch head that scores spans.
 
@@ -45,6 +48,7 @@ def torch_head(
     max_span_tokens (Optional[int]): The configured width; None if it comes from the data.
     shim (Optional[HeadShim]): The shim that builds and holds the module; None for a `HeadShim` of
         `build` and `max_span_tokens`.
+    takes_parts (bool): Whether `build` takes the size "parts": see `HeadShim`.
     RETURNS (Model[List[Floats3d], List[Floats3d]]): states -> logits (tokens, width, labels).
     """
     return Model(
@@ -53,7 +57,7 @@ def torch_head(
         init=_head_init,
         dims={"nO": None},
         attrs=_attributes(dropout),
-        shims=[shim or HeadShim(cast(Callable, build), max_span_tokens)],
+        shims=[shim or HeadShim(cast(Callable, build), max_span_tokens, takes_parts=takes_parts)],
     )
 
 
@@ -80,7 +84,8 @@ def _head_init(
 def _construct(model: Model, X: States, sizes: Mapping[str, int]) -> None:
     shim = head_shim(model)
     _, n_layers, width = X[0].shape
-    shim.construct({"n_layers": n_layers, "width": width, **sizes})
+    parts = {"parts": model.attrs["parts"]} if model.attrs.get("parts") else {}
+    shim.construct({"n_layers": n_layers, "width": width, **sizes, **parts})
     shim.module.fit_states([to_padded([x], shim.device)[0] for x in X if len(x)])
 
 
@@ -135,6 +140,7 @@ def torch_tagger(
     build: Callable[[Mapping[str, int]], "nn.Module"],
     scheme: str,
     dropout: float | None = None,
+    takes_parts: bool = False,
 ) -> Model[States, TagScores]:
     """Wrap a torch head that tags words.
 
@@ -143,6 +149,7 @@ def torch_tagger(
         (B, S, tags), with `fit_states`, `set_dropout` and `transitions`.
     scheme (str): The tag scheme; the component reads it from the attributes.
     dropout (Optional[float]): A fixed rate; None to follow `dropout` of [training].
+    takes_parts (bool): Whether `build` takes the size "parts": see `HeadShim`.
     RETURNS (Model[List[Floats3d], TagScores]): states -> logits (words, tags).
     """
     attrs = _attributes(dropout)
@@ -152,7 +159,7 @@ def torch_tagger(
         init=_tagger_init,
         dims={"nO": None},
         attrs={"resize_output": attrs.pop("resize_output"), "scheme": scheme, **attrs},
-        shims=[HeadShim(build)],
+        shims=[HeadShim(build, takes_parts=takes_parts)],
     )
 
 
@@ -246,7 +253,10 @@ def predict_batches(shim: HeadShim, states: States) -> Iterator[tuple[list[int],
     states (List[Floats3d]): For each text (tokens, layers, width).
     YIELDS (Tuple[List[int], Tensor]): Indices of texts; the module's output for them, padded.
     """
-    for batch in batches_by_length([len(text) for text in states], _PREDICT_TOKENS):
+    order = sorted((i for i, text in enumerate(states) if len(text)), key=lambda i: -len(states[i]))
+    lengths = [len(states[i]) for i in order]
+    for rows in least_padded(lengths, _PREDICT_TOKENS, _BATCH_OVERHEAD):
+        batch = [order[row] for row in rows]
         padded = to_padded([states[i] for i in batch], shim.device)
         _trimmer.worked_on(padded.shape[0] * padded.shape[1])
         yield batch, shim.predict(ArgsKwargs((padded,), {}))
@@ -352,6 +362,18 @@ def _resize(model: Model[list[Doc], Scores], n_labels: int) -> Model[list[Doc], 
     head.attrs["resize_output"](head, n_labels)
     model.set_dim("nO", n_labels, force=True)
     return model
+
+
+def tell_parts(llm: Model[list[Doc], States], head: Model[States, Any]) -> None:
+    """Tell a head, before it is initialized, which LLMs the states of a stack belong to.
+
+    llm (Model[List[Doc], List[Floats3d]]): docs -> states.
+    head (Model[List[Floats3d], Scores]): A head; nothing happens if it does not ask for this.
+    """
+    parts = llm.attrs.get("parts")
+    asks = any(isinstance(shim, HeadShim) and shim.takes_parts for shim in head.shims)
+    if parts is not None and asks:
+        head.attrs["parts"] = parts(llm)
 
 
 def sample_states(llm: Model[list[Doc], States], docs: list[Doc] | None) -> States:

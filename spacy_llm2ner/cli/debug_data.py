@@ -142,14 +142,17 @@ def _print_reports(
     if isinstance(pipe, TokenTagger):
         rows.append(("  not expressible by tags", train.unsayable, dev.unsayable))
     if llm is not None:
+        called = f"LLM '{llm.member}'" if llm.member else "LLM"
         rows += [
-            ("LLM pieces (one copy)", train.pieces, dev.pieces),
+            (f"{called} pieces (one copy)", train.pieces, dev.pieces),
             ("  of the longest doc", train.longest, dev.longest),
             (f"docs over one window ({llm.window})", train.windows, dev.windows),
             ("tokens without a piece", train.unread, dev.unread),
         ]
     shown = [(name, a if a == "" else f"{a:,}", f"{b:,}") for name, a, b in rows]
     msg.table(shown, header=("", "train", "dev"), divider=True, aligns=("l", "r", "r"))
+    if llm is not None and llm.others:
+        msg.text(f"Pieces and windows of the other LLMs ({', '.join(llm.others)}) are not counted.")
     labels = sorted({*train.labels, *dev.labels})
     per_label = [(label, f"{train.labels[label]:,}", f"{dev.labels[label]:,}") for label in labels]
     msg.table(per_label, header=("label", "train", "dev"), divider=True, aligns=("l", "r", "r"))

@@ -163,7 +163,9 @@ def _plan(
     own = pipe._llm_shims()[0].llm
     n_blocks = int(own.config.num_hidden_layers)
     candidates = _parse_layers(chosen, n_blocks) if chosen else tapped_layers(n_blocks, every)
-    tapped = sorted({*candidates, *own.layers})
+    # A config that was written for a deeper LLM names layers that this one lacks.
+    current = own.layers if max(own.layers) <= n_blocks else ()
+    tapped = sorted({*candidates, *current})
     llm = FrozenLLM(replace(own.settings, layers=tuple(tapped)))
     llm.checkpoint = own.checkpoint
     some, left_out = choose_texts(data, limit, ram_mb, llm)
@@ -171,7 +173,8 @@ def _plan(
         if not any(read_gold(example, pipe.key).spans for example in examples):
             raise ValueError(Errors.E664.format(name=pipe.name, which=which))
     others = even_sets(candidates, n_blocks, largest)
-    others[tuple(sorted(set(own.layers)))] = CONFIG
+    if current:
+        others[tuple(sorted(set(current)))] = CONFIG
     return _Plan(llm, n_blocks, candidates, others, some[0], some[1], left_out)
 
 

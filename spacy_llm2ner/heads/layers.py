@@ -80,11 +80,15 @@ class Standardize(nn.Module):
         if not count:
             return
         mean, power = total / count, squares / count
-        typical = power.median(dim=1, keepdim=True).values
+        typical = self.typical(power)
         deviations = count * (power - mean.square()).clamp_min(0)
         variance = (deviations + _PRIOR_TOKENS * typical) / (count + _PRIOR_TOKENS)
         self.mean.copy_(mean)
         self.scale.copy_(variance.clamp_min(_LEAST_VARIANCE).rsqrt())
+
+    def typical(self, power: Tensor) -> Tensor:
+        """The typical mean square of each layer: (L, W) -> (L, 1)."""
+        return power.median(dim=1, keepdim=True).values
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, S, L, W) -> (B, S, L, W)."""

@@ -10,8 +10,6 @@ from .layers import (
     MASKED,
     Dropout,
     Encoder,
-    LayerMix,
-    Standardize,
     ahead,
     band_products,
     behind,
@@ -19,6 +17,7 @@ from .layers import (
     windows,
 )
 from .packing import Packing
+from .stack import Parts, layer_mix, standardizer
 
 # The logit of every span before training: an untrained head predicts nothing (p = 0.7 %).
 _START_LOGIT = -5.0
@@ -55,6 +54,8 @@ class SpanScorer(nn.Module):
     layers_as (str): How a token's layers are combined: "mean", their learned weighted mean; or
         "features", their concatenation, which makes a larger and more accurate head.
     dropout (float): Dropout on the states, in the encoder and on its output.
+    parts (Optional[Parts]): Layers and width of each LLM if the states are those of several, side
+        by side; layers are then combined within each LLM. None for a single LLM.
     """
 
     def __init__(
@@ -70,12 +71,15 @@ class SpanScorer(nn.Module):
         rank: int = 32,
         layers_as: str = "mean",
         dropout: float = 0.3,
+        parts: Parts | None = None,
     ) -> None:
         super().__init__()
         self.n_labels, self.rank, self.max_span_tokens = n_labels, rank, max_span_tokens
-        self.standardize = Standardize(n_layers, width)
-        self.mix: nn.Module = LayerMix(n_layers) if layers_as == "mean" else nn.Flatten(2)
-        n_features = width if layers_as == "mean" else n_layers * width
+        self.standardize = standardizer(n_layers, width, parts)
+        self.mix: nn.Module = nn.Flatten(2)
+        n_features = n_layers * width
+        if layers_as == "mean":
+            self.mix, n_features = layer_mix(n_layers, width, parts)
         self.project = nn.Linear(n_features, hidden_width)
         self.encoder = Encoder(encoder, hidden_width, depth, dropout)
         self.norm = nn.LayerNorm(hidden_width)

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from ..tags import TagSet
 from .crf import CRF
-from .layers import MASKED, Dropout, Encoder, LayerMix, Standardize, real_tokens
+from .layers import MASKED, Dropout, Encoder, real_tokens
 from .packing import Packing
+from .stack import Parts, layer_mix, standardizer
 
 # Initial logit of entity tags ("O" has 0): an untrained head predicts nothing.
 _START_LOGIT = -5.0
@@ -31,6 +32,8 @@ class LinearTagger(nn.Module):
     encoder (str): "none" or "conv" (gated convolutions).
     depth (int): Layers of the encoder.
     dropout (float): Dropout on the states, in the encoder and on its output.
+    parts (Optional[Parts]): Layers and width of each LLM if the states are those of several, side
+        by side; layers are then mixed within each LLM. None for a single LLM.
     """
 
     def __init__(
@@ -44,12 +47,13 @@ class LinearTagger(nn.Module):
         encoder: str = "none",
         depth: int = 2,
         dropout: float = 0.1,
+        parts: Parts | None = None,
     ) -> None:
         super().__init__()
         self.tag_set = TagSet.of_labels(map(str, range(n_labels)), scheme)
         self.crf: CRF | None = None
-        self.standardize = Standardize(n_layers, width)
-        self.mix = LayerMix(n_layers)
+        self.standardize = standardizer(n_layers, width, parts)
+        self.mix, width = layer_mix(n_layers, width, parts)
         self.dropout = Dropout(dropout)
         self.project: nn.Linear | None = None
         if encoder != "none" and hidden_width is None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from spacy.language import Language
 
 from ..errors import Errors
-from .facts import HeadFacts, head_facts
+from .facts import HeadFacts, Reads, head_facts
 from .picture import PICTURE, scores_picture
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ def _card_and_picture(
     if metrics is None and not _tables(scores):
         scores, dataset = _shipped_scores(heads, dataset)
     tables = _tables(scores)
-    hub_ids = list(dict.fromkeys(head.llm.hub_id for head in heads if head.llm.hub_id))
+    reads = [one for head in heads for one in head.reads]
+    hub_ids = list(dict.fromkeys(one.llm.hub_id for one in reads if one.llm.hub_id))
     picture = None
     if tables:
         heading = f"{title}: {tables[0].unit}, on {dataset}"
@@ -133,7 +134,8 @@ def _card_and_picture(
         title=title,
         heads=heads,
         labels=list(dict.fromkeys(label for head in heads for label in head.labels)),
-        llms=list(dict.fromkeys(head.llm.name for head in heads)),
+        llms=list(dict.fromkeys(one.llm.name for one in reads)),
+        files=_files(heads),
         picture=PICTURE if picture else None,
         repo_id=repo_id,
         training=nlp.config.interpolate()["training"],
@@ -146,6 +148,15 @@ def _card_and_picture(
         json=partial(json.dumps, default=str),
     )
     return card.content.rstrip("\n") + "\n", picture
+
+
+def _files(heads: Sequence[HeadFacts]) -> list[tuple[HeadFacts, Reads]]:
+    """The different LLMs, each with the first component that reads it."""
+    found: dict[Any, tuple[HeadFacts, Reads]] = {}
+    for head in heads:
+        for one in head.reads:
+            found.setdefault(one.llm, (head, one))
+    return list(found.values())
 
 
 def _eval_results(scores: Scores, dataset: str) -> list[EvalResult]:

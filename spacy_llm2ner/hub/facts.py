@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,40 +15,69 @@ from .llm_facts import LLMFacts, llm_facts
 
 
 @dataclass(frozen=True)
-class HeadFacts:
-    """One component with a head on an LLM.
+class Reads:
+    """An LLM of a component, and how it is read.
 
-    name (str): The component's name.
-    factory (str): The name of its factory.
     llm (LLMFacts): The LLM.
+    member (str): Its name in a `StackedLLM.v1`; empty if it is the only one.
+    setting (str): The setting that names it, in the pipeline's config.
     layers (Tuple[int, ...]): The layers read.
     reading (str): How the LLM reads each text.
     pooling (str): How the states of a token's pieces become one.
     identity (Mapping[str, Any]): The stored identity of the LLM, see `IdentityShim`.
+    takes_copies (bool): Whether the head also runs, with a warning, on other copies of the LLM that
+        it was trained on (the hub's weights instead of 4-bit ones).
+    """
+
+    llm: LLMFacts
+    member: str
+    setting: str
+    layers: tuple[int, ...]
+    reading: str
+    pooling: str
+    identity: Mapping[str, Any]
+    takes_copies: bool = False
+
+
+@dataclass(frozen=True)
+class HeadFacts:
+    """One component with a head on an LLM, or on several.
+
+    name (str): The component's name.
+    factory (str): The name of its factory.
+    reads (Tuple[Reads, ...]): Its LLMs.
     head (Mapping[str, Any]): The head's block of the config, or the settings of ToMMeR.v1.
     parameters (int): The number of trained parameters.
     labels (Tuple[str, ...]): Its labels.
     settings (Mapping[str, Any]): Plain settings of the component: threshold, decoding and so on.
     loss (Mapping[str, Any]): The loss's block of the config.
     shipped (Mapping[str, Any]): The metadata of a pretrained head that comes with the package.
-    takes_copies (bool): Whether it also runs, with a warning, on other copies of the LLM that it
-        was trained on (the hub's weights instead of 4-bit ones).
     """
 
     name: str
     factory: str
-    llm: LLMFacts
-    layers: tuple[int, ...]
-    reading: str
-    pooling: str
-    identity: Mapping[str, Any]
+    reads: tuple[Reads, ...]
     head: Mapping[str, Any]
     parameters: int
     labels: tuple[str, ...]
     settings: Mapping[str, Any]
     loss: Mapping[str, Any] = field(default_factory=dict)
     shipped: Mapping[str, Any] = field(default_factory=dict)
-    takes_copies: bool = False
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether the pipeline carries all its LLMs."""
+        return all(one.llm.is_carried for one in self.reads)
+
+    @property
+    def takes_copies(self) -> bool:
+        """Whether other copies of an LLM will do."""
+        return any(one.takes_copies for one in self.reads)
+
+    @property
+    def reads_once(self) -> bool:
+        """Whether no LLM reads a text twice."""
+        return all(one.reading == "once" for one in self.reads)
 
     @property
     def is_tommer(self) -> bool:
@@ -91,9 +120,9 @@ def head_facts(nlp: Language) -> list[HeadFacts]:
     RETURNS (List[HeadFacts]): Their facts.
     """
     return [
-        _facts(nlp, name, pipe, llm)
+        _facts(nlp, name, pipe, shims)
         for name, pipe in nlp.pipeline
-        for llm in list(_shims(pipe, "llm"))[:1]
+        if (shims := list(_shims(pipe, "llm")))
     ]
 
 
@@ -106,11 +135,24 @@ def _shims(pipe: Any, attribute: str) -> Iterator[Any]:
                 yield shim
 
 
-def _facts(nlp: Language, name: str, pipe: Any, llm_shim: Any) -> HeadFacts:
+def _reads(component: str, shim: Any, *, is_carried: bool) -> Reads:
+    settings = shim.llm.settings
+    stored = dict(shim.expected)
+    takes_copies = bool(getattr(shim, "architecture", None))
+    return Reads(
+        llm=llm_facts(shim.llm, stored, is_carried=is_carried, takes_copies=takes_copies),
+        member=getattr(shim, "member", ""),
+        setting=f"components.{component}.{shim.name_setting}",
+        layers=tuple(stored.get("layers") or settings.layers or ()),
+        reading=stored.get("reading", settings.reading),
+        pooling=stored.get("pooling", settings.pooling),
+        identity=stored,
+        takes_copies=takes_copies,
+    )
+
+
+def _facts(nlp: Language, name: str, pipe: Any, shims: Sequence[Any]) -> HeadFacts:
     config = nlp.config.interpolate()["components"][name]
-    settings = llm_shim.llm.settings
-    stored = dict(llm_shim.expected)
-    takes_copies = bool(getattr(llm_shim, "architecture", None))
     model = config.get("model", {})
     shipped: dict[str, Any] = {}
     pretrained = config.get("pretrained")
@@ -135,21 +177,13 @@ def _facts(nlp: Language, name: str, pipe: Any, llm_shim: Any) -> HeadFacts:
     return HeadFacts(
         name=name,
         factory=nlp.get_pipe_meta(name).factory,
-        llm=llm_facts(
-            llm_shim.llm,
-            stored,
-            is_carried=bool(config.get("bundle_llm")),
-            takes_copies=takes_copies,
+        reads=tuple(
+            _reads(name, shim, is_carried=bool(config.get("bundle_llm"))) for shim in shims
         ),
-        layers=tuple(stored.get("layers") or settings.layers or ()),
-        reading=stored.get("reading", settings.reading),
-        pooling=stored.get("pooling", settings.pooling),
-        identity=stored,
         head=head,
         parameters=parameters,
         labels=tuple(getattr(pipe, "labels", ())),
         settings=plain,
         loss=config.get("loss") or {},
         shipped=shipped,
-        takes_copies=takes_copies,
     )

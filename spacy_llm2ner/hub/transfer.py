@@ -40,7 +40,8 @@ def from_pretrained(
         {"components.llm2ner.model.llm.name": FOLDER}.
     exclude (Optional[List[str]]): Components that are not loaded.
     RETURNS (Language): The pipeline. Its LLM is loaded with the first text.
-    RAISES (ValueError): If `config` or `exclude` is given for a ToMMeR head (E802).
+    RAISES (ValueError): If `config` or `exclude` is given for a ToMMeR head (E802), or `llm` for a
+        component with several LLMs (E807).
     RAISES (OSError): If there is no such pipeline, or the hub cannot be reached (E803, E804).
     """
     path = Path(source).expanduser()
@@ -73,6 +74,13 @@ def _download(name: str, revision: str | None) -> Path:
 def _llm_overrides(folder: Path, llm: str) -> dict[str, str]:
     """Return config overrides that set the LLM of every component of a pipeline on disk."""
     components = util.load_config(folder / "config.cfg").get("components", {})
+    for name, component in components.items():
+        members = sorted((component.get("model") or {}).get("llm", {}).get("llms", ()))
+        if members:
+            setting = f"components.{name}.model.llm.llms.{members[0]}.name"
+            raise ValueError(
+                Errors.E807.format(llm=llm, name=name, members=", ".join(members), setting=setting)
+            )
     return {
         f"components.{name}.model.llm.name": llm
         for name, component in components.items()

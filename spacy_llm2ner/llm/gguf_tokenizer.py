@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 from tokenizers import (
     AddedToken,
@@ -277,7 +278,7 @@ def _sentencepiece_steps(vocabulary: GGUFVocabulary, added: list[str]) -> list[A
     steps: list[Any] = []
     characters = vocabulary.get("precompiled_charsmap")
     if characters:
-        steps.append(normalizers.Precompiled(bytes(byte % 256 for byte in characters)))
+        steps += _charsmap_steps(normalizers.Precompiled(bytes(b % 256 for b in characters)))
     if vocabulary.get("remove_extra_whitespaces", False):
         steps += [
             normalizers.Replace(Regex(rf"\A +|[ {_BLANK}]+\z"), ""),
@@ -294,6 +295,32 @@ def _sentencepiece_steps(vocabulary: GGUFVocabulary, added: list[str]) -> list[A
             lone = rf"\A{_BLANK}(?=(?:{any_of})\z)"
             steps.append(normalizers.Replace(Regex(lone), ""))
     return steps
+
+
+def _charsmap_steps(charsmap: normalizers.Precompiled) -> list[Any]:
+    """SentencePiece's table of replaced characters, and what the package tokenizers lacks there.
+
+    It loses the places of all characters behind those that the table removes at the start of a
+    text, and takes "\\r\\n" for one character.
+    """
+    steps: list[Any] = []
+    removed = [c for c in map(chr, range(0x10000)) if _may_vanish(c) and _vanishes(c, charsmap)]
+    if removed:
+        any_of = "".join(map(_escaped, removed))
+        steps.append(normalizers.Replace(Regex(rf"\A[{any_of}]+"), ""))
+    line_end = charsmap.normalize_str("\r")
+    if line_end != "\r":
+        steps.append(normalizers.Replace(Regex(r"\r(?=\n)"), line_end))
+    return [*steps, charsmap]
+
+
+def _may_vanish(character: str) -> bool:
+    """Whether a character is invisible by itself; to ask the table about all takes seconds."""
+    return category(character) in ("Cc", "Cf", "Mn")
+
+
+def _vanishes(character: str, charsmap: normalizers.Precompiled) -> bool:
+    return charsmap.normalize_str(character) == ""
 
 
 def _escaped(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,8 +27,9 @@ from ..architectures.slices import is_long
 from ..batching import batches
 from ..decoding.spans import Spans
 from ..errors import Errors, Warnings
-from ..llm.bundle import find_bundle, write_place
+from ..llm.bundle import find_bundle
 from ..llm.checkpoint import missing
+from ..llm.frozen import TOKENS_AHEAD
 from ..llm.pieces import by_token
 from ..log import logger
 from ..settings import check_choice
@@ -43,6 +43,7 @@ from .annotate import (
 )
 from .data_checks import ChecksData
 from .gold import Gold, count_unseen, labels_of, read_gold
+from .llm_folders import Place, llm_folder, shared_weights, write_shared
 from .schedule import schedule_faults
 from .scorer import score_span_recognizer, unscored_weights
 from .state import State, no_effect
@@ -56,8 +57,6 @@ READ_DOCS = 2_000
 SAMPLE_TOKENS = 20_000
 # Reading time within one batch, in seconds, from which a log line is written.
 _SECONDS_WORTH_A_LINE = 3.0
-# The folder of a bundled LLM in a component's folder.
-LLM_FOLDER = "llm"
 
 ANNOTATE = ("spans", "ents", "both")
 
@@ -85,6 +84,9 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
     name: str
     settings: dict[str, Any]
     cfg: dict[str, Any]
+
+    # The batches of docs that `pipe` reads ahead, at most.
+    batches_ahead: ClassVar[int] = 8
 
     def __init__(
         self,
@@ -193,65 +195,99 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
         if not all(shim.is_built for shim in self._shims(HeadShim)):
             raise ValueError(SpacyErrors.E109.format(name=self.name))
 
-    def _read_ahead(self, docs: list[Doc]) -> list[np.ndarray]:
-        """Let the LLM read docs if the store has room; return their states, or nothing."""
-        states: list[np.ndarray] = []
+    def _read_ahead(self, docs: list[Doc]) -> Sequence[np.ndarray]:
+        """Let each LLM read docs if its store has room.
+
+        RETURNS (Sequence[ndarray]): Their states by token; of several LLMs, see `merged_states`.
+            Nothing if an LLM did not read them.
+        """
+        states: list[Sequence[np.ndarray]] = []
         for shim in self._llm_shims():
             shim.llm.remember()
             if shim.llm.has_room():
-                with ReadingLog(self, always=True):
-                    states = shim.llm.states(docs)
-        return states
+                with ReadingLog(self, [shim], always=True):
+                    read = shim.llm.states(docs)
+                states.append(by_token(shim.llm, docs, read))
+        return merged_states(states) if len(states) == len(self._llm_shims()) else []
 
     def _log_summaries(self) -> None:
-        for shim in self._llm_shims():
-            logger.info("%s: %s", self.name, shim.llm.summary())
+        for summary in dict.fromkeys(shim.llm.summary() for shim in self._llm_shims()):
+            logger.info("%s: %s", self.name, summary)
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Process a stream of docs in batches.
+        """Process a stream of docs in the order in which they come.
 
-        A batch also ends when its states fill half of the cache of recent texts: the next component
-        on the same LLM has the same batches and finds the states there.
+        Docs are read ahead until they have some thousand tokens, so that the LLM gets texts of
+        similar length together; see `_tokens_ahead`. A doc that fails is given to the error handler
+        by itself, and the others are processed.
 
         stream (Iterable[Doc]): The docs.
-        batch_size (int): The maximum number of docs in a batch.
+        batch_size (int): Docs in a batch. At most eight batches are read ahead; with 1, each doc is
+            given out before the next one is read.
         YIELDS (Doc): The docs, in order.
 
         DOCS: https://spacy.io/api/spancategorizer#pipe
         """
-        error_handler = self.get_error_handler()
         for docs in self._batches(stream, batch_size):
-            try:
-                self.set_annotations(docs, self.predict(docs))
-                yield from docs
-            except Exception as error:
+            yield from self._annotated(docs)
+
+    def _annotated(self, docs: list[Doc]) -> Iterator[Doc]:
+        """Annotate docs, all at once; one by one if that fails, to find the ones that fail."""
+        error_handler = self.get_error_handler()
+        predictions: list[Any] | None = None
+        try:
+            predictions = self.predict(docs)
+        except Exception as error:
+            if len(docs) == 1:
                 error_handler(self.name, self, docs, error)
+                return
+        if predictions is None:  # not in the handler: the errors of docs are errors of their own
+            for doc in docs:
+                yield from self._annotated([doc])
+            return
+        for doc, prediction in zip(docs, predictions, strict=True):
+            try:
+                self.set_annotations([doc], [prediction])
+            except Exception as error:
+                error_handler(self.name, self, [doc], error)
+            else:
+                yield doc
 
     def _batches(self, stream: Iterable[Doc], batch_size: int) -> Iterator[list[Doc]]:
+        most = batch_size if batch_size == 1 else batch_size * self.batches_ahead
         docs = iter(stream)
         # The budget is computed after the first doc: without docs no LLM is needed. There is no
         # lookahead, because the preceding component would have to process the next doc for it.
         for doc in docs:
-            budget = self._tokens_at_once()
-            yield from batches(chain([doc], docs), budget, most=batch_size, lookahead=False)
+            budget = self._tokens_ahead()
+            yield from batches(chain([doc], docs), budget, most=most, lookahead=False)
 
-    def _tokens_at_once(self) -> float:
+    def _tokens_ahead(self) -> float:
+        """Tokens of docs that are read ahead.
+
+        Their states, by all LLMs together, fill at most half of the cache of recent texts: the next
+        component on the same LLM reads the same docs ahead and finds the states there.
+        """
+        llms = [shim.llm for shim in self._llm_shims()]
         try:
-            return min((shim.llm.tokens_at_once() for shim in self._llm_shims()), default=math.inf)
+            room = sum(1 / llm.tokens_at_once() for llm in llms)
+            wanted = max((llm.tokens_ahead() for llm in llms), default=TOKENS_AHEAD)
         except Exception:  # a missing LLM: `predict` raises the error if a text needs it
-            return math.inf
+            return TOKENS_AHEAD
+        return max(1.0, min(wanted, 1 / room)) if llms else wanted
 
     def _cost(self, doc: Doc) -> int:
         """The size of a doc in a batch for prediction, where a long doc must be alone."""
         return PREDICT_TOKENS + 1 if is_long(self.model, doc) else len(doc)
 
-    def _warn_once(self, text: str) -> None:
+    def _warn_once(self, text: str, about: str = "") -> None:
         """Warn once per training.
 
         text (str): A text of `errors.Warnings`, which begins with its code in brackets, so that
             `spacy.errors.filter_warning` can match it.
+        about (str): What it is about, if there may be several.
         """
-        code = text.split("]")[0]
+        code = text.split("]")[0] + about
         if code not in self._warned:
             self._warned.add(code)
             warnings.warn(text, UserWarning, stacklevel=3)
@@ -351,9 +387,9 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
         self._report_unstored()
         super().to_disk(path, exclude=exclude)
         if self.settings.get("bundle_llm") and "llm" not in exclude:
-            for shim in self._llm_shims():
-                shim.llm.save_bundle(Path(path) / LLM_FOLDER)
-                write_place(Path(path) / LLM_FOLDER, shim.llm.settings.name)
+            places = [Place(s.llm, llm_folder(s, Path(path))) for s in self._llm_shims()]
+            for alike in shared_weights(places):
+                write_shared(alike)
 
     def from_disk(
         self, path: str | Path, *, exclude: Iterable[str] = util.SimpleFrozenList()
@@ -372,7 +408,7 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
         for shim in self._shims(IdentityShim):
             bundle = None
             if isinstance(shim, LLMShim) and "llm" not in exclude:
-                bundle = find_bundle(Path(path) / LLM_FOLDER, shim.llm.settings.name)
+                bundle = find_bundle(llm_folder(shim, Path(path)), shim.llm.settings.name)
                 if bundle is not None:
                     shim.llm.use_bundle(bundle)
             if bundle is None:
@@ -386,7 +422,8 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
             return
         text = Warnings.W09 if isinstance(shim, LLMShim) else Warnings.W10
         setting = f"components.{self.name}.{shim.name_setting}"
-        self._warn_once(text.format(name=self.name, llm=llm.name, cwd=Path.cwd(), setting=setting))
+        text = text.format(name=self.name, llm=llm.name, cwd=Path.cwd(), setting=setting)
+        self._warn_once(text, about=shim.name_setting)
 
     @contextmanager
     def _loading(self, exclude: Iterable[str]) -> Iterator[None]:
@@ -522,10 +559,7 @@ class EntityPipe(LLMPipe):
         stream = iter(get_examples())
         while examples := list(islice(stream, READ_DOCS)):
             docs = [example.predicted for example in examples]
-            states: Sequence[np.ndarray] = self._read_ahead(docs)
-            for shim in self._llm_shims():
-                states = by_token(shim.llm, docs, states)
-            unseen += count_unseen(examples, states, self.key)
+            unseen += count_unseen(examples, self._read_ahead(docs), self.key)
             unscored += self._count_unscored(examples)
             for doc in docs:
                 if sampled < SAMPLE_TOKENS:
@@ -557,6 +591,21 @@ class CorpusReading:
     unscored: int
 
 
+def merged_states(states: Sequence[Sequence[np.ndarray]]) -> Sequence[np.ndarray]:
+    """What several LLMs have seen of some docs.
+
+    states (Sequence[Sequence[ndarray]]): For each LLM the states of each doc.
+    RETURNS (Sequence[ndarray]): Those of a single LLM as they are. Of several, for each doc bool
+        (tokens, 1, 1): whether any of them has a state for a token.
+    """
+    if len(states) < 2:
+        return states[0] if states else []
+    return [
+        np.any([np.any(each[:, 0], axis=1) for each in doc], axis=0)[:, None, None]
+        for doc in zip(*states, strict=True)
+    ]
+
+
 def no_spans() -> Spans:
     """The spans of a text without tokens."""
     whole = np.zeros(0, dtype=np.int32)
@@ -581,11 +630,16 @@ class ReadingLog:
     Equal texts count as one.
 
     pipe (LLMPipe): The component.
+    shims (Optional[Sequence[LLMShim]]): The LLMs; None for all of the component.
     always (bool): Whether to log short passes too.
     """
 
-    def __init__(self, pipe: LLMPipe, *, always: bool) -> None:
-        self.llms = [shim.llm for shim in pipe._llm_shims()]
+    def __init__(
+        self, pipe: LLMPipe, shims: Sequence[LLMShim] | None = None, *, always: bool
+    ) -> None:
+        shims = pipe._llm_shims() if shims is None else shims
+        self.llms = [shim.llm for shim in shims]
+        self.called = [f"the LLM '{s.member}'" if s.member else "the LLM" for s in shims]
         self.name, self.always = pipe.name, always
 
     def _counts(self) -> list[tuple[int, int, float]]:
@@ -595,15 +649,17 @@ class ReadingLog:
         self.before = self._counts()
 
     def __exit__(self, *_: object) -> None:
-        for llm, before, after in zip(self.llms, self.before, self._counts(), strict=True):
+        counts = zip(self.llms, self.called, self.before, self._counts(), strict=True)
+        for llm, called, before, after in counts:
             asked, read = after[0] - before[0], after[1] - before[1]
             seconds = after[2] - before[2]
             if llm.remembering and (self.always or seconds > _SECONDS_WORTH_A_LINE):
                 took = f" in {seconds:.0f} s" if read else ""
                 logger.info(
-                    "%s: of %d texts the LLM read %d%s; %d were remembered",
+                    "%s: of %d texts %s read %d%s; %d were remembered",
                     self.name,
                     asked,
+                    called,
                     read,
                     took,
                     asked - read,

@@ -12,9 +12,9 @@ from spacy.tokens import Doc
 
 from ..architectures.shims import IdentityShim, LLMShim
 from ..errors import Errors
-from ..llm.bundle import ORIGINAL, write_place
-from ..llm.frozen import FrozenLLM
-from .base import LLM_FOLDER, LLMPipe
+from ..llm.bundle import ORIGINAL
+from .base import LLMPipe
+from .llm_folders import Place, llm_folder, shared_weights, write_shared
 
 
 @dataclass(frozen=True)
@@ -56,21 +56,28 @@ def write_bundled(nlp: Language, folder: Path, precision: str = ORIGINAL) -> lis
     nlp.to_disk(folder, exclude=[name for name, *_ in readers])
     for name, pipe, _ in readers:
         pipe.to_disk(folder / name, exclude=["vocab", "llm"])
-    alike: dict[object, list[tuple[str, FrozenLLM]]] = {}
-    for name, _, llm in readers:
-        alike.setdefault(llm.spec, []).append((name, llm))
-    return [_write_llm(users, folder, precision) for users in alike.values()]
+    places = [
+        _PlaceOf(shim.llm, llm_folder(shim, folder / name), name) for name, _, shim in readers
+    ]
+    return [_write_llm(alike, precision) for alike in shared_weights(places)]
 
 
-def _readers(nlp: Language) -> list[tuple[str, LLMPipe, FrozenLLM]]:
-    """The components, disabled ones too, with a frozen LLM; an error about other LLMs."""
-    found: list[tuple[str, LLMPipe, FrozenLLM]] = []
+@dataclass(frozen=True)
+class _PlaceOf(Place):
+    """A place in the folder of a component."""
+
+    component: str
+
+
+def _readers(nlp: Language) -> list[tuple[str, LLMPipe, LLMShim]]:
+    """The frozen LLMs of all components, disabled ones too; an error about other LLMs."""
+    found: list[tuple[str, LLMPipe, LLMShim]] = []
     for name, pipe in nlp.components:
         if not isinstance(pipe, LLMPipe):
             continue
         for shim in pipe._shims(IdentityShim):
             if isinstance(shim, LLMShim):
-                found.append((name, pipe, shim.llm))
+                found.append((name, pipe, shim))
             elif shim.needed is not None:
                 setting = f"components.{name}.{shim.name_setting}"
                 raise ValueError(
@@ -81,22 +88,15 @@ def _readers(nlp: Language) -> list[tuple[str, LLMPipe, FrozenLLM]]:
     return found
 
 
-def _write_llm(users: Sequence[tuple[str, FrozenLLM]], folder: Path, precision: str) -> Carried:
-    first, llm = users[0]
-    depth = max(other.depth for _, other in users)
-    place = folder / first / LLM_FOLDER
-    llm.save_bundle(place, precision, depth=depth)
-    write_place(place, llm.settings.name)
-    for name, other in users[1:]:
-        weights = f"../../{first}/{LLM_FOLDER}"
-        write_place(folder / name / LLM_FOLDER, other.settings.name, weights)
+def _write_llm(places: Sequence[_PlaceOf], precision: str) -> Carried:
+    llm = places[0].llm
     return Carried(
         name=llm.settings.name,
-        components=[name for name, _ in users],
-        blocks=depth,
+        components=list(dict.fromkeys(place.component for place in places)),
+        blocks=write_shared(places, precision),
         of_blocks=llm.config.num_hidden_layers,
         source=llm.checkpoint.folder,
-        folder=place,
+        folder=places[0].folder,
     )
 
 
@@ -110,7 +110,7 @@ def state_difference(before: Language, after: Language, docs: Iterable[Doc]) -> 
     texts = list(docs)
     squared, total = 0.0, 0.0
     for (_, _, one), (_, _, other) in zip(_readers(before), _readers(after), strict=True):
-        for a, b in zip(one.read(texts), other.read(texts), strict=True):
+        for a, b in zip(one.llm.read(texts), other.llm.read(texts), strict=True):
             squared += float(np.square(a.astype(np.float64) - b).sum())
             total += float(np.square(a.astype(np.float64)).sum())
     return float(np.sqrt(squared / total)) if total else 0.0

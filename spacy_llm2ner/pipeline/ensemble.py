@@ -10,6 +10,7 @@ from spacy.util import registry
 
 from ..architectures.shims import HeadShim, LLMShim
 from ..architectures.span_recognizer import build_span_recognizer
+from ..architectures.stacked_llm import STACK
 from ..errors import Errors
 from .base import DEFAULT_TEMPERATURE, DEFAULT_THRESHOLD
 from .pretrained_head import head_config
@@ -102,9 +103,7 @@ def _check_alike(name: str, configs: Sequence[Any], pipes: Sequence[SpanRecogniz
     def of(config: Any, pipe: SpanRecognizer) -> dict[str, Any]:
         head = {k: v for k, v in _head_config(config, pipe).items() if k != "members"}
         head["max_span_tokens"] = _head_shim(pipe).sizes["max_span_tokens"]
-        (llm,) = pipe.model.layers[0].shims
-        read = dict(llm.expected or {}) if isinstance(llm, LLMShim) else repr(llm)
-        return {"labels": list(pipe.labels), "head": head, "LLM": read}
+        return {"labels": list(pipe.labels), "head": head, "LLM": _llm_of(pipe)}
 
     first = of(configs[0], pipes[0])
     for number, (config, pipe) in enumerate(zip(configs[1:], pipes[1:], strict=True), start=2):
@@ -116,6 +115,16 @@ def _check_alike(name: str, configs: Sequence[Any], pipes: Sequence[SpanRecogniz
                         part=part, name=name, value=value, other=other[part], number=number
                     )
                 )
+
+
+def _llm_of(pipe: SpanRecognizer) -> Any:
+    """What the head was trained on: the identity of its LLM, or of each of several."""
+    llm = pipe.model.layers[0]
+    if llm.name == STACK:
+        shims = [shim for node in llm.layers for shim in node.shims]
+        return {shim.member: dict(shim.expected) for shim in shims if isinstance(shim, LLMShim)}
+    (only,) = llm.shims
+    return dict(only.expected or {}) if isinstance(only, LLMShim) else repr(only)
 
 
 def _check_different(name: str, members: Sequence[list[dict[str, Any]]]) -> None:

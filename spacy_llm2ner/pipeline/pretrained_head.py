@@ -17,6 +17,7 @@ from thinc.api import Model
 
 from ..architectures.shims import HeadShim, LLMShim, architecture_of
 from ..architectures.span_recognizer import build_span_recognizer
+from ..architectures.stacked_llm import STACK
 from ..errors import Errors
 from ..llm.checkpoint import folder_at_hand
 from ..llm.frozen import FrozenLLM
@@ -95,6 +96,9 @@ def with_pretrained_head(
     if model.name != "span_recognizer":
         raise ValueError(Errors.E315.format(name=name, model=model.name))
     llm = model.layers[0]
+    if llm.name == STACK:
+        members = [shim.member for node in llm.layers for shim in node.shims]  # type: ignore
+        raise ValueError(Errors.E326.format(name=name, members=", ".join(members)))
     shims = [shim for shim in llm.shims if isinstance(shim, LLMShim)]
     folder = FOLDER / pretrained
     by_llm = editions(pretrained)

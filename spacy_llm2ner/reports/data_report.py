@@ -135,16 +135,24 @@ class DataReport:
 
 @dataclass(frozen=True)
 class ReadBy:
-    """The tokenizer and the window (in pieces) of the LLM that will read the texts."""
+    """The tokenizer and the window (in pieces) of the LLM that will read the texts.
+
+    Of several LLMs, those of the first; `member` is its name, and `others` are those of the others.
+    """
 
     tokenizer: Any
     window: int
+    member: str = ""
+    others: tuple[str, ...] = ()
 
     @classmethod
     def of_component(cls, pipe: EntityPipe) -> ReadBy | None:
         """Return those of a component; None if it listens to a `transformer` component."""
-        for shim in pipe._llm_shims():
-            return cls(shim.llm.tokenizer, shim.llm.window)
+        frozen = pipe._llm_shims()
+        if frozen:
+            first, *others = frozen
+            names = tuple(shim.member for shim in others)
+            return cls(first.llm.tokenizer, first.llm.window, first.member, names)
         for tuned in pipe._shims(TunedShim):
             reader = tuned.reader
             # The window is known without loading the LLM, unlike the direction of its attention.

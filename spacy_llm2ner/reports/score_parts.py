@@ -10,6 +10,7 @@ from spacy.tokens import Doc
 from thinc.api import Model
 
 from ..architectures.shims import HeadShim, LLMShim, to_padded
+from ..architectures.stacked_llm import STACK
 from ..llm.pieces import alignments, piece_tokens
 from ..tommer.piece_bands import map_band
 
@@ -45,14 +46,15 @@ def split_scores(model: Model[list[Doc], Any], doc: Doc) -> ScoreParts | None:
         return _explain_tommer(model, doc)
     if model.name != "span_recognizer" or not len(doc):
         return None
-    llm, head = model.layers[0].shims[0], model.layers[1].shims[0]
-    if not (isinstance(llm, LLMShim) and isinstance(head, HeadShim)):
+    llm, head = model.layers[0], model.layers[1].shims[0]
+    frozen = llm.name == STACK or isinstance(llm.shims[0], LLMShim)
+    if not frozen or not isinstance(head, HeadShim):
         return None
     if not hasattr(head.module, "contributions"):
         return None
     from ..heads.span_scorer import PARTS
 
-    padded = to_padded(llm.states([doc], False), head.device)
+    padded = to_padded(llm.predict([doc]), head.device)
     values = head.module.eval().contributions(padded)[0].cpu().numpy()
     logits = model.ops.to_numpy(model.predict([doc])[0])
     details = (

@@ -148,9 +148,8 @@ def small_config(nlp: Language, name: str) -> dict[str, Any]:
     model = config.get("model", {})
     parts = [model.get(part, {}).get("@architectures") for part in ("llm", "head")]
     if parts[0] != FROZEN or parts[1] is None:
-        raise ValueError(
-            Errors.E660.format(name=name, model=model.get("@architectures"), llm=FROZEN)
-        )
+        given = f"{model.get('@architectures')}" + (f" on {parts[0]}" if parts[0] else "")
+        raise ValueError(Errors.E660.format(name=name, model=given, llm=FROZEN))
     head = dict(model["head"])
     head.update({key: min(head[key], most) for key, most in SMALL.items() if head.get(key)})
     config["model"] = {**model, "head": head}

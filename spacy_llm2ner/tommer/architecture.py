@@ -12,9 +12,10 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import Model
 
-from ..architectures.shims import frozen_forward
+from ..architectures.shims import LLMShim, frozen_forward
 from ..architectures.torch_head import torch_head
 from ..architectures.types import Bands, States
+from ..errors import Errors
 from ..llm.pieces import PieceTokens, alignments, piece_tokens
 from ..log import logger
 from ..settings import check_choice
@@ -82,9 +83,11 @@ def build_tommer(
         "use_cosine": use_cosine,
         "normalize_scores": normalize_scores,
     }
+    if len(llm.shims) != 1 or not isinstance(llm.shims[0], LLMShim):
+        raise ValueError(Errors.E403.format(given=llm.name))
     head_shim = TommerShim(settings, source=source, revision=revision)
     llm_shim = PiecesShim(
-        llm.shims[0].llm,  # type: ignore[attr-defined]
+        llm.shims[0].llm,
         head_shim,
         layer=layer,
         reading=reading,

@@ -17,7 +17,7 @@ from spacy_llm2ner.reports.data_report import report_examples
 from spacy_llm2ner.tags import TagSet
 from tests.hf.checkpoints import save
 from tests.pipeline.tagging import tagger_config
-from tests.tiny import pipe_config
+from tests.tiny import llm_config, pipe_config
 
 TEXT = "The University of New Zealand in Wellington hired Ada Lovelace."
 SPANS = [(1, 5, "ORG"), (3, 5, "LOC"), (6, 7, "LOC"), (8, 10, "PER")]
@@ -130,6 +130,16 @@ def test_command(nlp, tiny_llm, tmp_path):
     longer = "training: spans longer than max_span_tokens (3)"
     assert f'{longer} doc 1, 4-29 ORG "University of New Zealand"' in said
     assert "texts of an earlier doc 2 0" in said
+
+
+def test_command_with_several_llms(nlp, tiny_llm, tmp_path):
+    config = pipe_config(tiny_llm)
+    llms = {"b": llm_config(tiny_llm), "a": llm_config(tiny_llm, reading="once", window=9)}
+    config["model"]["llm"] = {"@architectures": "spacy_llm2ner.StackedLLM.v1", "llms": llms}
+    nlp.add_pipe("llm2ner", config=config)
+    said = command(nlp, tmp_path)
+    assert "LLM 'a' pieces (one copy)" in said and "docs over one window (9) 3 1" in said
+    assert "Pieces and windows of the other LLMs (b) are not counted." in said
 
 
 def test_command_without_the_component(nlp, tmp_path):

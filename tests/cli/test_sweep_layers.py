@@ -73,6 +73,14 @@ def test_layers_that_the_llm_lacks(config: Path, tmp_path: Path, layers: str) ->
     assert result.exit_code == 1 and "E663" in shown and not (tmp_path / "out").exists()
 
 
+def test_a_config_for_a_deeper_llm_is_swept(config: Path, tmp_path: Path) -> None:
+    options = ("--largest", "1", "--layers", "1", "--components.llm2ner.model.llm.layers", "[9]")
+    result, shown = run(config, tmp_path / "out", *options)
+    assert result.exit_code == 0, shown
+    stored = json.loads((tmp_path / "out" / "sweep.json").read_text(encoding="utf8"))
+    assert [t["layers"] for t in stored["trainings"]] == [[1]]
+
+
 def test_existing_files_stay(config: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine", encoding="utf8")
     result, shown = run(config, tmp_path, "--largest", "1")

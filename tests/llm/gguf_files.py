@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ def write_gguf(
     add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
     add |= {str: writer.add_string, list: writer.add_array}
     for key, value in metadata.items():
-        add[type(value)](key, value)
+        if key == "general.alignment":
+            writer.add_custom_alignment(value)
+        else:
+            add[type(value)](key, value)
     for name, weights in (tensors or {}).items():
         writer.add_tensor(name, np.ascontiguousarray(weights))
     writer.write_header_to_file()
@@ -159,25 +163,43 @@ def model_tensors(model: Any, architecture: str) -> dict[str, np.ndarray]:
     config = model.config
     arch = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     for key, weights in model.state_dict().items():
         if key == "lm_head.weight" and config.tie_word_embeddings:
             continue
+        if key.endswith("coder.embed_tokens.weight"):  # T5: the shared embeddings again
+            continue
+        if architecture == "bloom":
+            key = key.removeprefix("transformer.")
+        # The weights of experts are one tensor.
+        key = re.sub(r"\.experts\.\d+\.", ".experts.", key)
         name = names.get_name(key, try_suffixes=(".weight", ".bias"))
         assert name is not None, key
-        array = weights.numpy()
-        if architecture == "llama" and ".attn_q." in name:
-            array = _pairs_of_rotation(array, config.num_attention_heads)
-        elif architecture == "llama" and ".attn_k." in name:
-            array = _pairs_of_rotation(array, config.num_key_value_heads)
-        elif architecture.startswith("gemma") and name.endswith("norm.weight"):
-            array = array + 1
-        elif architecture == "gpt2" and key.endswith(
-            (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
-        ):
-            array = array.T
+        array = _layout(architecture, name, weights.numpy(), config)
+        if ".experts." in key:
+            array = np.concatenate([*tensors.get(name, ()), array]).reshape(-1, *array.shape)
         tensors[name] = array
     return tensors
+
+
+def _layout(architecture: str, name: str, array: np.ndarray, config: Any) -> np.ndarray:
+    """A weight as llama.cpp's converter for an architecture writes it."""
+    if architecture == "llama" and ".attn_q." in name:
+        return _pairs_of_rotation(array, config.num_attention_heads)
+    if architecture == "llama" and ".attn_k." in name:
+        return _pairs_of_rotation(array, config.num_key_value_heads)
+    if architecture in ("gemma2", "gemma3", "nemotron") and name.endswith("norm.weight"):
+        return array + 1
+    if architecture == "gpt2" and name.endswith(
+        ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")
+    ):
+        return array.T
+    if architecture == "bloom" and ".attn_qkv." in name:  # head by head -> all q, all k, all v
+        heads = array.reshape(config.n_head, 3, -1, *array.shape[1:])
+        return heads.swapaxes(0, 1).reshape(array.shape)
+    if name.endswith(".ssm_a"):
+        return -np.exp(array)
+    return array.squeeze()
 
 
 def _pairs_of_rotation(weights: np.ndarray, heads: int) -> np.ndarray:
