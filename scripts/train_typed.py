@@ -291,7 +291,9 @@ def main() -> None:
         "words": {part: sum(len(s) for _, s in some) for part, some in data["train"].items()},
         "entities": entity_counts(rows),
         "epochs": history,
-        "thresholds_before_shift": dict(zip(LABELS, thresholds.round(2).tolist(), strict=True)),
+        "thresholds_before_shift": {
+            label: round(float(t), 2) for label, t in zip(LABELS, thresholds, strict=True)
+        },
         "dev_f": {part: f1(some.sum(axis=0)) for part, some in chosen.items()},
         "dev_f_by_label": {
             label: f1(sum(some[i] for some in chosen.values())) for i, label in enumerate(LABELS)

@@ -94,7 +94,6 @@ def facts(meta: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
     """What the card says besides the training."""
     best = next((run for run in runs if run["corpus"] == "conll2003" and not run["limit"]), runs[0])
     treebanks = ", ".join(TREEBANKS[language] for language in meta["languages"])
-    others = "other languages were not measured" if len(meta["languages"]) > 1 else "English only"
     header = ["LLM", "corpus", "dtype", "P", "R", "F1", *LABELS]
     lines = [" | ".join(row) for row in (header, ["---"] * len(header), *map(row_of, runs))]
     table = "\n".join(f"| {line} |" for line in lines)
@@ -106,7 +105,7 @@ def facts(meta: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
         "dtypes": sorted({run["dtype"] for run in runs}),
         "credits": [_UNER.format(treebanks=treebanks), *CREDITS],
         "limitations": [
-            f"Trained on texts in {', '.join(meta['languages'])}; {others}.",
+            f"Trained on texts in these languages only: {', '.join(meta['languages'])}.",
             "MISC was learnt from the project's sample alone and is found unreliably.",
             "It finds names; common nouns that refer to somebody and pronouns are none.",
         ],

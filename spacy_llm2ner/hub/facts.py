@@ -157,7 +157,7 @@ def _facts(nlp: Language, name: str, pipe: Any, shims: Sequence[Any]) -> HeadFac
     shipped: dict[str, Any] = {}
     pretrained = config.get("pretrained")
     if pretrained:
-        folder = shipped_folder(pretrained, llm_shim)
+        folder = shipped_folder(pretrained, shims[0])
         if (folder / META).is_file():
             shipped = {**srsly.read_json(folder / META), "pretrained": pretrained}
     head = shipped.get("head") or model.get("head")
