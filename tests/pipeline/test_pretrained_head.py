@@ -230,7 +230,7 @@ def test_the_typed_heads_are_small_and_have_cards_and_licences(edition):
     meta = json.loads((edition / META).read_text(encoding="utf8"))
     assert meta["labels"] == ["PER", "LOC", "ORG", "MISC"]
     card = (edition / "README.md").read_text(encoding="utf8")
-    for word in ("WNUT", "LitBank", "Universal NER", "license: cc-by-sa-4.0", "test"):
+    for word in ("WNUT", "LitBank", "Universal NER", "license: cc-by-sa-4.0", "en_pud"):
         assert word in card
     licence = (edition / "LICENSE-DATA.md").read_text(encoding="utf8")
     assert "CC-BY-SA-4.0" in licence
