@@ -12,8 +12,8 @@ given value and the accepted values. Codes are never reused; error codes are gro
     E1xx llm                 E4xx tommer, hf            E7xx corpora
     E2xx heads, decoding,    E5xx few_shot, prompted    E8xx reports, hub
          losses, tags        E6xx calibration,          E9xx cli
-    E3xx architectures,           distillation, sweep
-         pipeline
+    E3xx architectures,           distillation, sweep,
+         pipeline                 evaluation
 
 The warnings are described in docs/warnings.md.
 """
@@ -562,6 +562,20 @@ class Errors(metaclass=_WithCodes):
         "['Paris']}}}}), or by nlp.initialize() with annotated examples."
     )
     E506 = "llm2ner_fewshot: class {index} of {n_classes} has no example."
+    E507 = (
+        "{name}: pattern {number} is {entry}, but a pattern of spaCy's EntityRuler is expected: a "
+        "label with a phrase or a list of token patterns, e.g. {{'label': 'city', 'pattern': "
+        "'Paris'}}."
+    )
+    E508 = (
+        "{name}: the component learnt from annotated texts with version 1, which kept too little "
+        "of them to learn further. Set its attribute 'version' to 2 and initialize it with those "
+        "texts again."
+    )
+    E509 = (
+        "{name}: the texts have {tokens} tokens, of the {fewest} or more that are needed to learn "
+        "from unlabelled texts. Some hundred sentences are a good start."
+    )
     E510 = (
         "{name}: the setting 'label_names' gives several labels the name '{twice}'. Each label "
         "needs a different name."
@@ -576,6 +590,7 @@ class Errors(metaclass=_WithCodes):
         "{labels} labels and one word needs {needed}. Give fewer labels, shorter descriptions, or "
         "another LLM."
     )
+    E513 = "{name}: the attribute 'version' is {version}; accepted are 1 and 2."
     E560 = (
         "llm2ner: the mean of F1 needs one metric and at least one corpus; given are {corpora} "
         "corpora under {metrics}."
@@ -589,7 +604,7 @@ class Errors(metaclass=_WithCodes):
         "Give one of them another name with the setting 'label_names'."
     )
 
-    # E6xx calibration, distillation, sweep
+    # E6xx calibration, distillation, sweep, evaluation
     E600 = (
         "Logits, targets and weights must have one shape, (cells,); their shapes are {logits}, "
         "{targets} and {weights}."
@@ -614,6 +629,18 @@ class Errors(metaclass=_WithCodes):
         "this with --force."
     )
     E607 = "{name}: the dev data {reason}: it cannot be calibrated on."
+    E610 = (
+        "the pipeline '{name}' writes {missing}, so that there is nothing to compare (its "
+        "components: {components}; its keys of doc.spans: {keys}). See --annotation and "
+        "--spans-key."
+    )
+    E611 = "none of the {texts} texts is annotated; gold spans are looked for in {where}."
+    E612 = (
+        "text {number} of the data has no sentence boundaries, so that sentences cannot be "
+        "resampled; resample texts or documents."
+    )
+    E613 = "no text has '{key}' in its doc.user_data; the keys there are {known}."
+    E614 = "two pipelines can be compared on the same data only, but their {what} differ."
     E660 = (
         "{name}: layers can be compared for a component with a head on {llm}, as "
         "spacy_llm2ner.SpanRecognizer.v1 and spacy_llm2ner.TokenTagger.v1 have it; its model is "
@@ -881,6 +908,20 @@ class Errors(metaclass=_WithCodes):
         "{path} is the pipeline itself: give another folder as OUT. The files of a bundled LLM may "
         "be in use while it is written."
     )
+    E961 = (
+        "data path {path}: neither a key of doc.user_data nor a column of the data is called "
+        "'{column}'."
+    )
+    E962 = "data path {path}: there is no gold span in it, so that --fail-under has no F1 to judge."
+    E970 = (
+        "learning from the texts made the pipeline worse on {examples}: F1 {before:.1f} -> "
+        "{after:.1f}. Nothing is written; --force writes it."
+    )
+    E971 = '{path}, line {line}: expected a JSON object with a "text".'
+    E972 = "{path}: expected a file with the suffix .txt, .jsonl or .spacy."
+    E973 = (
+        "the pipeline has several '{factory}' components: choose one by --component ({components})."
+    )
 
 
 class Warnings(metaclass=_WithCodes):
@@ -1055,6 +1096,24 @@ class Warnings(metaclass=_WithCodes):
     W45 = (
         "{name}: the setting 'threshold' names {unknown}, but the component's labels are "
         "{labels}: that threshold has no effect."
+    )
+    W46 = (
+        "{name}: these names are given for several labels: {names}. They are not looked for in "
+        "texts, and say little about their labels. Keep each for one label, or annotate some texts "
+        "with it."
+    )
+    W47 = (
+        "{name}: these names resemble those of another label: {names}. If they are right, more "
+        "names of their kind or a few annotated texts help; otherwise remove them."
+    )
+    W48 = (
+        "{name}: some have more than {most} tokens ({what}) and are not found as a whole. To find "
+        "long spans, train 'llm2ner'."
+    )
+    W49 = (
+        "{name}: these names are not in Latin script: {names}. The mention head and the sentences "
+        "that names are read in are English, so that such names are hardly found. For texts in "
+        "another language, train 'llm2ner'."
     )
 
     # W5x corpora

@@ -1,4 +1,4 @@
-"""Recognition from zero or a few examples per label, without generation and without training.
+"""Version 1 of few-shot recognition: from zero or a few examples per label, without training.
 
 python -m benchmarks.few_shot --data FOLDER [--corpora conll2003 wnut17] [--draws 5] [--no-trained]
     [--split dev] [--unbalanced]
@@ -109,6 +109,7 @@ class Bench:
         config = {"model": {"llm": {"name": self.args.llm, "store": store}}, **settings}
         pipe = nlp.add_pipe("llm2ner_fewshot", config=config)
         assert isinstance(pipe, FewShotRecognizer)
+        pipe.version = 1  # the committed results; version 2: benchmarks.few_shot.protocol
         pipe.balance = not self.args.unbalanced
         return nlp, pipe
 
@@ -137,7 +138,8 @@ class Bench:
             shim = pipe._llm_shims()[0]
             self.fingerprint = shim.llm.fingerprint
         pipe.settings["on_existing_ents"] = "replace"
-        pipe.set_annotations(docs, [pipe._label(scorer, *row) for row in self._read])
+        thresholds = pipe._thresholds()
+        pipe.set_annotations(docs, [pipe._label(scorer, thresholds, *row) for row in self._read])
         self._check(nlp, docs[:50])
         return {
             "texts": len(texts),

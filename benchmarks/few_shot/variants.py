@@ -95,7 +95,8 @@ def run(corpus: str, args: argparse.Namespace) -> dict[str, dict[int, list[float
             vectors = found.vectors.astype(np.float32)
             for name, fit in variants(background, read[0][0].shape[1]).items():
                 scorer = fit(vectors, ids, len(order))
-                pipe.set_annotations(docs, [pipe._label(scorer, *row) for row in read])
+                limits = pipe._thresholds()
+                pipe.set_annotations(docs, [pipe._label(scorer, limits, *row) for row in read])
                 f1.setdefault(name, {}).setdefault(shots, []).append(score(bench.test)["f"])
             print(corpus, shots, draw, flush=True)
     return f1

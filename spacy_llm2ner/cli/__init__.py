@@ -6,12 +6,14 @@ spaCy imports this module on every run of its command line, so it imports nothin
 from spacy.cli._util import app
 from typer import Typer
 
+from .adapt import adapt, suggest_names
 from .bundle import bundle
 from .calibrate import calibrate
 from .card import card
 from .convert import convert
 from .debug_data import debug_data
 from .ensemble import ensemble
+from .evaluate import evaluate
 from .explain import explain
 from .import_hf import import_hf
 from .init_config import init_config
@@ -49,8 +51,11 @@ llm2ner_app.command(
     "sweep-layers",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(sweep_layers)
+llm2ner_app.command("suggest-names")(suggest_names)
+llm2ner_app.command("adapt")(adapt)
 llm2ner_app.command("ensemble")(ensemble)
 llm2ner_app.command("calibrate", context_settings=_old_names(use_gpu="gpu_id"))(calibrate)
+llm2ner_app.command("evaluate")(evaluate)
 llm2ner_app.command("visualize", context_settings=_old_names(use_gpu="gpu_id"))(visualize)
 llm2ner_app.command("explain", context_settings=_old_names(c="p"))(explain)
 llm2ner_app.command("bundle")(bundle)

@@ -32,6 +32,7 @@ from ..pipeline.pretrained_head import with_pretrained_head
 from ..pipeline.scorer import score_span_recognizer
 from ..pipeline.span_recognizer import DEFAULT_MODEL
 from ..pipeline.thresholds import read_threshold
+from .evidence import Evidence
 from .examples import (
     OTHER,
     Annotated,
@@ -43,11 +44,18 @@ from .examples import (
     keep_scorer,
     kept_scorer,
 )
+from .findings import report_learnt, report_names
 from .label_words import default_words, is_word
+from .name_search import Pattern, check_patterns
 from .prototypes import LabelScorer
+from .recognition import JointRecognition
+from .suggestions import Suggestion, suggest_names
+from .text_learning import MOST_ROUNDS, Learnt
 
 # Number of annotated spans above which training `llm2ner` is the better choice.
 _MANY_MENTIONS = 2_000
+# Tokens of unlabelled texts below which these are not learnt from.
+_FEWEST_TOKENS = 50
 
 
 @Language.factory(
@@ -131,11 +139,12 @@ def make_few_shot(
 
 
 class FewShotRecognizer(LLMPipe):
-    """Pipeline component that finds mentions with a pretrained head and labels them by examples.
+    """Pipeline component that finds and labels spans by a few examples.
 
-    The labels come from a logistic regression on the states of the mentions' last tokens, fitted at
-    first use. Its examples are names (`labels`), words with the meaning of a label (`words`), and
-    annotated texts (`initialize`), in any combination.
+    All spans are scored by a logistic regression on the states of their tokens and on what a
+    pretrained head for mentions says, fitted at first use. Its examples are names (`labels`), words
+    with the meaning of a label (`words`), patterns (`add_patterns`), and texts, annotated or not
+    (`initialize`, `adapt`), in any combination. (Version 1 labels what the mention head finds.)
 
     It writes `doc.ents` and `doc.spans[spans_key]`, with scores in `span._.score` and
     `doc.spans[spans_key].attrs["scores"]`.
@@ -187,6 +196,8 @@ class FewShotRecognizer(LLMPipe):
         self._check_strings()
         self.cfg["setting"] = list(self.strings)
         self.balance = True
+        self.version = 2
+        self.cfg["patterns"] = []
         for label in self.strings:
             self.add_label(label)
 
@@ -207,6 +218,25 @@ class FewShotRecognizer(LLMPipe):
                 )
 
     # Labels -----------------------------------------------------------------------------------
+
+    @property
+    def patterns(self) -> list[dict[str, Any]]:
+        """The patterns that were added."""
+        return list(self.cfg.get("patterns", ()))
+
+    def add_patterns(self, patterns: Iterable[Pattern]) -> None:
+        """Add patterns in the format of spaCy's EntityRuler, and their labels.
+
+        A phrase, or tokens given by their text, are names, as those of the setting `labels`. Other
+        token patterns count where unlabelled texts are learnt from (`initialize`).
+
+        patterns (Iterable[Dict[str, Any]]): Such as {"label": "city", "pattern": "Paris"}.
+        RAISES (ValueError): For an entry that is no pattern (E507).
+        """
+        new = check_patterns(self.name, patterns)
+        for entry in new:
+            self.add_label(entry["label"])
+        self.cfg["patterns"] = [*self.patterns, *new]
 
     def add_label(self, label: str) -> int:
         """Add a label. Until it has examples, its words define its meaning.
@@ -233,28 +263,114 @@ class FewShotRecognizer(LLMPipe):
         *,
         nlp: Language | None = None,
         labels: list[str] | None = None,
+        patterns: Iterable[Pattern] | None = None,
     ) -> None:
-        """Learn from annotated texts, which replace those of any earlier call.
+        """Learn from texts, annotated or not, which replace those of any earlier call.
 
-        Annotated spans are examples of their labels. Predicted mentions that overlap no annotated
-        span are examples of no label.
+        Annotated spans are examples of their labels, all other spans of annotated texts of no
+        label. A text is unlabelled if all its tokens lack annotation (`Doc.has_annotation
+        ("ENT_IOB")` is False, and there is no span group `spans_key`). In such texts the names of
+        labels are looked for, and a few rounds add the surest mentions. (Version 1 ignores them.)
 
-        get_examples (Callable[[], Iterable[Example]]): Function that returns the texts. A few are
-            enough; texts without annotation are ignored.
+        get_examples (Callable[[], Iterable[Example]]): Function that returns the texts. A few
+            annotated texts, or some hundred unlabelled ones, are enough.
         nlp (Optional[Language]): The pipeline.
         labels (Optional[List[str]]): The labels; None: those of the data. Those of the setting
             `labels` are always included.
+        patterns (Optional[Iterable[Dict[str, Any]]]): Patterns as for spaCy's EntityRuler, which
+            replace earlier ones; None to keep those.
         RAISES (TypeError): If `get_examples` is not such a function.
-        RAISES (ValueError): If there are no labels, or if gold labels are missing from `labels`.
+        RAISES (ValueError): If there are no labels, if gold labels are missing from `labels`, or
+            for an entry of `patterns` that is no pattern (E507).
         """
         validate_get_examples(get_examples, "FewShotRecognizer.initialize")
         self._warned.clear()
         examples = list(get_examples())
+        if patterns is not None:
+            self.cfg["patterns"] = []
+            self.add_patterns(patterns)
         golds = [read_gold(example, self.key) for example in examples]
         self._take_labels(golds, labels, get_examples)
         self._report_dev(nlp)
-        self._learn_annotated(examples, golds)
-        self._scorer()
+        if self.version == 1:
+            self._learn_annotated(examples, golds)
+            self._scorer()
+            return
+        report_names(self)
+        self._learn_texts([example.predicted for example in examples], golds)
+        JointRecognition(self).fitted()
+
+    def _report_unlabelled(
+        self, golds: list[Gold], get_examples: Callable[[], Iterable[Example]]
+    ) -> None:
+        """Raise an error, or warn, about texts without spans, unless they are to be learnt from."""
+        groups = [spans for example in get_examples() for spans in example.reference.spans.values()]
+        if self.version == 1 or not self.labels or any(map(len, groups)):
+            super()._report_unlabelled(golds, get_examples)
+
+    def _learn_texts(
+        self,
+        docs: list[Doc],
+        golds: list[Gold],
+        *,
+        keep: bool = False,
+        rounds: int = MOST_ROUNDS,
+        progress: bool = False,
+    ) -> Learnt | None:
+        for shim in self._llm_shims():
+            shim.llm.remember()
+        pairs = [(doc, gold) for doc, gold in zip(docs, golds, strict=True) if len(doc)]
+        plain = sum(len(doc) for doc, gold in pairs if not gold.known.any())
+        if plain < _FEWEST_TOKENS:
+            pairs = [(doc, gold) for doc, gold in pairs if gold.known.any()]
+        if not pairs:
+            if not keep:
+                Evidence().store(self.model)
+            return None
+        with ReadingLog(self, always=True):
+            docs, golds = [doc for doc, _ in pairs], [gold for _, gold in pairs]
+            learnt, too_long = JointRecognition(self).learn(
+                docs, golds, keep=keep, rounds=rounds, progress=progress
+            )
+        report_learnt(self, golds, learnt, too_long, _MANY_MENTIONS)
+        return learnt
+
+    def adapt(
+        self, docs: Iterable[Doc], *, rounds: int = MOST_ROUNDS, progress: bool = False
+    ) -> Learnt:
+        """Learn from unlabelled texts, beside what was learnt from annotated ones.
+
+        docs (Iterable[Doc]): The texts. Any annotation of theirs is ignored.
+        rounds (int): The most rounds; they end earlier if two agree.
+        progress (bool): Whether to show progress bars.
+        RETURNS (Learnt): How the rounds went.
+        RAISES (ValueError): If the texts are too short (E509), or if the component has learnt by
+            version 1 from annotated texts, which it did not keep (E508).
+        """
+        if self.version == 1 and Annotated.of_model(self.model).classes:
+            raise ValueError(Errors.E508.format(name=self.name))
+        self.version = 2
+        self._warned.clear()
+        report_names(self)
+        docs = list(docs)
+        golds = [Gold([], 0, np.zeros(len(doc), dtype=bool)) for doc in docs]
+        learnt = self._learn_texts(docs, golds, keep=True, rounds=rounds, progress=progress)
+        if learnt is None:
+            tokens = sum(map(len, docs))
+            raise ValueError(
+                Errors.E509.format(name=self.name, tokens=tokens, fewest=_FEWEST_TOKENS)
+            )
+        JointRecognition(self).fitted()
+        return learnt
+
+    def suggest(self, docs: Iterable[Doc], most: int = 20) -> list[Suggestion]:
+        """Find names in texts that the labels may have, for the user to accept or strike out.
+
+        docs (Iterable[Doc]): The texts.
+        most (int): The most names of a label.
+        RETURNS (List[Suggestion]): The names, by label and score.
+        """
+        return suggest_names(self, list(docs), most)
 
     def _learn_annotated(self, examples: list[Example], golds: list[Gold]) -> None:
         annotated = Annotated()
@@ -342,6 +458,22 @@ class FewShotRecognizer(LLMPipe):
     def balance(self, value: bool) -> None:
         self.cfg["balance"] = value
 
+    @property
+    def version(self) -> int:
+        """The way of learning: 2, or 1 in pipelines that an earlier release stored.
+
+        Version 1 labels what the mention head finds; version 2 judges all spans. It is stored with
+        the weights, so that stored pipelines keep their predictions. After a change, learn again
+        (`initialize`).
+        """
+        return int(self.cfg.get("version", 1))
+
+    @version.setter
+    def version(self, value: int) -> None:
+        if value not in (1, 2):
+            raise ValueError(Errors.E513.format(name=self.name, version=value))
+        self.cfg["version"] = value
+
     def _words(self, exemplified: set[str]) -> dict[str, tuple[str, ...]]:
         """Return the words of each label: those of the settings, or the label itself.
 
@@ -374,9 +506,15 @@ class FewShotRecognizer(LLMPipe):
             return [no_spans() for _ in docs]
         if not self.labels:
             raise ValueError(Errors.E505.format(name=self.name))
-        scorer, thresholds = self._scorer(), self._thresholds()
+        thresholds = self._thresholds()
+        if self.version == 1:
+            scorer = self._scorer()
+            with ReadingLog(self, always=False):
+                return [self._label(scorer, thresholds, *read) for read in self._read(docs)]
+        joint = JointRecognition(self)
+        fitted = joint.fitted()
         with ReadingLog(self, always=False):
-            return [self._label(scorer, thresholds, *read) for read in self._read(docs)]
+            return [joint.label(fitted, thresholds, *read) for read in self._read(docs)]
 
     def _label(
         self, scorer: LabelScorer, thresholds: np.ndarray, states: np.ndarray, band: np.ndarray
@@ -420,12 +558,16 @@ class FewShotRecognizer(LLMPipe):
         ends (ndarray): Ends of the spans, exclusive: int (spans,).
         RETURNS (ndarray): float32 (spans, layers * width).
         """
-        module = self.model.layers[1].shims[0].module  # type: ignore[attr-defined]
-        mean, scale = (
-            buffer.cpu().numpy() for buffer in (module.standardize.mean, module.standardize.scale)
-        )
+        mean, scale = self._statistics()
         last = states[ends - 1].astype(np.float32)
         return ((last - mean) * scale).reshape(len(ends), mean.size)
+
+    def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """The mean and scale of states in the mention head: float32 (layers, width)."""
+        module = self.model.layers[1].shims[0].module  # type: ignore[attr-defined]
+        buffers = module.standardize.mean, module.standardize.scale
+        mean, scale = (buffer.cpu().numpy() for buffer in buffers)
+        return mean, scale
 
     # Serialisation ----------------------------------------------------------------------------
 

@@ -12,15 +12,18 @@ from spacy_llm2ner.cli import llm2ner_app
 
 # The arguments of each command that writes, with {out} for its output; and the output it finds.
 WRITE = {
+    "adapt": ("model texts.txt {out}", "folder"),
     "bundle": ("model {out}", "folder"),
     "calibrate": ("model dev.spacy --output {out}", "folder"),
     "card": ("model {out}", "file"),
     "convert": ("in.conll {out}.spacy", "file"),
     "ensemble": ("{out} model other", "folder"),
+    "evaluate": ("model data.spacy --output {out}", "file"),
     "explain": ("model text {out}", "file"),
     "import-hf": ("checkpoint {out}", "folder"),
     "init-config": ("{out}", "file"),
     "inspect": ("llm --json {out}", "file"),
+    "suggest-names": ("model texts.txt {out}", "names"),
     "sweep-layers": ("config.cfg --output {out}", "folder"),
     "visualize": ("model data.spacy {out}", "page"),
 }
@@ -39,7 +42,9 @@ def test_existing_output_is_kept_without_force(name: str, tmp_path: Path, monkey
     for folder in ("model", "other"):
         Path(folder).mkdir()
     out = tmp_path / "out"
-    if kind == "file":
+    if kind == "names":
+        out = out.with_suffix(".jsonl")
+    if kind in ("file", "names"):
         existing = out.with_suffix(".spacy") if ".spacy" in arguments.split()[-1] else out
     else:
         existing = out / ("index.html" if kind == "page" else "config.cfg")

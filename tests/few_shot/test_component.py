@@ -44,10 +44,10 @@ def shelf(trained, tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def make(shelf, tiny_llm):
-    def make(**cfg) -> Language:
+    def make(version=2, **cfg) -> Language:
         nlp = spacy.blank("en")
         config = {"pretrained": "tiny", "model": {"llm": llm_config(tiny_llm)}, **cfg}
-        nlp.add_pipe("llm2ner_fewshot", config=config)
+        nlp.add_pipe("llm2ner_fewshot", config=config).version = version
         return nlp
 
     return make
@@ -55,7 +55,7 @@ def make(shelf, tiny_llm):
 
 def results(nlp: Language, texts: list[str] = TEXTS_OF_DATA) -> list[list[tuple]]:
     return [
-        [(e.start, e.end, e.label_, round(e._.score, 5)) for e in doc.ents]
+        [(e.start, e.end, e.label_, round(e._.score, 3)) for e in doc.ents]
         for doc in nlp.pipe(texts)
     ]
 
@@ -74,7 +74,7 @@ def test_annotated_texts_are_learnt(make):
 @pytest.mark.parametrize("balance", [True, False])
 def test_names_are_learnt_as_scikit_learn_would(make, shelf, tiny_llm, balance):
     """The whole way from names to labels, gone once more by other means."""
-    nlp = make(labels=NAMES, words={label: [] for label in NAMES})
+    nlp = make(version=1, labels=NAMES, words={label: [] for label in NAMES})
     nlp.get_pipe("llm2ner_fewshot").balance = balance
     llm = FrozenLLM(FrozenLLMSettings(name=str(tiny_llm), layers=(1, 3)))
     head = load_file(shelf / "head.safetensors")
@@ -119,7 +119,7 @@ def test_what_is_annotated_as_nothing_gets_no_label(make):
 
 
 def test_without_others_every_mention_gets_a_label(make, trained):
-    nlp = make(labels={"PER": ["Ada"]})
+    nlp = make(version=1, labels={"PER": ["Ada"]})
     mentions = [[(e.start, e.end) for e in doc.ents] for doc in trained.pipe(TEXTS_OF_DATA)]
     assert [[r[:2] for r in doc] for doc in results(nlp)] == mentions
 
@@ -131,7 +131,7 @@ def test_others_by_name(make):
 
 
 def test_tokens_without_annotation_say_nothing(make):
-    nlp = make(labels={"PER": ["Ada"]})
+    nlp = make(version=1, labels={"PER": ["Ada"]})
     reference = nlp.make_doc(DATA[0][0])
     reference.set_ents([Span(reference, 0, 2, label="PER")], default="missing")
     nlp.initialize(lambda: [Example(nlp.make_doc(DATA[0][0]), reference)])
@@ -139,6 +139,20 @@ def test_tokens_without_annotation_say_nothing(make):
     reference.set_ents([Span(reference, 0, 2, label="PER")], default="outside")
     nlp.initialize(lambda: [Example(nlp.make_doc(DATA[0][0]), reference)])
     assert sorted(nlp.get_pipe("llm2ner_fewshot").model.attrs["few_shot_classes"]) == ["", "PER"]
+
+
+def test_tokens_without_annotation_are_no_examples_of_none(make):
+    nlp = make(labels={"PER": ["Ada"]})
+    pipe = nlp.get_pipe("llm2ner_fewshot")
+    reference = nlp.make_doc(DATA[0][0])
+
+    def examples_of_none(default: str) -> int:
+        reference.set_ents([Span(reference, 0, 2, label="PER")], default=default)
+        nlp.initialize(lambda: [Example(nlp.make_doc(DATA[0][0]), reference)])
+        return pipe.model.attrs["few_shot_evidence"]["classes"].count("")
+
+    inside_of_the_name = 2  # its first and its last token
+    assert examples_of_none("missing") == inside_of_the_name < examples_of_none("outside")
 
 
 def test_a_span_group_is_learnt_from(make):
@@ -185,7 +199,7 @@ def test_the_log_counts(make, caplog):
     text = caplog.text
     assert "PER: 5 annotated, 2 names, 4 words; LOC: 7 annotated, 4 words; ORG: 3" in text
     assert "none of these: 1 names" in text
-    assert "of 15 annotated spans" in text
+    assert "15 annotated spans in" in text
 
 
 # Predicting ------------------------------------------------------------------------------------
@@ -287,14 +301,14 @@ def test_bytes_copies_and_pickles(taught, make):
 
 def test_a_pipeline_without_the_entry_weighs_names_as_the_first_version(make, tmp_path):
     """Stored before labels counted alike, and never used: what it finds stays the same."""
-    nlp = make(labels=NAMES, words={label: [] for label in NAMES})
+    nlp = make(version=1, labels=NAMES, words={label: [] for label in NAMES})
     nlp.to_disk(tmp_path / "new")
     pipe = nlp.get_pipe("llm2ner_fewshot")
     pipe.balance = False
     expected = results(nlp)
     cfg = tmp_path / "new" / "llm2ner_fewshot" / "cfg"
     stored = json.loads(cfg.read_text(encoding="utf8"))
-    assert stored.pop("balance") is True
+    assert [stored.pop("balance"), stored.pop("version")] == [True, 1]
     cfg.write_text(json.dumps(stored), encoding="utf8")
     old = spacy.load(tmp_path / "new")
     assert not old.get_pipe("llm2ner_fewshot").balance
@@ -361,7 +375,7 @@ def test_gold_on_other_tokens_is_counted(make):
 
 
 def test_spans_that_the_head_does_not_find_are_counted(make):
-    nlp = make()
+    nlp = make(version=1)
     data = [ents_example(nlp, "Nobody said why.", [("said why", "PER")])]
     with pytest.warns(UserWarning, match=r"\[L2N-W44\].*finds 0 of 1 annotated spans"):
         nlp.initialize(lambda: data)

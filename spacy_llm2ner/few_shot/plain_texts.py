@@ -1,0 +1,42 @@
+"""Sentences without names or terms: where no text is at hand, their spans are those of no label.
+
+They imitate news, questions, orders, manuals, reports, contracts, recipes and chats.
+"""
+
+PLAIN_TEXTS = (
+    "It took longer than we had expected, but nobody complained about it.",
+    "Please let me know what you think of the idea before the end of the week.",
+    "The results were not significantly different between the two groups.",
+    "can you tell me how to get there and what it will cost",
+    "First, remove the cover and check whether the cable is connected.",
+    "I am trying to find out why this does not work as it should.",
+    "There were more of them than in any earlier year, according to the report.",
+    "Add the remaining part and stir until everything is well mixed.",
+    "show me something that is good and not too far away",
+    "He said that he had never seen anything like it in his life.",
+    "This agreement is made between the parties named below and may be ended at any time.",
+    "We measured how much of it was left after ten minutes at a higher temperature.",
+    "so happy right now, best day ever, thanks to all of you",
+    "They left early in the morning and came back late at night.",
+    "Is there a way to do this without having to change the whole thing?",
+    "The number of cases has increased since the last time it was counted.",
+    "She opened the door, looked around the room, and sat down by the window.",
+    "what is the best thing to do when it rains this weekend",
+    "You must follow these rules in order to use the service.",
+    "The effect was observed in most of the patients who were treated with a low dose.",
+    "Heat it slowly, then let it cool before you use it again.",
+    "I do not understand the question, could you explain it in other words?",
+    "The value is set to zero if nothing else was given by the user.",
+    "Prices rose sharply in the second half, as many had feared.",
+    "remind me to call back later and book a place for tomorrow",
+    "It is not clear whether the change was caused by this or by something else.",
+    "No one was hurt, but the damage is said to be large.",
+    "The attack starts with a message that asks the reader to open a file.",
+    "Several methods were compared, and the new one was slightly faster.",
+    "play it again, but not so loud",
+    "The old house on the hill was empty, and its garden full of weeds.",
+    "All rights and duties pass to the new owner on the day of the sale.",
+    "Why would anyone want to pay for something that you get for free?",
+    "Mix one part with two parts, and keep the rest for later use.",
+    "The team lost the first game, won the second, and did not play the third.",
+)
