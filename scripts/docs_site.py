@@ -52,7 +52,8 @@ PYTHON = {
     "Corpora": tuple(
         f"spacy_llm2ner.corpora.{name}"
         for name in (
-            *("ConllCorpus", "JsonlCorpus", "HFDatasetCorpus", "read_conll", "parse_conll"),
+            *("ConllCorpus", "JsonlCorpus", "HFDatasetCorpus", "JoinedCorpus"),
+            *("read_conll", "parse_conll"),
             *("make_docs", "spaces_for", "detect_scheme", "spans_to_tags"),
         )
     ),

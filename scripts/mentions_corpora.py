@@ -107,12 +107,16 @@ def _sentence(words: list[str], spans: list[tuple[int, int, str]]) -> Sentence:
         if all(end <= a or b <= start for a, b in kept):
             kept.append((start, end))
     inside = {i for start, end in kept for i in range(start, end)}
-    unknown = {
+    return words, sorted(kept), unknown_words(words, inside)
+
+
+def unknown_words(words: Sequence[str], inside: set[int]) -> set[int]:
+    """Words of LitBank outside of names that may be names of kinds it does not mark."""
+    return {
         i
         for i in range(1, len(words))
         if i not in inside and words[i - 1] not in _BEFORE_CAPITALS and _may_be_name(words[i])
     }
-    return words, sorted(kept), unknown
 
 
 def _may_be_name(word: str) -> bool:

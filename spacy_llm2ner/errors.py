@@ -414,6 +414,18 @@ class Errors(metaclass=_WithCodes):
         "nlp.get_pipe('{name}').settings['{setting}']; for a stored pipeline, the config."
     )
 
+    E346 = (
+        "doc.user_data['{key}'] of a doc from {source} says that its annotation covers the labels "
+        "{labels}, but the span '{span}' has the label {label}: expected all labels of its spans. "
+        "(JoinedCorpus.v1 sets it by 'annotated'.)"
+    )
+
+    E347 = (
+        "{name}: the setting 'pretrained' is '{pretrained}', and model.llm.name = '{llm}' is an "
+        "LLM ({type}, {blocks} blocks, width {width}) for which there is no such head. The LLMs "
+        "that have one are: {editions}. Use one of them, or train a head on your LLM."
+    )
+
     # E4xx tommer, hf
     E400 = (
         "llm2ner: the setting '{setting}' of ToMMeR.v1 is {value!r}, but the stored head was "
@@ -793,6 +805,23 @@ class Errors(metaclass=_WithCodes):
     E747 = (
         "{where}: nothing shows whether this is a comment, or the word # with the tag '{tag}'. "
         "Read the file with comments = true, or with scheme = 'plain'.{hint}"
+    )
+
+    E790 = (
+        "doc.user_data['{key}'] is {found}: expected a list of the labels that the annotation of "
+        "the doc covers."
+    )
+    E791 = (
+        "spacy_llm2ner.JoinedCorpus.v1: the setting 'annotated' names '{unknown}', but the corpora "
+        "are {corpora}: expected names of these."
+    )
+    E792 = (
+        "spacy_llm2ner.JoinedCorpus.v1: the setting 'corpora' is {corpora}: expected a reader for "
+        "each corpus, by name, as in [corpora.train.corpora.news]."
+    )
+    E793 = (
+        "spacy_llm2ner.JoinedCorpus.v1: the setting 'annotated' is {labels} for the corpus "
+        "'{name}': expected a list of its labels."
     )
 
     # E8xx reports, hub

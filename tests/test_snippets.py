@@ -41,7 +41,8 @@ def test_readme_is_short() -> None:
 @pytest.mark.parametrize(
     ("page", "name"),
     [
-        ("README.md", "few-shot"),
+        ("README.md", "entities"),
+        ("docs/quickstart.md", "entities"),
         ("docs/quickstart.md", "mentions"),
         ("docs/quickstart.md", "few-shot"),
         ("docs/few-shot.md", "names"),

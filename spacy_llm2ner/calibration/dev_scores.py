@@ -13,6 +13,7 @@ from spacy.tokens import Span
 from spacy.training import Example
 from tqdm import tqdm
 
+from ..corpora.annotated import annotated_labels
 from ..decoding.spans import ILLEGAL_LOGIT, Spans, temper
 from ..decoding.tags import entity_logits
 from ..errors import Errors
@@ -38,7 +39,7 @@ class ScoredDev:
     entities that it finds without a threshold, whose logits are the log-odds of their scores.
 
     low (ndarray): Cells below the floor, int (labels, bins, 2): negative and positive ones.
-    known (ndarray): bool, whether the annotation covers the candidate's tokens.
+    known (ndarray): bool, whether the annotation covers the candidate's tokens and its label.
     unknown_labels (Dict[str, int]): Gold spans whose label the component does not have.
     """
 
@@ -163,7 +164,8 @@ class _Builder:
         for span in self._add_gold(example):
             if len(span) <= band.shape[1] and span.label_ in self.labels:
                 gold[span.start, len(span) - 1, self.labels[span.label_]] = True
-        self._add_cells(band, gold, known_tokens(example, self.pipe.key))
+        known = known_tokens(example, self.pipe.key)
+        self._add_cells(band, gold, known, self._covered(example))
         self.offset += len(band)
         self.n_texts += 1
 
@@ -171,6 +173,7 @@ class _Builder:
         known = known_tokens(example, self.pipe.key)
         unknown = np.concatenate([[0], np.cumsum(~known)])
         gold = {(span.start, span.end, span.label_) for span in self._add_gold(example)}
+        covered = self._covered(example)
         labels = (self.pipe.labels[i] for i in spans.labels)
         found = zip(spans.starts.tolist(), spans.ends.tolist(), labels, strict=True)
         self.columns.append(
@@ -180,7 +183,7 @@ class _Builder:
                 spans.labels.astype(np.int32),
                 entity_logits(spans.scores),
                 np.array([triple in gold for triple in found], dtype=bool),
-                unknown[spans.ends] == unknown[spans.starts],
+                (unknown[spans.ends] == unknown[spans.starts]) & covered[spans.labels],
                 np.full(len(spans), self.n_texts),
             )
         )
@@ -199,7 +202,16 @@ class _Builder:
                 self.unknown_labels[label] = self.unknown_labels.get(label, 0) + 1
         return example.get_aligned_spans_y2x(spans, allow_overlap=True)
 
-    def _add_cells(self, band: np.ndarray, gold: np.ndarray, known: np.ndarray) -> None:
+    def _covered(self, example: Example) -> np.ndarray:
+        """The labels that the annotation covers: bool (labels,)."""
+        covered = annotated_labels(example.reference)
+        return np.array(
+            [covered is None or label in covered for label in self.pipe.labels], dtype=bool
+        )
+
+    def _add_cells(
+        self, band: np.ndarray, gold: np.ndarray, known: np.ndarray, covered: np.ndarray
+    ) -> None:
         n_tokens, width, _ = band.shape
         starts = np.arange(n_tokens)[:, None]
         ends = starts + np.arange(1, width + 1)[None]
@@ -207,7 +219,8 @@ class _Builder:
         fits = ends <= n_tokens
         inside = fits & (unknown[np.minimum(ends, n_tokens)] == unknown[starts])
         legal = (band > ILLEGAL_LOGIT) & fits[:, :, None]
-        low = legal & (band < _FLOOR) & inside[:, :, None]
+        judged = inside[:, :, None] & covered
+        low = legal & (band < _FLOOR) & judged
         bins = np.clip(np.searchsorted(_LOW_BINS, band[low], side="right") - 1, 0, None)
         np.add.at(self.low, (np.nonzero(low)[2], bins, gold[low].astype(int)), 1)
         at = np.nonzero(legal & (band >= _FLOOR))
@@ -219,7 +232,7 @@ class _Builder:
                 label.astype(np.int32),
                 band[at],
                 gold[at],
-                inside[start, offset],
+                judged[at],
                 np.full(len(start), self.n_texts),
             )
         )

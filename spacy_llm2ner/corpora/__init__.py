@@ -1,6 +1,7 @@
 """Corpus readers: CoNLL-style files, JSON Lines and Hugging Face datasets as spaCy Docs."""
 
 from ..tags import SCHEMES, Scheme, TagSpan, spans_to_tags
+from .annotated import annotated_labels, mark_annotated
 from .conll import (
     ConllDocument,
     ConllError,
@@ -14,6 +15,7 @@ from .docs import make_docs
 from .documents import CorpusError, CorpusFile, CorpusReport, Document, Sentence
 from .formats import format_of
 from .hf_dataset import HFDatasetCorpus, HFDatasetError, create_hf_dataset_corpus
+from .joined import JoinedCorpus, create_joined_corpus
 from .jsonl import JsonlCorpus, JsonlError, create_jsonl_corpus
 from .reader import ConllCorpus, create_conll_corpus
 from .repairs import REPAIRS, count_repairs, detect_scheme
@@ -34,18 +36,22 @@ __all__ = [
     "Document",
     "HFDatasetCorpus",
     "HFDatasetError",
+    "JoinedCorpus",
     "JsonlCorpus",
     "JsonlError",
     "Scheme",
     "Sentence",
     "TagSpan",
+    "annotated_labels",
     "count_repairs",
     "create_conll_corpus",
     "create_hf_dataset_corpus",
+    "create_joined_corpus",
     "create_jsonl_corpus",
     "detect_scheme",
     "format_of",
     "make_docs",
+    "mark_annotated",
     "parse_conll",
     "read_conll",
     "spaces_for",

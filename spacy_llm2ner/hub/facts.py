@@ -10,7 +10,8 @@ import srsly
 from spacy.language import Language
 from thinc.api import Model
 
-from .llm_facts import SHIPPED, LLMFacts, llm_facts
+from ..pipeline.pretrained_head import META, shipped_folder
+from .llm_facts import LLMFacts, llm_facts
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,10 @@ def _facts(nlp: Language, name: str, pipe: Any, shims: Sequence[Any]) -> HeadFac
     model = config.get("model", {})
     shipped: dict[str, Any] = {}
     pretrained = config.get("pretrained")
-    if pretrained and (SHIPPED / pretrained / "meta.json").is_file():
-        shipped = dict(srsly.read_json(SHIPPED / pretrained / "meta.json"))
+    if pretrained:
+        folder = shipped_folder(pretrained, shims[0])
+        if (folder / META).is_file():
+            shipped = {**srsly.read_json(folder / META), "pretrained": pretrained}
     head = shipped.get("head") or model.get("head")
     if head is None:
         head = {key: value for key, value in model.items() if not isinstance(value, Mapping)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,15 @@ class Extraction:
         self.checkpoint = checkpoint
         for key in _CACHED:
             vars(self).pop(key, None)
+
+    def read_layers(self, layers: Sequence[int]) -> None:
+        """Read these layers, unless the settings name others.
+
+        layers (Sequence[int]): The layers.
+        """
+        if self.settings.layers is None:
+            self.settings = replace(self.settings, layers=tuple(layers))
+            self._use(self.checkpoint)
 
     @property
     def config(self) -> PretrainedConfig:

@@ -35,7 +35,7 @@ def join_heads(pipelines: Sequence[Language], name: str) -> bool:
     pipes = [_pipe(nlp, name) for nlp in pipelines]
     first = pipes[0]
     config = pipelines[0].get_pipe_config(name)
-    head = _head_config(config)
+    head = _head_config(config, first)
     _check_alike(name, [nlp.get_pipe_config(name) for nlp in pipelines], pipes)
     weights = [weight for pipe in pipes for weight in _members(pipe)]
     _check_different(name, [_members(pipe) for pipe in pipes])
@@ -50,7 +50,7 @@ def join_heads(pipelines: Sequence[Language], name: str) -> bool:
     first.model.set_dim("nO", n_labels, force=True)
     agree = all(_tuned(pipe) == _tuned(first) for pipe in pipes)
     changed = config.copy()
-    changed["model"] = {**config["model"], "head": head}
+    changed["model"] = {**config["model"], "llm": _llm_config(first, config), "head": head}
     changed["pretrained"] = first.settings["pretrained"] = None  # the head's config is complete now
     pipelines[0]._pipe_configs[name] = changed
     if not agree:
@@ -67,10 +67,24 @@ def _pipe(nlp: Language, name: str) -> SpanRecognizer:
     return pipe
 
 
-def _head_config(config: Any) -> dict[str, Any]:
+def _head_config(config: Any, pipe: SpanRecognizer) -> dict[str, Any]:
     """The config of a component's head, or of the shipped head that replaces it."""
     shipped = config.get("pretrained")
-    return head_config(shipped) if shipped else dict(config["model"]["head"])
+    if not shipped:
+        return dict(config["model"]["head"])
+    (llm,) = pipe.model.layers[0].shims
+    assert isinstance(llm, LLMShim)
+    return head_config(shipped, llm)
+
+
+def _llm_config(pipe: SpanRecognizer, config: Any) -> Any:
+    """The config of a component's LLM, with the layers that a shipped head chose for it."""
+    (shim,) = pipe.model.layers[0].shims
+    chosen = config["model"]["llm"]
+    if isinstance(shim, LLMShim) and config.get("pretrained") and not chosen.get("layers"):
+        layers = shim.llm.settings.layers
+        return chosen if layers is None else {**chosen, "layers": list(layers)}
+    return chosen
 
 
 def _head_shim(pipe: SpanRecognizer) -> HeadShim:
@@ -87,7 +101,7 @@ def _members(pipe: SpanRecognizer) -> list[dict[str, Any]]:
 
 def _check_alike(name: str, configs: Sequence[Any], pipes: Sequence[SpanRecognizer]) -> None:
     def of(config: Any, pipe: SpanRecognizer) -> dict[str, Any]:
-        head = {k: v for k, v in _head_config(config).items() if k != "members"}
+        head = {k: v for k, v in _head_config(config, pipe).items() if k != "members"}
         head["max_span_tokens"] = _head_shim(pipe).sizes["max_span_tokens"]
         return {"labels": list(pipe.labels), "head": head, "LLM": _llm_of(pipe)}
 

@@ -11,6 +11,9 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import filter_spans
 
+from ..corpora.annotated import ANNOTATED_KEY, annotated_labels
+from ..corpora.docs import SOURCE_KEY
+from ..errors import Errors
 from ..llm.alignment import blank_tokens, is_blank
 from ..tags import TagSet
 
@@ -25,11 +28,18 @@ class Gold:
     lost (int): Gold spans that do not begin and end at token edges of the predicted doc, or whose
         first or last token there is blank (see `llm.alignment.is_blank`): a head cannot find those.
     known (ndarray): bool (tokens,): the annotated tokens, inside or outside of spans.
+    annotated (Optional[FrozenSet[str]]): The labels that the annotation covers: others are unknown,
+        not absent. None: all labels.
     """
 
     spans: list[tuple[int, int, str]]
     lost: int
     known: np.ndarray
+    annotated: frozenset[str] | None = None
+
+    def covers(self, label: str) -> bool:
+        """Whether a span without annotation is known not to have a label."""
+        return self.annotated is None or label in self.annotated
 
 
 def annotated_spans(doc: Doc, spans_key: str) -> list[Span] | None:
@@ -56,18 +66,39 @@ def annotated_ents(doc: Doc, spans_key: str) -> list[Span] | None:
 
 
 def read_gold(example: Example, spans_key: str) -> Gold:
-    """Read the gold annotation of an example, whose two docs may be tokenised differently."""
+    """Read the gold annotation of an example, whose two docs may be tokenised differently.
+
+    RAISES (ValueError): For a span whose label is not among those that the doc says it annotates
+        (E346), and if it does not say that as a list of labels (E790).
+    """
     n_tokens = len(example.predicted)
+    annotated = annotated_labels(example.reference)
     spans = annotated_spans(example.reference, spans_key)
     if spans is None:
-        return Gold([], 0, np.zeros(n_tokens, dtype=bool))
+        return Gold([], 0, np.zeros(n_tokens, dtype=bool), annotated)
+    _require_annotated(spans, annotated)
     aligned = example.get_aligned_spans_y2x(spans, allow_overlap=True)
     triples = [
         (span.start, span.end, span.label_)
         for span in aligned
         if not (is_blank(span[0].text) or is_blank(span[-1].text))
     ]
-    return Gold(triples, len(spans) - len(triples), known_tokens(example, spans_key))
+    return Gold(triples, len(spans) - len(triples), known_tokens(example, spans_key), annotated)
+
+
+def _require_annotated(spans: Sequence[Span], annotated: frozenset[str] | None) -> None:
+    """Require that a doc annotates the labels of its own spans."""
+    for span in spans if annotated is not None else []:
+        if span.label_ not in annotated:  # type: ignore[operator]
+            raise ValueError(
+                Errors.E346.format(
+                    key=ANNOTATED_KEY,
+                    labels=", ".join(sorted(annotated)) or "none",  # type: ignore[arg-type]
+                    span=span.text,
+                    label=span.label_,
+                    source=span.doc.user_data.get(SOURCE_KEY, {}).get("source", "the data"),
+                )
+            )
 
 
 def known_tokens(example: Example, spans_key: str) -> np.ndarray:
@@ -101,8 +132,8 @@ def target_band(gold: Gold, width: int, labels: Mapping[str, int]) -> tuple[np.n
     width (int): The band's width; longer gold spans are left out.
     labels (Mapping[str, int]): Label -> column.
     RETURNS (Tuple[ndarray, ndarray]): Targets, float32 (tokens, width, labels): 1 for gold spans.
-        Weights, float32 (tokens, width, labels): 1 for spans of annotated tokens only, 0 elsewhere
-        and beyond the text's end.
+        Weights, float32 (tokens, width, labels): 1 for spans of annotated tokens only, 0 elsewhere,
+        beyond the text's end, and for labels that the annotation does not cover.
     """
     n_tokens = len(gold.known)
     targets = np.zeros((n_tokens, width, len(labels)), dtype=np.float32)
@@ -116,6 +147,7 @@ def target_band(gold: Gold, width: int, labels: Mapping[str, int]) -> tuple[np.n
     fits = ends <= n_tokens
     inside = fits & (before[np.minimum(ends, n_tokens)] - before[starts] == 0)
     weights = np.repeat(inside[:, :, None], len(labels), axis=2).astype(np.float32)
+    weights[:, :, [column for label, column in labels.items() if not gold.covers(label)]] = 0.0
     return targets, weights
 
 
@@ -126,7 +158,8 @@ def allowed_tags(gold: Gold, words: np.ndarray, tag_set: TagSet) -> np.ndarray:
     words (ndarray): int (words, 2): the tokens of each word, in order.
     tag_set (TagSet): The tags.
     RETURNS (ndarray): bool (words, tags): the one tag of an annotated word; all tags for a word
-        with an unannotated token. A gold span covers the words that it shares tokens with; spans
+        with an unannotated token; for a word outside of spans also the tags of labels that the
+        annotation does not cover. A gold span covers the words that it shares tokens with; spans
         that the tags cannot express (see `TagSet.write`) are left out.
     """
     # A span without any word (blank tokens) is empty here, and is left out.
@@ -141,6 +174,10 @@ def allowed_tags(gold: Gold, words: np.ndarray, tag_set: TagSet) -> np.ndarray:
     columns, _ = tag_set.write([s for s in spans if s[0] < s[1]], len(words))
     allowed = np.zeros((len(words), len(tag_set)), dtype=bool)
     allowed[np.arange(len(words)), columns] = True
+    labels = [label for _, label in tag_set.parts]
+    outside = np.array([not labels[column] for column in columns], dtype=bool)
+    hidden = np.array([bool(label) and not gold.covers(str(label)) for label in labels], dtype=bool)
+    allowed |= outside[:, None] & hidden[None]
     unknown_before = np.concatenate([[0], np.cumsum(~gold.known)])
     unknown = unknown_before[words[:, 1]] > unknown_before[words[:, 0]]
     allowed[unknown] = True

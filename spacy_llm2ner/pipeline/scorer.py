@@ -11,6 +11,7 @@ from spacy.scorer import Scorer, get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
+from ..corpora.annotated import annotated_labels
 from .gold import annotated_ents, annotated_spans, known_tokens
 
 
@@ -31,8 +32,9 @@ def score_span_recognizer(
         `spans_{key}_per_type`, as spaCy's `Scorer.score_spans` gives them. Gold spans are those of
         the span group, else the entities; gold entities are the entities or, if no doc has any
         annotated, the longest disjoint spans of the group; docs with neither are left out.
+        Predicted spans do not count where the annotation does not cover their label.
     """
-    examples = list(examples)
+    examples = [_judged(example, spans_key) for example in examples]
     scores: dict[str, Any] = {}
     if annotate in ("ents", "both"):
         scores.update(_score_ents(examples, spans_key))
@@ -74,6 +76,23 @@ def unscored_weights(nlp: Language, name: str, *, annotate: str, key: str) -> li
         if any(score.startswith("spans_") for score in scores):
             given.update(k for k in weighted if k.startswith("spans_"))
     return [] if given.intersection(weighted) else weighted
+
+
+def _judged(example: Example, spans_key: str) -> Example:
+    """The example without predicted spans whose labels its annotation does not cover."""
+    covered = annotated_labels(example.reference)
+    doc = example.predicted
+    group = list(doc.spans.get(spans_key, []))
+    if covered is None or all(span.label_ in covered for span in [*doc.ents, *group]):
+        return example
+    judged = doc.copy()
+    unjudged = [span for span in judged.ents if span.label_ not in covered]
+    judged.set_ents([span for span in judged.ents if span.label_ in covered], outside=unjudged)
+    if spans_key in judged.spans:
+        judged.spans[spans_key] = [
+            span for span in judged.spans[spans_key] if span.label_ in covered
+        ]
+    return Example(judged, example.reference)
 
 
 def _score_ents(examples: list[Example], spans_key: str) -> dict[str, Any]:

@@ -384,8 +384,9 @@ def make_span_recognizer(
         or "merge": they stay besides the predicted ones.
     bundle_llm (bool): Write the cut LLM into the component's folder, so that the pipeline runs
         where the LLM is not installed. Checkpoints are then as large as the LLM.
-    pretrained (Optional[str]): A trained head of the package that replaces the model's head:
-        "mentions" finds names of all kinds and labels them MENTION, without training.
+    pretrained (Optional[str]): A trained head of the package that replaces the model's head, and
+        needs no training: "entities" finds PER, LOC, ORG and MISC; "mentions" finds names of all
+        kinds and labels them MENTION.
     scorer (Optional[Callable]): The scoring method.
     """
     return SpanRecognizer(

@@ -31,6 +31,8 @@ def digest_of(counts: Mapping[str, Any], data: Sequence[Sequence[Example]], span
             gold = read_gold(example, spans_key)
             tokens = [(t.idx, len(t)) for t in example.predicted]
             text = [example.predicted.text, tokens, gold.spans, gold.known.tolist()]
+            if gold.annotated is not None:
+                text.append(sorted(gold.annotated))
             digest.update(json.dumps(text).encode("utf8"))
         digest.update(b"|")
     return digest.hexdigest()

@@ -193,7 +193,11 @@ def score(pipe: EntityPipe, examples: Sequence[Example]) -> Score:
         gold = read_gold(example, pipe.key)
         if not gold.known.any() and len(doc):
             continue
-        found = [span for span in _written(pipe, doc) if gold.known[span[0] : span[1]].all()]
+        found = [
+            span
+            for span in _written(pipe, doc)
+            if gold.covers(span[2]) and gold.known[span[0] : span[1]].all()
+        ]
         _count(typed, {*found}, {*gold.spans}, gold.lost)
         _count(untyped, {s[:2] for s in found}, {s[:2] for s in gold.spans}, gold.lost)
     return Score(_f1(*typed), _f1(*untyped))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,80 @@ def test_another_model_than_the_heads_is_a_clear_error(shelf, tiny_llm):
         nlp.add_pipe("llm2ner", config={"pretrained": "tiny", "model": tommer_config(tiny_llm)})
 
 
+# Editions for several LLMs -------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_editions(shelf, trained, tmp_path) -> dict[str, Path]:
+    """A shelf with a head in editions for two LLMs of different depths; and the two LLMs."""
+    folder = tmp_path / "shelf" / "typed"
+    pipe = trained.get_pipe("llm2ner")
+    save_pretrained_head(folder / "tiny-llama", pipe.model, HEAD, list(pipe.labels))
+    deep = save_tiny_llama(tmp_path / "deep", n_blocks=5)
+    nlp = spacy.blank("en")
+    nlp.add_pipe("llm2ner", config=pipe_config(deep, llm={"layers": [2, 4]}))
+    nlp.initialize(lambda: examples(nlp))
+    train(nlp, examples(nlp))
+    pipe = nlp.get_pipe("llm2ner")
+    save_pretrained_head(folder / "deep", pipe.model, HEAD, list(pipe.labels))
+    return {"deep": deep}
+
+
+def test_the_llm_decides_the_edition_and_its_layers(two_editions, tiny_llm, tmp_path):
+    for llm, layers in ((tiny_llm, (1, 3)), (two_editions["deep"], (2, 4))):
+        config = {"pretrained": "typed", "model": {"llm": {"name": str(llm)}}}
+        nlp = spacy.blank("en")
+        nlp.add_pipe("llm2ner", config=config)
+        assert nlp.get_pipe("llm2ner").model.layers[0].shims[0].llm.layers == layers
+        found = [[(e.text, e.label_) for e in doc.ents] for doc in nlp.pipe(TEXTS)]
+        assert nlp.evaluate(examples(nlp))["ents_f"] > 0.9
+        nlp.to_disk(tmp_path / "model")
+        loaded = spacy.load(tmp_path / "model")
+        assert [[(e.text, e.label_) for e in doc.ents] for doc in loaded.pipe(TEXTS)] == found
+        # Heads that began with it are joined into a pipeline that names the layers itself.
+        other = spacy.load(tmp_path / "model")
+        train(other, examples(other), steps=2)
+        join_heads([loaded, other], "llm2ner")
+        joined = loaded.get_pipe_config("llm2ner")
+        assert (joined["pretrained"], tuple(joined["model"]["llm"]["layers"])) == (None, layers)
+
+
+def test_an_llm_without_an_edition_is_told_which_have_one(two_editions, tmp_path):
+    other = save_tiny_llama(tmp_path / "other", n_blocks=6)
+    with pytest.raises(ValueError, match=r"llama, 6 blocks.*have one are: deep, tiny-llama\."):
+        with_head(other, "typed")
+
+
+def test_an_llm_that_is_not_at_hand_is_judged_by_its_name(two_editions, tiny_llm, tmp_path):
+    """And a pipeline whose LLM has moved loads, and says so when it is used."""
+    nlp = with_head(Path("nobody/deep"), "typed")
+    shim = nlp.get_pipe("llm2ner").model.layers[0].shims[0]
+    assert shim.expected["layers"] == [2, 4]
+    nlp = with_head(tiny_llm, "typed")
+    nlp.to_disk(tmp_path / "model")
+    moved = {"components.llm2ner.model.llm.name": str(tmp_path / "gone")}
+    with pytest.warns(UserWarning, match="L2N-W09"):
+        loaded = spacy.load(tmp_path / "model", config=moved)
+    back = {"components.llm2ner.model.llm.name": str(tiny_llm)}
+    loaded.to_disk(tmp_path / "again")
+    text = examples(nlp)[0].text
+    found = spacy.load(tmp_path / "again", config=back)(text).ents
+    assert [ent.text for ent in found] == [ent.text for ent in nlp(text).ents]
+
+
+def test_a_head_measured_in_another_precision_runs_there_without_a_warning(shelf, tiny_llm):
+    meta = json.loads((shelf / META).read_text(encoding="utf8"))
+    for dtypes, warns in (([], True), (["float32", "bfloat16"], False)):
+        (shelf / META).write_text(json.dumps({**meta, "dtypes": dtypes}), encoding="utf8")
+        nlp = spacy.blank("en")
+        llm = {**llm_config(tiny_llm), "dtype": "bfloat16"}
+        nlp.add_pipe("llm2ner", config={"pretrained": "tiny", "model": {"llm": llm}})
+        with warnings.catch_warnings(record=True) as shown:
+            warnings.simplefilter("always")
+            nlp("Ada Lovelace")
+        assert any("L2N-W03" in str(w.message) for w in shown) == warns
+
+
 # The head that is shipped ------------------------------------------------------------------
 
 shipped = pytest.mark.skipif(
@@ -144,6 +219,27 @@ def test_the_shipped_head_is_small_and_has_a_card():
     card = (SHIPPED / "README.md").read_text(encoding="utf8")
     for word in ("WNUT", "LitBank", "CC-BY-4.0", "CoNLL-2003"):
         assert word in card
+
+
+typed = pytest.mark.parametrize("edition", sorted((FOLDER / "entities").glob("*")))
+
+
+@typed
+def test_the_typed_heads_are_small_and_have_cards_and_licences(edition):
+    assert (edition / WEIGHTS).stat().st_size < 3_000_000
+    meta = json.loads((edition / META).read_text(encoding="utf8"))
+    assert meta["labels"] == ["PER", "LOC", "ORG", "MISC"]
+    card = (edition / "README.md").read_text(encoding="utf8")
+    for word in ("WNUT", "LitBank", "Universal NER", "license: cc-by-sa-4.0", "en_pud"):
+        assert word in card
+    licence = (edition / "LICENSE-DATA.md").read_text(encoding="utf8")
+    assert "CC-BY-SA-4.0" in licence
+    assert all(credit in licence for credit in meta["credits"])
+
+
+def test_the_typed_heads_refuse_another_llm(tiny_llm):
+    with pytest.raises(ValueError, match=r"have one are: .*SmolLM2-135M-Instruct"):
+        make_nlp(tiny_llm, pretrained="entities")
 
 
 @shipped

@@ -1,0 +1,1 @@
+"""The shipped typed recogniser on corpora that it was not trained on."""
