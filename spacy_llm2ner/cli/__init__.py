@@ -6,6 +6,7 @@ spaCy imports this module on every run of its command line, so it imports nothin
 from spacy.cli._util import app
 from typer import Typer
 
+from .annotate import annotate
 from .bundle import bundle
 from .calibrate import calibrate
 from .card import card
@@ -53,6 +54,7 @@ llm2ner_app.command("ensemble")(ensemble)
 llm2ner_app.command("calibrate", context_settings=_old_names(use_gpu="gpu_id"))(calibrate)
 llm2ner_app.command("visualize", context_settings=_old_names(use_gpu="gpu_id"))(visualize)
 llm2ner_app.command("explain", context_settings=_old_names(c="p"))(explain)
+llm2ner_app.command("annotate")(annotate)
 llm2ner_app.command("bundle")(bundle)
 llm2ner_app.command("card")(card)
 llm2ner_app.command("store")(store)
