@@ -851,8 +851,8 @@ class Errors(metaclass=_WithCodes):
         "'llm2ner', 'llm2ner_tagger', 'llm2ner_fewshot' or 'llm2ner_prompted' is needed."
     )
     E868 = (
-        "--uncertain is {floor}, and no threshold of the pipeline is above it ({thresholds}): there "
-        "is nothing between them."
+        "--uncertain is {floor}, and no threshold of the pipeline is above it ({thresholds}): "
+        "there is nothing between them."
     )
     E869 = (
         "--states-only: no component of the pipeline has a frozen LLM ({components}); 'llm2ner', "

@@ -137,7 +137,7 @@ class Annotator:
         return self.nlp(doc)
 
 
-def _leave_out(name: str, pipe: Any, docs: list[Doc], error: Exception) -> None:
+def _leave_out(name: str, pipe: Any, docs: list[Doc], error: Exception) -> Any:
     """Drop the docs of a batch that a component failed on: they are run again, one by one."""
 
 

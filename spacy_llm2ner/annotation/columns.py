@@ -69,15 +69,33 @@ def find_columns(sources: Sequence[Source], *, typed: bool) -> pa.Schema:
                 fields.append(pa.field(name, pa.string()))
                 continue
             try:
-                kind = pa.array([values.get(name) for values in some]).type
+                kind = _kind([values.get(name) for values in some])
                 known = [pa.field(name, found.field(name).type)] if name in found.names else []
                 schemas = [pa.schema([field]) for field in (*known, pa.field(name, kind))]
                 fields.append(pa.unify_schemas(schemas, promote_options="permissive").field(0))
+            except UnicodeEncodeError:  # a name that is none in UTF-8: its row will be set aside
+                continue
             except (pa.ArrowException, OverflowError) as error:
                 raise ValueError(Errors.E866.format(column=name, error=reason(error))) from error
         merged = {field.name: field for field in (*found, *fields)}
         found = pa.schema(list(merged.values()))
     return found
+
+
+def _kind(values: list[Any]) -> Any:
+    """The type that covers values, but for those that UTF-8 cannot write: their row fails."""
+    try:
+        return pa.array(values).type
+    except UnicodeEncodeError:
+        return pa.array([value for value in values if _is_encodable(value)]).type
+
+
+def _is_encodable(value: Any) -> bool:
+    try:
+        pa.array([value])
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _some_rows(sources: Sequence[Source]) -> Iterator[list[dict[str, Any]]]:

@@ -164,7 +164,7 @@ def rename(temporary: Path, final: Path) -> None:
     """Give a complete file its name, in one step that a crash does not undo."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
-    os.replace(temporary, final)
+    temporary.replace(final)
     if os.name == "posix":
         folder = os.open(final.parent, os.O_RDONLY)
         try:

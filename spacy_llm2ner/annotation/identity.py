@@ -24,7 +24,9 @@ def pipeline_digest(nlp: Language, code: Path | None) -> str:
     """
     digest = hashlib.sha256()
     if nlp.path is None:
-        digest.update(nlp.to_bytes())
+        # Without the vocabulary, which grows with the texts.
+        digest.update(nlp.to_bytes(exclude=["vocab"]))
+        digest.update(nlp.vocab.vectors.to_bytes(exclude=["strings"]))
     else:
         for name, file in _files(Path(nlp.path)):
             digest.update(json.dumps([name, file_digest(file)]).encode("utf8"))

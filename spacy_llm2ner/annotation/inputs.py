@@ -45,7 +45,8 @@ def find_files(given: str, out: Path) -> list[Path]:
     elif path.exists():
         return [path]
     elif has_magic(given):
-        files = [Path(name) for name in glob(given, recursive=True) if Path(name).is_file()]
+        names = glob(given, recursive=True)  # noqa: PTH207 - a Path takes no absolute pattern
+        files = [Path(name) for name in names if Path(name).is_file()]
         inside = [file for file in files if file.resolve().is_relative_to(out.resolve())]
         if inside:
             raise ValueError(Errors.E852.format(out=out, given=given))

@@ -133,12 +133,10 @@ class Manifest:
             if (Path(old.path).name, old.sha256) != (Path(new.path).name, new.sha256):
                 raise ValueError(Errors.E862.format(out=out, before=_file(old), now=_file(new)))
         for name, value in settings.items():
-            before = self.settings.get(name)
-            if _plain(value) != before:
+            then = self.settings.get(name)
+            if _plain(value) != then:
                 raise ValueError(
-                    Errors.E863.format(
-                        out=out, option=name, before=_shown(before), now=_shown(value)
-                    )
+                    Errors.E863.format(out=out, option=name, before=_shown(then), now=_shown(value))
                 )
 
     def other_versions(self) -> dict[str, tuple[str, str]]:

@@ -65,7 +65,7 @@ class DocRow(Row):
     doc (Doc): The doc.
     """
 
-    doc: Doc = None
+    doc: Doc = None  # type: ignore[assignment]  # fields before it have defaults
 
     def values(self) -> dict[str, Any]:
         """The text, and the columns that an earlier `annotate` put beside it."""

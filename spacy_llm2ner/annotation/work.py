@@ -188,9 +188,9 @@ class _ShardOutput:
             taken = [name for name, _ in self.settings.added() if name in values]
             if taken:
                 return f"the row has a column '{taken[0]}', which is one of those added"
-        if self.settings.id_column is not None and self.table is not None:
-            if self.settings.id_column not in row.values():
-                return f"the row has no column '{self.settings.id_column}'"
+        named_by = self.settings.id_column
+        if named_by is not None and named_by not in row.values():
+            return f"the row has no column '{named_by}'"
         return self.rows.check(row)
 
     def write(
@@ -261,10 +261,11 @@ class _ShardOutput:
 
     def close(self) -> None:
         """Complete the files."""
-        for writer in (self.rows, self.table, self._failed):
-            if writer is not None:
-                writer.close()
-        self.rows = self.table = self._failed = None
+        with ExitStack() as stack:  # each is closed, whatever the others raise
+            for writer in (self.rows, self.table, self._failed):
+                if writer is not None:
+                    stack.callback(writer.close)
+            self.rows = self.table = self._failed = None
 
 
 def load_pipeline(task: Task, gpu: int = -1) -> Language:

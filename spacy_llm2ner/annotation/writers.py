@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import srsly
 from spacy.tokens import Doc, DocBin
 
 from .rows import ROW, TEXT, BatchRow, DocRow, Row
@@ -70,6 +71,8 @@ def make_writer(
         return JsonlWriter(path)
     if format == "spacy":
         return DocBinWriter(path, text_column)
+    if columns is None:
+        raise TypeError(f"{format} needs columns")
     if format == "csv":
         return CsvWriter(path, [*columns.names, *(name for name, _ in added)])
     return ColumnarWriter(path, columns, added, parquet=format == "parquet")
@@ -98,8 +101,12 @@ class ColumnarWriter:
         """Say why a row cannot be written: its values do not fit the types of the columns."""
         if isinstance(row, BatchRow):
             return ""
+        values = row.values()
+        other = [name for name in values if name not in self.columns.names]
+        if other:
+            return f"the row has a column {other[0]!r}, which the output does not have"
         try:
-            pa.RecordBatch.from_pylist([row.values()], schema=self.columns)
+            pa.RecordBatch.from_pylist([values], schema=self.columns)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             return f"the row does not fit the columns of the output ({error})"
         return ""
@@ -192,19 +199,29 @@ class DocBinWriter:
         self.docs = DocBin(store_user_data=True)
 
     def check(self, row: Row) -> str:
-        """Say why a row cannot be written: a null is no doc."""
-        if isinstance(row, DocRow) or row.values().get(self.text_column) is not None:
+        """Say why a row cannot be written: a null is no doc, and docs cannot keep some values."""
+        if isinstance(row, DocRow):
             return ""
-        return "the row has no text, and a .spacy file has nothing but texts"
+        if row.values().get(self.text_column) is None:
+            return "the row has no text, and a .spacy file has nothing but texts"
+        try:
+            srsly.msgpack_dumps(self._beside(row))
+        except (ValueError, OverflowError) as error:
+            return f"the other columns cannot be stored in a .spacy file ({error})"
+        return ""
+
+    def _beside(self, row: Row) -> dict[str, Any]:
+        """The other columns, as a doc can keep them."""
+        values = {} if isinstance(row, DocRow) else row.values()
+        beside = {name: value for name, value in values.items() if name != self.text_column}
+        return json.loads(json_line(beside))
 
     def write(self, rows: Sequence[OutRow]) -> None:
         """Write the docs of rows."""
         for out in rows:
             for doc in out.docs:
-                values = {} if isinstance(out.row, DocRow) else out.row.values()
-                beside = {k: v for k, v in values.items() if k != self.text_column}
-                if beside:
-                    doc.user_data[ROW] = json.loads(json_line(beside))
+                if beside := self._beside(out.row):
+                    doc.user_data[ROW] = beside
                 self.docs.add(doc)
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ def annotate(
     out: Annotated[Path, typer.Argument(help="Folder for the annotated rows, in numbered shards")],
     text_column: Annotated[
         list[str], typer.Option("--text-column", help="Column with texts; may be repeated")
-    ] = ["text"],  # noqa: B006: typer copies it
+    ] = ["text"],  # noqa: B006
     lines: Annotated[
         bool, typer.Option("--lines", help="Each line of a .txt file is a text, not each file")
     ] = False,
@@ -173,9 +173,7 @@ def _check_options(settings: AnnotationSettings) -> None:
         raise ValueError(Errors.E874.format(option=option, value=value, needed=needed))
 
     if settings.uncertain is not None and not 0 <= settings.uncertain < 1:
-        fail(
-            "--uncertain", settings.uncertain, "a probability of 0 or more, and below 1, is needed"
-        )
+        fail("--uncertain", settings.uncertain, "a probability below 1 is needed")
     if settings.id_column is not None and not settings.entity_table:
         fail("--id-column", settings.id_column, "it has a use with --entity-table only")
     if len({*settings.text_columns}) < len(settings.text_columns):
