@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from spacy.cli._util import app
 from typer.testing import CliRunner
 
+from spacy_llm2ner.cli import llm2ner_app
 from tests.annotation.running import pairs, read_lines, rules, write_lines
 
 # Registered by --code, slow enough to be killed in the middle.
@@ -29,7 +29,7 @@ def slow(doc):
 
 
 def run(*args: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["llm2ner", "annotate", *map(str, args)])
+    result = CliRunner().invoke(llm2ner_app, ["annotate", *map(str, args)])
     return result.exit_code, " ".join(result.output.split())
 
 
