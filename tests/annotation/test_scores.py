@@ -12,7 +12,9 @@ from spacy.language import Language
 
 from spacy_llm2ner.annotation.entities import written_key
 from spacy_llm2ner.decoding.spans import candidates
+from spacy_llm2ner.llm import frozen
 from spacy_llm2ner.llm.frozen import FrozenLLM
+from spacy_llm2ner.llm.recent import RecentStates
 from spacy_llm2ner.llm.store import StateStore
 from tests.pipeline.sample import DATA
 
@@ -54,7 +56,6 @@ def test_uncertain_spans_are_those_between_floor_and_threshold(
 ):
     pipe: Any = trained.get_pipe("llm2ner")
     pipe.threshold = threshold
-    trained.config["components"]["llm2ner"]["threshold"] = threshold
     read = 0
     passes = FrozenLLM._read
 
@@ -64,6 +65,7 @@ def test_uncertain_spans_are_those_between_floor_and_threshold(
         return passes(self, texts)
 
     monkeypatch.setattr(FrozenLLM, "_read", counted)
+    monkeypatch.setattr(frozen, "_recent", RecentStates(ram_mb=128))  # other tests read the texts
     floor = 0.01
     annotate(trained, given(tmp_path), tmp_path / "o", uncertain=floor)
     assert read == len(TEXTS) + 1  # the LLM read each text, and the trial, once
