@@ -84,6 +84,24 @@ def accuracy() -> str:
     return markdown_table(header, rows)
 
 
+def other_llms() -> str:
+    """Test scores of `accurate` on the states of other LLMs than the default one, or of several."""
+    header = ("corpus, test", "LLM, layers", "heads", "dev F1", "P", "R", "F1", "types ignored")
+    rows = []
+    for path in sorted(RESULTS.glob("accuracy-*.json")):
+        for runs in runs_of(path.stem):
+            if "llm" not in runs[0] or runs[0].get("train_size"):
+                continue
+            corpus = runs[0]["corpus"]
+            for tuned in (False, True) if corpus == "wnut17" else (False,):
+                name, _, seeds, *scores = accuracy_row(corpus, runs, tuned=tuned)
+                joined = ", " in runs[0]["system"]
+                heads = f"{seeds} joined" if joined else f"mean of {seeds}"
+                what = f"{name}, thresholds from dev" if tuned else name
+                rows.append((what, runs[0]["llm"], heads, *scores))
+    return markdown_table(header, rows)
+
+
 def in_short() -> str:
     """Test scores of `accurate` on all corpora, and the size of its pipelines."""
     rows = []
@@ -192,6 +210,7 @@ def end_to_end() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "in-short": in_short,
+    "other-llms": other_llms,
     "heads": lambda: side_by_side("accuracy-conll2003-heads"),
     "litbank-spancat": lambda: side_by_side("accuracy-litbank-spancat"),
     "curve": curve,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 from spacy.language import Language
 from spacy.util import load_model_from_config
@@ -18,19 +19,17 @@ SAMPLE = ROOT / "assets" / "sample"
 _SENTENCES = 40
 
 
-def preset_pipeline(preset: str, llm: Path, *, dtype: str | None = None) -> Language:
+def preset_pipeline(preset: str, llm: Path, **settings: Any) -> Language:
     """A pipeline as `init-config` describes it, without a store.
 
     preset (str): "fast", "balanced" or "accurate".
     llm (Path): Folder of the LLM.
-    dtype (Optional[str]): Its precision; None: as in the preset.
+    settings: Settings of the LLM that differ from the preset's.
     RETURNS (Language): The pipeline. Its head has the labels of the sample corpus and was not
         trained, which changes neither time nor memory.
     """
     config = Config().from_str(make_config(preset, llm=str(llm)), interpolate=False)
-    config["components"]["llm2ner"]["model"]["llm"]["store"] = None
-    if dtype is not None:
-        config["components"]["llm2ner"]["model"]["llm"]["dtype"] = dtype
+    config["components"]["llm2ner"]["model"]["llm"].update(store=None, **settings)
     nlp = load_model_from_config(config, auto_fill=True)
     examples = list(ConllCorpus(SAMPLE / "train.conll", limit=_SENTENCES)(nlp))
     pipe = nlp.get_pipe("llm2ner")

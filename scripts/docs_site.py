@@ -63,6 +63,13 @@ PYTHON = {
             *("calibrate.calibrate_pipe", "calibrate.apply_calibration"),
         )
     ),
+    "Evaluation": tuple(
+        f"spacy_llm2ner.evaluation.evaluate.{name}"
+        for name in (
+            *("EvaluationSettings", "evaluate", "evaluate_casings", "Evaluation"),
+            *("compare_pipelines", "Comparison"),
+        )
+    ),
 }
 # Generated page -> its title, and the groups of entry points that it lists.
 REGISTERED = {
@@ -72,6 +79,7 @@ REGISTERED = {
         "Losses, store, scorers, callbacks, readers",
         (
             *("spacy_misc", "spacy_scorers", "spacy_callbacks", "spacy_readers"),
+            "spacy_augmenters",
             "spacy_displacy_colors",
         ),
     ),
@@ -83,6 +91,7 @@ GROUPS = {
     "spacy_scorers": "Scorers",
     "spacy_callbacks": "Callbacks",
     "spacy_readers": "Corpus readers",
+    "spacy_augmenters": "Augmenters",
     "spacy_displacy_colors": "Colours of displaCy",
 }
 

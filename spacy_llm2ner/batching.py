@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TypeVar
+
+import numpy as np
 
 Item = TypeVar("Item")
 
@@ -60,3 +63,31 @@ def batches_by_length(lengths: Sequence[int], budget: float) -> Iterator[list[in
     """
     order = sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i])
     yield from batches(order, budget, lengths.__getitem__, padded=True)
+
+
+def least_padded(lengths: Sequence[int], budget: int, overhead: int) -> Iterator[range]:
+    """Batches of consecutive rows for which the padded cells and the overhead are least in sum.
+
+    A row that exceeds the budget is a batch by itself.
+
+    lengths (Sequence[int]): The lengths of rows, at least 1, longest first.
+    budget (int): The largest number of padded cells in a batch: rows times the longest length.
+    overhead (int): What a batch costs besides its cells, in cells.
+    YIELDS (range): The rows of each batch.
+    """
+    count = len(lengths)
+    # The least cost of the first n rows, and the first row of the last batch among them.
+    cost = np.full(count + 1, np.inf)
+    cost[0] = 0
+    first = np.zeros(count + 1, dtype=np.int64)
+    for start, length in enumerate(lengths):
+        most = min(max(1, budget // length), count - start)
+        costs = cost[start] + overhead + length * np.arange(1, most + 1)
+        ends = slice(start + 1, start + most + 1)
+        first[ends][costs < cost[ends]] = start
+        np.minimum(cost[ends], costs, out=cost[ends])
+    cuts = [count]
+    while cuts[-1] > 0:
+        cuts.append(int(first[cuts[-1]]))
+    for start, end in pairwise(reversed(cuts)):
+        yield range(start, end)

@@ -12,8 +12,8 @@ given value and the accepted values. Codes are never reused; error codes are gro
     E1xx llm                 E4xx tommer, hf            E7xx corpora
     E2xx heads, decoding,    E5xx few_shot, prompted    E8xx reports, hub, annotation
          losses, tags        E6xx calibration,          E9xx cli
-    E3xx architectures,           distillation, sweep
-         pipeline
+    E3xx architectures,           distillation, sweep,
+         pipeline                 evaluation
 
 The warnings are described in docs/warnings.md.
 """
@@ -577,7 +577,7 @@ class Errors(metaclass=_WithCodes):
         "Give one of them another name with the setting 'label_names'."
     )
 
-    # E6xx calibration, distillation, sweep
+    # E6xx calibration, distillation, sweep, evaluation
     E600 = (
         "Logits, targets and weights must have one shape, (cells,); their shapes are {logits}, "
         "{targets} and {weights}."
@@ -602,6 +602,18 @@ class Errors(metaclass=_WithCodes):
         "this with --force."
     )
     E607 = "{name}: the dev data {reason}: it cannot be calibrated on."
+    E610 = (
+        "the pipeline '{name}' writes {missing}, so that there is nothing to compare (its "
+        "components: {components}; its keys of doc.spans: {keys}). See --annotation and "
+        "--spans-key."
+    )
+    E611 = "none of the {texts} texts is annotated; gold spans are looked for in {where}."
+    E612 = (
+        "text {number} of the data has no sentence boundaries, so that sentences cannot be "
+        "resampled; resample texts or documents."
+    )
+    E613 = "no text has '{key}' in its doc.user_data; the keys there are {known}."
+    E614 = "two pipelines can be compared on the same data only, but their {what} differ."
     E660 = (
         "{name}: layers can be compared for a component with a head on {llm}, as "
         "spacy_llm2ner.SpanRecognizer.v1 and spacy_llm2ner.TokenTagger.v1 have it; its model is "
@@ -930,6 +942,11 @@ class Errors(metaclass=_WithCodes):
         "{path} is the pipeline itself: give another folder as OUT. The files of a bundled LLM may "
         "be in use while it is written."
     )
+    E961 = (
+        "data path {path}: neither a key of doc.user_data nor a column of the data is called "
+        "'{column}'."
+    )
+    E962 = "data path {path}: there is no gold span in it, so that --fail-under has no F1 to judge."
 
 
 class Warnings(metaclass=_WithCodes):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
+import math
+from itertools import combinations, zip_longest
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spacy_llm2ner.batching import batches, batches_by_length
+from spacy_llm2ner.batching import batches, batches_by_length, least_padded
 
 sizes = st.lists(st.integers(0, 9), max_size=30)
 budgets = st.integers(1, 30)
@@ -51,3 +52,27 @@ def test_rows_of_similar_length_come_together(lengths, budget):
     assert order == sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i])
     for batch in found:
         assert len(batch) == max(1, min(len(batch), budget // lengths[batch[0]]))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), budgets, st.integers(0, 5))
+def test_least_padded_batches_cost_as_little_as_possible(lengths, budget, overhead):
+    lengths = sorted(lengths, reverse=True)
+    found = list(least_padded(lengths, budget, overhead))
+    assert [i for batch in found for i in batch] == list(range(len(lengths)))
+
+    def price(ends: tuple[int, ...]) -> float:
+        total = 0
+        for start, end in zip((0, *ends), (*ends, len(lengths)), strict=True):
+            cells = (end - start) * lengths[start]
+            if cells > budget and end - start > 1:
+                return math.inf
+            total += cells + overhead
+        return total
+
+    inner = range(1, len(lengths))
+    every = (ends for n in range(len(lengths)) for ends in combinations(inner, n))
+    assert price(tuple(batch.start for batch in found[1:])) == min(map(price, every))
+
+
+def test_no_rows_make_no_batches():
+    assert list(least_padded([], 10, 1)) == []

@@ -38,6 +38,7 @@ CORE = {
     "losses": {"heads"},
     "architectures": {"heads", "llm"},
     "pipeline": {"architectures", "decoding", "heads", "llm", "losses"},
+    "evaluation": {"corpora", "pipeline"},
 }
 # A wing imports the core, and none imports another; all know the readers of corpora.
 WINGS = {

@@ -108,6 +108,15 @@ def test_the_python_of_calibration_md(trained: Language) -> None:
     assert trained.get_pipe("llm2ner").temperature  # type: ignore[attr-defined]
 
 
+def test_the_python_of_evaluation_md(trained: Language, capsys: pytest.CaptureFixture) -> None:
+    code = snippets("docs/evaluation.md")["evaluate-python"][1]
+    scope = {"nlp": trained, "examples": examples(trained)}
+    more = {"other_nlp": trained, "other_examples": examples(trained)}
+    code = code.replace('["text length"]', '["span length"]')  # the sample's texts are all short
+    exec(compile(code, "evaluate-python", "exec"), {**scope, **more})
+    assert "No difference is shown between nlp and other_nlp: +0.0" in capsys.readouterr().out
+
+
 def test_the_thresholds_of_calibration_md(trained: Language) -> None:
     code = snippets("docs/calibration.md")["set-threshold"][1]
     exec(compile(code, "set-threshold", "exec"), {"nlp": trained})

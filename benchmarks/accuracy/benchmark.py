@@ -134,7 +134,7 @@ def run(system: str, seed: int, args: argparse.Namespace, size: int) -> dict | N
             **({"llm": label_of(llms)} if label_of(llms) else {}),
             "seed": seed,
             "train_size": size or None,
-            "config": config.replace(f"{ROOT}/", ""),
+            "config": config.replace(f"{ROOT}/", "").replace(str(args.data), "CORPORA"),
             **times,
         }
         measure(output, facts, args)

@@ -63,12 +63,13 @@ def _repeat_states(passes: int) -> None:
     known: dict[tuple[int, ...], Any] = {}
     count = 0
 
-    def hidden_states(self: LoadedLLM, ids: Any, mask: Any, layers: Any) -> Any:
+    def hidden_states(self: LoadedLLM, ids: Any, mask: Any, *rest: Any) -> Any:
         nonlocal count
-        if count < passes or tuple(ids.shape) not in known:
+        size = (*ids.shape, *(len(part) for part in rest))  # layers, and pieces that are used
+        if count < passes or size not in known:
             count += 1
-            known[tuple(ids.shape)] = run(self, ids, mask, layers)
-        return known[tuple(ids.shape)]
+            known[size] = run(self, ids, mask, *rest)
+        return known[size]
 
     LoadedLLM.hidden_states = hidden_states  # type: ignore[method-assign]
 

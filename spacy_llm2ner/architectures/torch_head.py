@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from thinc.api import ArgsKwargs, Model, torch2xp, xp2torch
 
-from ..batching import batches_by_length
+from ..batching import least_padded
 from ..compat import Trimmer
 from .shims import HeadShim, to_padded
 from .types import Bands, Scores, States, TagScores
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Padded tokens that the head scores at once when it predicts: bounds the memory of a batch of docs.
 # A longer text exceeds it: see `slices`.
 _PREDICT_TOKENS = 8192
+# What a batch costs besides its tokens, in padded tokens.
+_BATCH_OVERHEAD = 32
 # A logit at or below this marks a token that is not a word.
 _NO_WORD = -1e5
 _trimmer = Trimmer()
@@ -251,7 +253,10 @@ def predict_batches(shim: HeadShim, states: States) -> Iterator[tuple[list[int],
     states (List[Floats3d]): For each text (tokens, layers, width).
     YIELDS (Tuple[List[int], Tensor]): Indices of texts; the module's output for them, padded.
     """
-    for batch in batches_by_length([len(text) for text in states], _PREDICT_TOKENS):
+    order = sorted((i for i, text in enumerate(states) if len(text)), key=lambda i: -len(states[i]))
+    lengths = [len(states[i]) for i in order]
+    for rows in least_padded(lengths, _PREDICT_TOKENS, _BATCH_OVERHEAD):
+        batch = [order[row] for row in rows]
         padded = to_padded([states[i] for i in batch], shim.device)
         _trimmer.worked_on(padded.shape[0] * padded.shape[1])
         yield batch, shim.predict(ArgsKwargs((padded,), {}))

@@ -13,6 +13,7 @@ from .card import card
 from .convert import convert
 from .debug_data import debug_data
 from .ensemble import ensemble
+from .evaluate import evaluate
 from .explain import explain
 from .import_hf import import_hf
 from .init_config import init_config
@@ -52,6 +53,7 @@ llm2ner_app.command(
 )(sweep_layers)
 llm2ner_app.command("ensemble")(ensemble)
 llm2ner_app.command("calibrate", context_settings=_old_names(use_gpu="gpu_id"))(calibrate)
+llm2ner_app.command("evaluate")(evaluate)
 llm2ner_app.command("visualize", context_settings=_old_names(use_gpu="gpu_id"))(visualize)
 llm2ner_app.command("explain", context_settings=_old_names(c="p"))(explain)
 llm2ner_app.command("annotate")(annotate)

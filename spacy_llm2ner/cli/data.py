@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 from spacy.language import Language
-from spacy.training import Example
+from spacy.training import Corpus, Example
 
 from ..corpora.formats import KINDS, Format, format_of
 from ..corpora.inventory import CORPUS_SCHEMES
@@ -148,3 +148,23 @@ def open_data(
     if "labels" in settings:
         settings["labels"] = str(settings["labels"])
     return open_corpus(path, kind, **settings)
+
+
+def read_examples(
+    corpus: Callable[[Language], Iterable[Example]], path: Path, nlp: Language
+) -> list[Example]:
+    """Read all texts of a corpus.
+
+    corpus (Callable[[Language], Iterable[Example]]): The corpus.
+    path (Path): The data, for messages.
+    nlp (Language): The pipeline that it is read for.
+    RETURNS (List[Example]): The texts.
+    RAISES (InputError): For .spacy data that cannot be read (E905).
+    RAISES (ValueError): As the reader.
+    """
+    try:
+        return list(corpus(nlp))
+    except Exception as error:  # of .spacy files: zlib, msgpack and srsly raise different ones
+        if not isinstance(corpus, Corpus):
+            raise
+        raise InputError(Errors.E905.format(path=path, suffix=SUFFIX, error=error)) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Optional
@@ -12,17 +12,16 @@ from spacy import util
 from spacy.cli._util import import_code, setup_gpu
 from spacy.language import Language
 from spacy.tokens import Doc, Span
-from spacy.training import Corpus, Example
+from spacy.training import Example
 from thinc.api import Model
-from tqdm import tqdm
 from wasabi import Printer
 
 from ..errors import Errors
+from ..evaluation.text_spans import ent_scores, group_scores, predict
 from ..pipeline.gold import annotated_ents, annotated_spans
 from ..reports.error_classes import Finding, Mark, Tally, judge, make_mark, share
 from ..reports.prediction_page import JudgedText, PredictionPage, render_prediction_page
 from .data import (
-    SUFFIX,
     Comments,
     DataOptions,
     InputError,
@@ -35,16 +34,13 @@ from .data import (
     TokensColumn,
     WordColumn,
     open_data,
+    read_examples,
 )
 from .options import Code, GpuId
 from .output import Force, check_free
 
-_Corpus = Callable[[Language], Iterable[Example]]
-
 FACTORY = "llm2ner"
 PAGE = "index.html"
-# Small, so that the progress bar moves while the LLM reads.
-_BATCH_TEXTS = 32
 # What a component that finds entities assigns.
 _WRITTEN = {"doc.ents", "doc.spans"}
 # Labels that a message lists.
@@ -159,21 +155,17 @@ def visualize_file(
     corpus = open_data(data, options)
     nlp = util.load_model(model)
     report = make_report(
-        nlp, _read(corpus, data, nlp), data=str(data), limit=limit, spans_key=spans_key, title=title
+        nlp,
+        read_examples(corpus, data, nlp),
+        data=str(data),
+        limit=limit,
+        spans_key=spans_key,
+        title=title,
     )
     out.mkdir(parents=True, exist_ok=True)
     page = out / PAGE
     page.write_text(render_prediction_page(report), encoding="utf8")
     return page, report, nlp
-
-
-def _read(corpus: _Corpus, data: Path, nlp: Language) -> list[Example]:
-    try:
-        return list(corpus(nlp))
-    except Exception as error:  # of .spacy files: zlib, msgpack and srsly raise different ones
-        if not isinstance(corpus, Corpus):
-            raise
-        raise InputError(Errors.E905.format(path=data, suffix=SUFFIX, error=error)) from error
 
 
 # From examples to the data of the page ---------------------------------------------------------
@@ -201,7 +193,7 @@ def make_report(
     title (Optional[str]): The heading; None for the pipeline's name and version.
     RETURNS (PredictionPage): The data of the page.
     """
-    _predict(nlp, examples)
+    predict(nlp, examples)
     compared = _Compared.of(examples, spans_key)
     texts = [compared.judged(number, example) for number, example in enumerate(examples, 1)]
     tally, span_tally = Tally(), Tally()
@@ -253,16 +245,6 @@ def _listed(labels: set[str]) -> str:
     return f"{shown} and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else shown
 
 
-def _predict(nlp: Language, examples: Sequence[Example]) -> None:
-    docs = nlp.pipe((example.predicted for example in examples), batch_size=_BATCH_TEXTS)
-    bar = tqdm(
-        docs, total=len(examples), desc="Finding entities", unit=" texts", delay=3.0, leave=False,
-        disable=None,
-    )  # fmt: skip
-    for example, doc in zip(examples, bar, strict=True):
-        example.predicted = doc
-
-
 @dataclass(frozen=True)
 class _Compared:
     """Which spans of the docs are compared: their entities, or a span group."""
@@ -286,7 +268,7 @@ class _Compared:
             gold, findings, extra = self._gold_spans(example), self.judged_spans(example), []
         else:
             gold = self._gold_ents(example)
-            ents = _ent_marks(doc, spans)
+            ents = _ent_marks(doc, self.spans_key)
             findings = judge(example, ents, gold)
             same = {mark.key for mark in ents} == {mark.key for mark in spans}
             extra = [] if same else spans
@@ -311,10 +293,8 @@ class _Compared:
 
     def _span_marks(self, doc: Doc) -> list[Mark]:
         group = doc.spans.get(self.spans_key, [])
-        scores = getattr(group, "attrs", {}).get("scores")
-        if scores is None or len(scores) != len(group):
-            scores = [_score(span) for span in group]
-        marks = (make_mark(doc, span, _float(s)) for span, s in zip(group, scores, strict=True))
+        scored = zip(group, group_scores(group), strict=True)
+        marks = (make_mark(doc, span, score) for span, score in scored)
         return list({mark.key: mark for mark in marks}.values())
 
 
@@ -322,26 +302,9 @@ def _key(span: Span) -> tuple[int, int, str]:
     return span.start, span.end, span.label_
 
 
-def _ent_marks(doc: Doc, spans: Iterable[Mark]) -> list[Mark]:
-    # The group has a score per span and label; span._.score does not distinguish labels.
-    known = {mark.key: mark.score for mark in spans}
-    marks = []
-    for ent in doc.ents:
-        mark = make_mark(doc, ent)
-        score = known[mark.key] if mark.key in known else _score(ent)
-        marks.append(make_mark(doc, ent, score))
-    return marks
-
-
-def _score(span: Span) -> float | None:
-    return _float(span._.get("score")) if Span.has_extension("score") else None
-
-
-def _float(score: object) -> float | None:
-    try:
-        return float(score)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
+def _ent_marks(doc: Doc, spans_key: str) -> list[Mark]:
+    scored = zip(doc.ents, ent_scores(doc, spans_key), strict=True)
+    return [make_mark(doc, ent, score) for ent, score in scored]
 
 
 # Facts about the pipeline -----------------------------------------------------------------

@@ -92,8 +92,8 @@ def trim_offsets(text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
         # next_word[i] = first position >= i that is not a space; last_word[i]: same, leftwards.
         next_word = np.append(np.where(space, len(text), position[:-1]), len(text))
         next_word = np.minimum.accumulate(next_word[::-1])[::-1]
-        last_word = np.maximum.accumulate(np.where(space, 0, position[1:]))
-        last_word = np.insert(last_word, 0, 0)
+        last_word = np.zeros(len(text) + 1, dtype=np.int64)
+        np.maximum.accumulate(np.where(space, 0, position[1:]), out=last_word[1:])
         starts, ends = trimmed[:, 0], trimmed[:, 1]
         trimmed[:, 0] = np.minimum(next_word[starts], ends)
         trimmed[:, 1] = np.maximum(last_word[ends], trimmed[:, 0])

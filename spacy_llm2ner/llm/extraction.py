@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # Changes when the meaning of remembered states changes, so that old stores miss.
 _FORMAT = 1
 _DEFAULT_WINDOW = 512
+# Padded pieces in one pass by default. A CPU is as fast with few as with many, and its caches hold
+# what a block makes of few; a GPU needs many.
+_BATCH_PIECES_CPU, _BATCH_PIECES_GPU = 1024, 16_384
 # What an Extraction computes once, from its settings and the checkpoint.
 _CACHED = ("reading", "dtype", "fingerprint")
 # Depth of the layers that are read by default, as a share of all blocks.
@@ -46,7 +49,7 @@ class FrozenLLMSettings:
     stride: int | None = None
     dtype: str = "float32"
     device: str | None = None
-    batch_pieces: int = 4096
+    batch_pieces: int | None = None
     normalize: bool = True
     attention: str | None = None
     trust_remote_code: bool = False
@@ -57,7 +60,8 @@ class FrozenLLMSettings:
         check_choice("dtype", self.dtype, (AUTO, *DTYPES), of="the LLM")
         if self.layers is not None and (not self.layers or min(self.layers) < 0):
             raise ValueError(Errors.E117.format(layers=list(self.layers)))
-        check_number("batch_pieces", self.batch_pieces, least=1, of="the LLM")
+        if self.batch_pieces is not None:
+            check_number("batch_pieces", self.batch_pieces, least=1, of="the LLM")
         if self.window is not None:
             check_window(self.window, self.window if self.stride is None else self.stride)
 
@@ -170,6 +174,14 @@ class Extraction:
             check_window(self.window, self.settings.stride)
             return self.settings.stride
         return max(1, self.window // 2)
+
+    @property
+    def batch_pieces(self) -> int:
+        """Padded pieces in one forward pass: the setting, or what suits the device."""
+        if self.settings.batch_pieces is not None:
+            return self.settings.batch_pieces
+        kind = self.spec.device.split(":")[0]
+        return _BATCH_PIECES_CPU if kind == "cpu" else _BATCH_PIECES_GPU
 
     def cut(self, *, is_causal: bool) -> Cut:
         """The way long texts are cut.

@@ -23,6 +23,9 @@ from .store import Origin, StateStore, state_key
 # A text and the character ranges of its tokens.
 _TextAndTokens = tuple[str, list[tuple[int, int]]]
 
+# Tokens of texts that are read at once, at least. Padding adds 3 % to the pieces of 4,096 tokens of
+# sentences; with 1,024 tokens it adds 6 %, with 14,000 it adds 1 % (benchmarks/NOTES.md).
+TOKENS_AHEAD = 4096
 # Two components of a pipeline that read the same LLM in the same way share one pass per text.
 _recent = RecentStates(ram_mb=128)
 # Where states are remembered while training if the config names no store.
@@ -119,7 +122,7 @@ class FrozenLLM(Extraction):
             self.reading,
             layers=self.layers,
             normalize=self.settings.normalize,
-            batch_pieces=self.settings.batch_pieces,
+            batch_pieces=self.batch_pieces,
             name=self.settings.name,
         )
         started = time.perf_counter()
@@ -168,7 +171,7 @@ class FrozenLLM(Extraction):
             self.reading,
             layers=self.layers,
             normalize=self.settings.normalize,
-            batch_pieces=self.settings.batch_pieces,
+            batch_pieces=self.batch_pieces,
             name=self.settings.name,
         )
         for done in passes:
@@ -222,6 +225,10 @@ class FrozenLLM(Extraction):
     def tokens_at_once(self) -> int:
         """Tokens whose states fill half of the memory of recent texts, which components share."""
         return max(1, int(_recent.ram_mb * 2**19) // (2 * len(self.layers) * self.width))
+
+    def tokens_ahead(self) -> int:
+        """Tokens of texts to read at once, where memory allows: enough for several passes."""
+        return max(TOKENS_AHEAD, self.batch_pieces)
 
     def summary(self) -> str:
         """One line for the log: how many texts were remembered, how many the LLM read."""

@@ -283,6 +283,8 @@ class LoadedLLM:
         self.spec = spec
         self._lock = threading.Lock()
         self._causal: bool | None = None
+        # By number of blocks run: the parts of the last one that need not compute every piece.
+        self._separable: dict[int, tuple[str, ...]] = {}
         self._read(depth)
 
     def _read(self, depth: int) -> None:
@@ -310,7 +312,11 @@ class LoadedLLM:
         return self._causal
 
     def hidden_states(
-        self, ids: torch.Tensor, mask: torch.Tensor, layers: Sequence[int]
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        layers: Sequence[int],
+        used: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Run the model once, up to the highest requested layer.
 
@@ -318,68 +324,125 @@ class LoadedLLM:
         mask (LongTensor): 1 for pieces, 0 for padding, (batch, pieces).
         layers (Sequence[int]): Layers to return, in this order. Layer k = output of block k - 1,
             layer 0 = input of the first block.
-        RETURNS (FloatTensor): (batch, pieces, layers, width), in the model's dtype, on its device.
+        used (Optional[LongTensor]): The pieces whose states are returned, as indices into the
+            flattened batch; None for all.
+        RETURNS (FloatTensor): (batch, pieces, layers, width), or (used pieces, layers, width), in
+            the model's dtype, on its device.
         RAISES (ValueError): If the blocks' outputs are not states of the pieces (E115).
         """
         import torch
 
-        with self._lock, torch.inference_mode():
-            return self.pass_states(ids, mask, layers)
+        if self._causal:
+            # Padding comes after all pieces, which do not attend to it: without gaps in the mask,
+            # attention needs no matrix of masks and skips what comes later.
+            mask = torch.ones_like(mask)
+        with self._lock, torch.inference_mode(), self._top_block(max(layers), ids, used):
+            return self.pass_states(ids, mask, layers, used)
 
     def pass_states(
-        self, ids: torch.Tensor, mask: torch.Tensor, layers: Sequence[int]
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        layers: Sequence[int],
+        used: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Like `hidden_states`, with gradients and without the lock: for models with one owner."""
         import torch
 
-        with self._recording(layers) as record, suppress(_Enough):
-            self.model(input_ids=ids, attention_mask=mask)
-        width = self.model.config.hidden_size
-        for layer in layers:
-            shape = tuple(record[layer].shape) if layer in record else None
-            if shape != (*ids.shape, width):
-                raise ValueError(
-                    Errors.E115.format(
-                        model=type(self.model).__name__,
-                        folder=self.spec.folder,
-                        given=tuple(ids.shape),
-                        layer=layer,
-                        shape=shape,
-                        width=width,
-                    )
-                )
-        return torch.stack([record[layer] for layer in layers], dim=2)
-
-    @contextmanager
-    def _recording(self, layers: Sequence[int]) -> Iterator[dict[int, torch.Tensor]]:
         record: dict[int, torch.Tensor] = {}
-        top = max(layers)
+        width = self.model.config.hidden_size
 
         def keep(layer: int, states: torch.Tensor) -> None:
-            record[layer] = states
+            if getattr(states, "shape", None) != (*ids.shape, width):
+                raise ValueError(self._not_states(ids, layer, states))
+            record[layer] = states if used is None else states.flatten(0, 1)[used]
+
+        with self._watched(layers, keep), suppress(_Enough):
+            self.model(input_ids=ids, attention_mask=mask)
+        for layer in layers:
+            if layer not in record:
+                raise ValueError(self._not_states(ids, layer, None))
+        return torch.stack([record[layer] for layer in layers], dim=-2)
+
+    def _not_states(self, ids: torch.Tensor, layer: int, found: Any) -> str:
+        return Errors.E115.format(
+            model=type(self.model).__name__,
+            folder=self.spec.folder,
+            given=tuple(ids.shape),
+            layer=layer,
+            shape=None if found is None else tuple(getattr(found, "shape", ())),
+            width=self.model.config.hidden_size,
+        )
+
+    @contextmanager
+    def _watched(
+        self, layers: Sequence[int], keep: Callable[[int, torch.Tensor], None]
+    ) -> Iterator[None]:
+        """Context in which a pass gives the states of layers to `keep`, and ends at the highest."""
+        top = max(layers)
+
+        def take(layer: int, states: torch.Tensor) -> None:
+            keep(layer, states)
             if layer == top:
                 raise _Enough
 
-        def keep_input(_: Any, args: tuple, kwargs: dict) -> None:
-            keep(0, args[0] if args else kwargs["hidden_states"])
+        def take_input(_: Any, args: tuple, kwargs: dict) -> None:
+            take(0, args[0] if args else kwargs["hidden_states"])
 
-        def keep_output(layer: int) -> Any:
+        def take_output(layer: int) -> Any:
             def hook(_: Any, __: Any, output: Any) -> None:
-                keep(layer, output[0] if isinstance(output, tuple) else output)
+                take(layer, output[0] if isinstance(output, tuple) else output)
 
             return hook
 
         handles = [
-            self.blocks[layer - 1].register_forward_hook(keep_output(layer))
+            self.blocks[layer - 1].register_forward_hook(take_output(layer))
             for layer in {*layers} - {0}
         ]
         if 0 in layers:
-            handles.append(self.blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True))
+            handles.append(self.blocks[0].register_forward_pre_hook(take_input, with_kwargs=True))
         try:
-            yield record
+            yield
         finally:
             for handle in handles:
                 handle.remove()
+
+    @contextmanager
+    def _top_block(self, top: int, ids: torch.Tensor, used: torch.Tensor | None) -> Iterator[None]:
+        """Context in which the highest block computes the used pieces only, as far as it can."""
+        if used is None or top == 0:
+            yield
+            return
+        from .top_block import only_for
+
+        if top not in self._separable:
+            self._separable[top] = self._find_separable(top)
+        block = self.blocks[top - 1]
+        parts = [block.get_submodule(name) for name in self._separable[top]]
+        with only_for(parts, ids.shape, used):
+            yield
+
+    def _find_separable(self, top: int) -> tuple[str, ...]:
+        """The parts of a block that can be computed for some pieces only: `separable_parts`."""
+        import torch
+
+        from .top_block import separable_parts
+
+        calls: list[tuple[tuple, dict]] = []
+
+        def take_call(_: Any, args: tuple, kwargs: dict) -> None:
+            calls.append((args, kwargs))
+            raise _Enough
+
+        handle = self.blocks[top - 1].register_forward_pre_hook(take_call, with_kwargs=True)
+        size = int(self.model.config.vocab_size)
+        ids = torch.tensor([[size // n for n in range(2, 8)]], device=self.spec.device)
+        try:
+            with suppress(_Enough):
+                self.model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        finally:
+            handle.remove()
+        return separable_parts(self.blocks[top - 1], *calls[0]) if calls else ()
 
     def save(self, folder: Path, depth: int, precision: str) -> bool:
         """Write the first `depth` blocks as a model folder (without tokenizer).

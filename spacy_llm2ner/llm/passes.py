@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from ..batching import batches_by_length
+from ..batching import batches_by_length, least_padded
 from ..compat import encode_all
 from ..errors import Errors, Warnings
 from .alignment import PIECES, PoolingPlan, align, plan_pieces, plan_pooling
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .reading import Reading
 
 _LARGEST_FLOAT16 = 65504.0
+# A pass costs, besides its pieces, as much as this part of a full batch: weights are read from
+# memory, and kernels are started. See benchmarks/NOTES.md.
+_OVERHEAD = 1 / 32
 # Where transformers cuts off states itself (T5 and others in float16).
 _LIMIT_FLOAT16 = _LARGEST_FLOAT16 - 1000
 
@@ -127,6 +130,13 @@ def batches_of(rows: Sequence[Row], batch_pieces: int) -> Iterator[list[Row]]:
         yield [rows[index] for index in batch]
 
 
+def _little_padded(rows: Sequence[Row], batch_pieces: int) -> Iterator[list[Row]]:
+    """Batches of rows within the budget, for passes without gradients: with little padding."""
+    overhead = max(1, round(_OVERHEAD * batch_pieces))
+    for batch in least_padded([row.length for row in rows], batch_pieces, overhead):
+        yield [rows[index] for index in batch]
+
+
 def pad_rows(
     reading: Reading, prepared: Sequence[Text], batch: Sequence[Row], device: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -194,7 +204,7 @@ def read_texts(
     if finished:
         yield [(index, passes.finish(index)) for index in finished]
     with _progress(rows, name, f"{len(prepared):,} texts") as bar:
-        for batch in batches_of(rows, batch_pieces):
+        for batch in _little_padded(rows, batch_pieces):
             for part in passes.read(batch):
                 bar.update(sum(row.length for row in part))
             finished = sorted({row.text for row in batch if prepared[row.text].left == 0})
@@ -223,7 +233,7 @@ def read_slices(
     rows = rows_of(reading, [text])
     complete, begun = _progress_of_tokens(text)
     with _progress(rows, name, f"a text of {text.tokens:,} tokens") as bar:
-        for batch in batches_of(rows, batch_pieces):
+        for batch in _little_padded(rows, batch_pieces):
             passes.make_room(text, int(begun[batch[-1].window]))
             for part in passes.read(batch):
                 bar.update(sum(row.length for row in part))
@@ -274,9 +284,16 @@ class _Passes:
         """
         import torch
 
+        parts = [owned(self.reading, self.prepared[row.text], row.window) for row in batch]
+        device = self.model.spec.device
         try:
-            ids, mask = pad_rows(self.reading, self.prepared, batch, self.model.spec.device)
-            states = self.model.hidden_states(ids, mask, self.layers)
+            ids, mask = pad_rows(self.reading, self.prepared, batch, device)
+            used = np.concatenate(
+                [i * ids.shape[1] + positions for i, (_, positions) in enumerate(parts)]
+            )
+            states = self.model.hidden_states(
+                ids, mask, self.layers, torch.from_numpy(used).to(device)
+            )
         except torch.cuda.OutOfMemoryError as error:
             if len(batch) == 1:
                 raise torch.cuda.OutOfMemoryError(
@@ -289,27 +306,38 @@ class _Passes:
             yield from self.read(batch[:middle])
             yield from self.read(batch[middle:])
             return
-        for row, row_states in zip(batch, states, strict=True):
-            self._add(self.prepared[row.text], row.window, row_states)
+        self._add(batch, [own for own, _ in parts], states)
         yield batch
 
-    def _add(self, text: Text, window: int, row_states: torch.Tensor) -> None:
-        """Add the states of the pieces that a window owns to its text's token states.
+    def _add(
+        self, batch: Sequence[Row], owned_rows: Sequence[np.ndarray], picked: torch.Tensor
+    ) -> None:
+        """Add the states of the pieces that windows own to the token states of their texts.
 
-        row_states (FloatTensor): (padded pieces, layers, width).
+        owned_rows (Sequence[ndarray]): For each window the rows of its text's plan.
+        picked (FloatTensor): The states of their pieces, (rows of all plans, layers, width).
         """
         import torch
 
-        plan = text.plan
-        own, positions = owned(self.reading, text, window)
-        picked = row_states[torch.from_numpy(positions).to(row_states.device)].float()
+        picked = picked.float()
         if not bool(torch.isfinite(picked).all()):
             raise ValueError(_overflow(self.model.spec.dtype, self.name))
         if self.model.spec.dtype == "float16":
             self._warn_of_limit(picked, "Set 'dtype' to 'bfloat16' or 'float32'.")
         if self.normalize:
             picked = normalized(picked)
-        weighted = picked.cpu() * torch.from_numpy(plan.weight[own])[:, None, None]
+        picked = picked.cpu()
+        start = 0
+        for row, own in zip(batch, owned_rows, strict=True):
+            self._add_row(self.prepared[row.text], own, picked[start : start + len(own)])
+            start += len(own)
+
+    def _add_row(self, text: Text, own: np.ndarray, picked: torch.Tensor) -> None:
+        """Add the states of the pieces that one window owns."""
+        import torch
+
+        plan = text.plan
+        weighted = picked * torch.from_numpy(plan.weight[own])[:, None, None]
         self.make_room(text, text.tokens if text.states is None else 0)
         assert text.states is not None
         # Sums within a window are float32; only sums across windows are float16.

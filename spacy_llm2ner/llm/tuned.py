@@ -55,7 +55,7 @@ class TunedLLM(TrainableReader):
         super().__init__()
         self.settings = settings
         self.extraction = Extraction(settings.base)
-        self.batch_pieces = settings.base.batch_pieces
+        self.batch_pieces = self.extraction.batch_pieces
         self.mixed_precision = settings.mixed_precision
         self._llm: LoadedLLM | None = None
         self._is_causal = False

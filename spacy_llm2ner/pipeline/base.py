@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from ..decoding.spans import Spans
 from ..errors import Errors, Warnings
 from ..llm.bundle import find_bundle
 from ..llm.checkpoint import missing
+from ..llm.frozen import TOKENS_AHEAD
 from ..llm.pieces import by_token
 from ..log import logger
 from ..settings import check_choice
@@ -84,6 +84,9 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
     name: str
     settings: dict[str, Any]
     cfg: dict[str, Any]
+
+    # The batches of docs that `pipe` reads ahead, at most.
+    batches_ahead: ClassVar[int] = 8
 
     def __init__(
         self,
@@ -212,42 +215,66 @@ class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
             logger.info("%s: %s", self.name, summary)
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Process a stream of docs in batches.
+        """Process a stream of docs in the order in which they come.
 
-        A batch also ends when its states fill half of the cache of recent texts: the next component
-        on the same LLM has the same batches and finds the states there.
+        Docs are read ahead until they have some thousand tokens, so that the LLM gets texts of
+        similar length together; see `_tokens_ahead`. A doc that fails is given to the error handler
+        by itself, and the others are processed.
 
         stream (Iterable[Doc]): The docs.
-        batch_size (int): The maximum number of docs in a batch.
+        batch_size (int): Docs in a batch. At most eight batches are read ahead; with 1, each doc is
+            given out before the next one is read.
         YIELDS (Doc): The docs, in order.
 
         DOCS: https://spacy.io/api/spancategorizer#pipe
         """
-        error_handler = self.get_error_handler()
         for docs in self._batches(stream, batch_size):
-            try:
-                self.set_annotations(docs, self.predict(docs))
-                yield from docs
-            except Exception as error:
+            yield from self._annotated(docs)
+
+    def _annotated(self, docs: list[Doc]) -> Iterator[Doc]:
+        """Annotate docs, all at once; one by one if that fails, to find the ones that fail."""
+        error_handler = self.get_error_handler()
+        predictions: list[Any] | None = None
+        try:
+            predictions = self.predict(docs)
+        except Exception as error:
+            if len(docs) == 1:
                 error_handler(self.name, self, docs, error)
+                return
+        if predictions is None:  # not in the handler: the errors of docs are errors of their own
+            for doc in docs:
+                yield from self._annotated([doc])
+            return
+        for doc, prediction in zip(docs, predictions, strict=True):
+            try:
+                self.set_annotations([doc], [prediction])
+            except Exception as error:
+                error_handler(self.name, self, [doc], error)
+            else:
+                yield doc
 
     def _batches(self, stream: Iterable[Doc], batch_size: int) -> Iterator[list[Doc]]:
+        most = batch_size if batch_size == 1 else batch_size * self.batches_ahead
         docs = iter(stream)
         # The budget is computed after the first doc: without docs no LLM is needed. There is no
         # lookahead, because the preceding component would have to process the next doc for it.
         for doc in docs:
-            budget = self._tokens_at_once()
-            yield from batches(chain([doc], docs), budget, most=batch_size, lookahead=False)
+            budget = self._tokens_ahead()
+            yield from batches(chain([doc], docs), budget, most=most, lookahead=False)
 
-    def _tokens_at_once(self) -> float:
+    def _tokens_ahead(self) -> float:
+        """Tokens of docs that are read ahead.
+
+        Their states, by all LLMs together, fill at most half of the cache of recent texts: the next
+        component on the same LLM reads the same docs ahead and finds the states there.
+        """
+        llms = [shim.llm for shim in self._llm_shims()]
         try:
-            most = [shim.llm.tokens_at_once() for shim in self._llm_shims()]
+            room = sum(1 / llm.tokens_at_once() for llm in llms)
+            wanted = max((llm.tokens_ahead() for llm in llms), default=TOKENS_AHEAD)
         except Exception:  # a missing LLM: `predict` raises the error if a text needs it
-            return math.inf
-        if len(most) < 2:
-            return most[0] if most else math.inf
-        # The states of a token by several LLMs together.
-        return max(1.0, 1 / sum(1 / tokens for tokens in most))
+            return TOKENS_AHEAD
+        return max(1.0, min(wanted, 1 / room)) if llms else wanted
 
     def _cost(self, doc: Doc) -> int:
         """The size of a doc in a batch for prediction, where a long doc must be alone."""

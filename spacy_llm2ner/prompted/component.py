@@ -223,6 +223,7 @@ class PromptedRecognizer(LLMPipe):
     """
 
     default_threshold = 0.0
+    batches_ahead = 1  # an answer takes long, and batches are made of prompts
     _unknown_threshold = Warnings.W34
 
     def __init__(

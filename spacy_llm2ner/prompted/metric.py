@@ -9,19 +9,27 @@ average over the sentences of a corpus, unweighted mean over corpora.
 
 from __future__ import annotations
 
-import re
-import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import Errors
+from ..evaluation.strings import normalise, string_entities
 from ..tags import TagSpan
 
 GNER_STRING = "gner_string"
 ENTITY_POSITION = "entity_position"
 
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+__all__ = [
+    "ENTITY_POSITION",
+    "GNER_STRING",
+    "Score",
+    "average_f1",
+    "normalise",
+    "score_positions",
+    "score_strings",
+    "string_entities",
+]
+
 # GNER adds this to every denominator; published figures depend on it.
 _TINY = 1e-10
 
@@ -62,18 +70,6 @@ class Score:
             f"{self.metric}_r": self.recall,
             f"{self.metric}_f": self.f1,
         }
-
-
-def normalise(text: str) -> str:
-    """Normalise: lower case, no punctuation, no "a", "an" or "the", single blanks."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
-
-
-def string_entities(words: Sequence[str], spans: Iterable[TagSpan]) -> set[tuple[str, str]]:
-    """A sentence's entities as GNER counts them: a set of normalised (text, label)."""
-    return {
-        (normalise(" ".join(words[start:end])), normalise(label)) for start, end, label in spans
-    }
 
 
 def score_strings(

@@ -18,7 +18,8 @@ from spacy_llm2ner.cli import llm2ner_app
 # A workflow: data, config, training, after the training, leaving the checkout.
 ORDER = [
     *("convert", "inspect", "init-config", "import-hf", "debug-data", "sweep-layers"),
-    *("ensemble", "calibrate", "visualize", "explain", "annotate", "bundle", "card", "store"),
+    *("ensemble", "calibrate", "evaluate", "visualize", "explain", "annotate", "bundle"),
+    *("card", "store"),
 ]
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf8")
 GROUP = get_command(llm2ner_app)

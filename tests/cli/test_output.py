@@ -18,6 +18,7 @@ WRITE = {
     "card": ("model {out}", "file"),
     "convert": ("in.conll {out}.spacy", "file"),
     "ensemble": ("{out} model other", "folder"),
+    "evaluate": ("model data.spacy --output {out}", "file"),
     "explain": ("model text {out}", "file"),
     "import-hf": ("checkpoint {out}", "folder"),
     "init-config": ("{out}", "file"),

@@ -110,9 +110,9 @@ def test_a_very_long_document(tiny_llm: Path, monkeypatch: pytest.MonkeyPatch):
     rows = []
     run = LoadedLLM.hidden_states
 
-    def watched(model, ids, mask, layers):
+    def watched(model, ids, mask, *rest):
         rows.append(int(mask.sum()))
-        return run(model, ids, mask, layers)
+        return run(model, ids, mask, *rest)
 
     monkeypatch.setattr(LoadedLLM, "hidden_states", watched)
     text = "The Rhine flows from Switzerland to the Netherlands. " * 3800
@@ -265,11 +265,11 @@ def test_a_batch_too_large_for_the_gpu_is_halved(tiny_llm: Path, monkeypatch: py
     expected = make_llm(tiny_llm).read(docs)
     run, sizes = LoadedLLM.hidden_states, []
 
-    def small_gpu(model, ids, mask, layers):
+    def small_gpu(model, ids, mask, *rest):
         sizes.append(len(ids))
         if len(ids) > 2:
             raise torch.cuda.OutOfMemoryError("simulated")
-        return run(model, ids, mask, layers)
+        return run(model, ids, mask, *rest)
 
     monkeypatch.setattr(LoadedLLM, "hidden_states", small_gpu)
     got = make_llm(tiny_llm, batch_pieces=100_000).read(docs)

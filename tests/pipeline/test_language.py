@@ -43,6 +43,25 @@ def test_pipe_within_a_budget_of_tokens(trained: Language, monkeypatch):
     assert [found(doc) for doc in trained.pipe(TEXTS)] == expected
 
 
+@pytest.mark.parametrize(("batch_size", "most"), [(1, 1), (2, 16), (1000, 23)])
+def test_an_endless_stream_yields_docs_steadily(
+    trained: Language, monkeypatch, batch_size: int, most: int
+):
+    llm = llm_of(trained.get_pipe("llm2ner"))
+    monkeypatch.setattr(llm, "tokens_ahead", lambda: 200)  # each text has 9 tokens
+    read = 0
+
+    def stream():
+        nonlocal read
+        while True:
+            read += 1
+            yield f"Text {read} is one of many texts here."
+
+    docs = trained.pipe(stream(), batch_size=batch_size)
+    ahead = [read - number for number, _ in zip(range(50), docs, strict=False)]
+    assert max(ahead) <= most
+
+
 def test_as_tuples(trained: Language):
     pairs = list(trained.pipe(zip(TEXTS, range(10), strict=True), as_tuples=True))
     assert [context for _, context in pairs] == list(range(10))
@@ -296,11 +315,28 @@ def test_errors_are_raised(fragile: Language):
         fragile("Here is poison.")
 
 
-@pytest.mark.parametrize(("batch_size", "left"), [(1, [TEXTS[0], TEXTS[1]]), (2, [TEXTS[1]])])
-def test_errors_can_be_ignored(fragile: Language, batch_size: int, left: list[str]):
-    """As with spaCy's own components, a batch goes as a whole."""
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_errors_can_be_ignored(fragile: Language, batch_size: int):
+    """The docs that are read together with a failing one are not lost."""
     fragile.set_error_handler(ignore_error)
-    assert [doc.text for doc in fragile.pipe(MIXED, batch_size=batch_size)] == left
+    docs = list(fragile.pipe(MIXED, batch_size=batch_size))
+    assert [doc.text for doc in docs] == [TEXTS[0], TEXTS[1]]
+    assert [found(doc) for doc in docs] == [found(fragile(text)) for text in TEXTS[:2]]
+
+
+def test_docs_whose_annotation_fails_are_left_out(trained: Language, monkeypatch):
+    pipe = trained.get_pipe("llm2ner")
+    write, failed = pipe.set_annotations, []
+
+    def set_annotations(docs, predictions):
+        if docs[0].text == TEXTS[1]:
+            raise ValueError("cannot be written")
+        write(docs, predictions)
+
+    monkeypatch.setattr(pipe, "set_annotations", set_annotations)
+    pipe.set_error_handler(lambda name, proc, docs, error: failed.extend(docs))
+    assert [doc.text for doc in trained.pipe(TEXTS[:3])] == [TEXTS[0], TEXTS[2]]
+    assert [doc.text for doc in failed] == [TEXTS[1]]
 
 
 def test_error_handler_is_told_what_failed(fragile: Language, caplog):
@@ -309,7 +345,7 @@ def test_error_handler_is_told_what_failed(fragile: Language, caplog):
 
     fragile.get_pipe("llm2ner").set_error_handler(handle)
     with caplog.at_level(logging.WARNING, logger="spacy"):
-        docs = list(fragile.pipe(MIXED, batch_size=1))
+        docs = list(fragile.pipe(MIXED))
     assert len(docs) == 2
     assert "llm2ner could not do 1 docs: no poison, please" in caplog.text
 

@@ -72,7 +72,7 @@ def outputs(nlp: Language) -> list[np.ndarray]:
 def assert_same(one: Language, other: Language) -> None:
     # Not bit for bit: one of them may have read a text in another batch.
     for a, b in zip(outputs(one), outputs(other), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
     assert pipe_of(one).labels == pipe_of(other).labels
 
 

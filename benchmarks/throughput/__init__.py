@@ -1,0 +1,1 @@
+"""Words per second of the pipeline beside the bare LLM."""

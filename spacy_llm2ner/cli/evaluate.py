@@ -1,0 +1,376 @@
+"""`python -m spacy llm2ner evaluate`: scores with intervals, errors, slices, and a comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import srsly
+import typer
+from spacy import util
+from spacy.cli._util import import_code, setup_gpu
+from spacy.language import Language
+from spacy.training import Example
+from wasabi import Printer
+
+from ..corpora.formats import format_of
+from ..errors import Errors
+from ..evaluation.evaluate import (
+    DOCUMENT,
+    TEXT,
+    UNITS,
+    Comparison,
+    Evaluation,
+    EvaluationSettings,
+    compare_pipelines,
+    evaluate_casings,
+    read_training,
+)
+from ..evaluation.evaluate import evaluate as evaluate_pipeline
+from ..evaluation.intervals import Resampling
+from ..evaluation.text_spans import ANNOTATIONS
+from ..reports.evaluation_report import (
+    Table,
+    casing_table,
+    comparison_json,
+    difference_table,
+    evaluation_json,
+    evaluation_tables,
+    span_reliability,
+)
+from ..settings import check_choice
+from .columns import column_values
+from .data import (
+    Comments,
+    DataOptions,
+    LabelsFile,
+    Scheme,
+    SentencesPerDoc,
+    Split,
+    TagColumn,
+    TagsColumn,
+    TokensColumn,
+    WordColumn,
+    open_data,
+    read_examples,
+)
+from .options import Code, GpuId
+from .output import Force, check_free
+
+_Corpus = Callable[[Language], Iterable[Example]]
+
+# The exit code of a pipeline below --fail-under; 1 and 2 mean that there is no score.
+BELOW = 3
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Name or path of a trained pipeline")],
+    data: Annotated[
+        Path,
+        typer.Argument(help="Data: .spacy (file or folder), .jsonl, CoNLL file or dataset"),
+    ],
+    baseline: Annotated[
+        Optional[str], typer.Option("--baseline", "-b", help="A pipeline to compare MODEL with")
+    ] = None,
+    train: Annotated[
+        Optional[Path],
+        typer.Option("--train", help="Training data, for slices by seen and unseen surface"),
+    ] = None,
+    output: Annotated[
+        Optional[Path], typer.Option("--output", "-o", help="JSON file for all figures")
+    ] = None,
+    fail_under: Annotated[
+        Optional[float],
+        typer.Option(
+            "--fail-under", min=0, max=100, help=f"Least F1 in percent; exit code {BELOW} below it"
+        ),
+    ] = None,
+    annotation: Annotated[
+        Optional[str],
+        typer.Option(
+            "--annotation",
+            help="ents or spans; default: ents or, if the pipeline writes none, spans",
+        ),
+    ] = None,
+    spans_key: Annotated[
+        str, typer.Option("--spans-key", "-sk", help="The key of doc.spans")
+    ] = "sc",
+    resample: Annotated[
+        str,
+        typer.Option("--resample", help=f"What the bootstrap draws: {', '.join(UNITS)}"),
+    ] = TEXT,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=1, help="Number of bootstrap resamples")
+    ] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the resamples")] = 0,
+    slices: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--slice", help="Slice by this key of doc.user_data, or column of the data; repeatable"
+        ),
+    ] = None,
+    casing: Annotated[
+        bool, typer.Option("--casing", help="Also run on the texts in lower and in upper case")
+    ] = False,
+    sentences_per_doc: SentencesPerDoc = 1,
+    word_column: WordColumn = 0,
+    tag_column: TagColumn = -1,
+    comments: Comments = False,
+    split: Split = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
+    labels: LabelsFile = None,
+    scheme: Scheme = None,
+    code_path: Code = None,
+    gpu_id: GpuId = -1,
+    force: Force = False,
+) -> None:
+    """
+    Score a pipeline with intervals, error classes and slices.
+
+    The pipeline may be any that writes doc.ents or doc.spans. With --baseline, another pipeline
+    runs on the same texts, and paired tests say whether one is better.
+
+    Example:
+
+        python -m spacy llm2ner evaluate training/model-best test.spacy
+
+    DOCS: docs/cli.md#evaluate
+    """
+    msg = Printer()
+    import_code(code_path)
+    options = DataOptions(
+        sentences_per_doc=sentences_per_doc,
+        word_column=word_column,
+        tag_column=tag_column,
+        comments=comments,
+        split=split,
+        tokens_column=tokens_column,
+        tags_column=tags_column,
+        labels=labels,
+        scheme=scheme,
+    )
+    try:
+        check_free(output, force)
+        for option, value, accepted in (
+            ("--resample", resample, UNITS),
+            ("--annotation", annotation or ANNOTATIONS[0], ANNOTATIONS),
+        ):
+            check_choice(option, value, accepted, of="evaluate")
+        setup_gpu(gpu_id, silent=False)
+        settings = EvaluationSettings(
+            annotation, spans_key, resample, Resampling(resamples, seed), tuple(slices or ())
+        )
+        report = evaluate_file(
+            model, data, settings, options=options, baseline=baseline, train=train, casing=casing
+        )
+        if output is not None:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            srsly.write_json(output, report.as_json())
+    # Errors in paths, settings and the installation; their messages are written for users.
+    except (ValueError, OSError, ImportError) as error:
+        msg.fail(f"Can't evaluate {model} on {data}", str(error), exits=1)
+    _print(msg, report, data)
+    if output is not None:
+        msg.good(f"Wrote {output}")
+    if fail_under is None:
+        return
+    if not report.evaluation.has_gold:
+        msg.fail("Can't apply --fail-under", Errors.E962.format(path=data), exits=1)
+    f1 = 100 * float(report.evaluation.micro.value[2])
+    if f1 < fail_under:
+        msg.fail(f"F1 is {f1:.2f}, below --fail-under {fail_under:g}")
+        raise typer.Exit(BELOW)
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationReport:
+    """What the command found.
+
+    model (str): The pipeline, as it was named.
+    evaluation (Evaluation): Its result.
+    casings (Dict[str, Evaluation]): Its results on the texts in other casings.
+    baseline (Optional[str]): The other pipeline, as it was named.
+    comparison (Optional[Comparison]): The comparison with it.
+    notes (Sequence[str]): What the scores do not say.
+    """
+
+    model: str
+    evaluation: Evaluation
+    casings: dict[str, Evaluation]
+    baseline: str | None = None
+    comparison: Comparison | None = None
+    notes: Sequence[str] = ()
+
+    @property
+    def sentence(self) -> str:
+        """Which pipeline is better; empty without a baseline."""
+        if self.comparison is None or self.baseline is None:
+            return ""
+        return self.comparison.sentence(self.model, self.baseline)
+
+    @property
+    def tables(self) -> list[Table]:
+        """All tables."""
+        tables = list(evaluation_tables(self.evaluation))
+        if self.casings:
+            tables.append(casing_table({"as is": self.evaluation, **self.casings}))
+        if self.comparison is not None:
+            tables.append(difference_table(self.comparison))
+        return tables
+
+    def as_json(self) -> dict[str, Any]:
+        """All figures as JSON values."""
+        found = {"model": self.model, **evaluation_json(self.evaluation)}
+        if self.casings:
+            found["casing"] = {name: evaluation_json(e) for name, e in self.casings.items()}
+        if self.comparison is not None:
+            found["baseline"] = {
+                "model": self.baseline, **evaluation_json(self.comparison.baseline)
+            }  # fmt: skip
+            found["difference"] = comparison_json(self.comparison, self.sentence)
+        return found
+
+
+def evaluate_file(
+    model: str | Path,
+    data: Path,
+    settings: EvaluationSettings,
+    *,
+    options: DataOptions | None = None,
+    baseline: str | Path | None = None,
+    train: Path | None = None,
+    casing: bool = False,
+) -> EvaluationReport:
+    """Evaluate a pipeline on annotated data.
+
+    model (Union[str, Path]): Name or path of a pipeline.
+    data (Path): Data in any format that `open_data` supports.
+    settings (EvaluationSettings): The settings.
+    options (Optional[DataOptions]): How the data is read.
+    baseline (Union[str, Path, None]): Another pipeline.
+    train (Optional[Path]): The training data. It is read with the same options if it has the same
+        format; with the split "train", if one is given.
+    casing (bool): Whether the pipeline also runs on the texts in lower and upper case.
+    RETURNS (EvaluationReport): The result.
+    RAISES (ValueError, OSError): If a pipeline or the data cannot be read, or nothing is compared.
+    """
+    options = options or DataOptions()
+    if data.suffix == ".jsonl":  # the one format whose spans have a key by default
+        options = replace(options, spans_key=settings.spans_key)
+    corpus = open_data(data, options)
+    train_corpus = None
+    if train is not None:
+        train_corpus = open_data(train, _train_options(train, data, options, settings.spans_key))
+    nlp = util.load_model(model)
+    examples = read_examples(corpus, data, nlp)
+    documents = _documents(corpus, options) if settings.unit == DOCUMENT else None
+    settings, values = _slices(settings, data, options, corpus, examples)
+    found = evaluate_pipeline(nlp, examples, settings, values=values, documents=documents)
+    if train is not None and train_corpus is not None:
+        training = read_training(read_examples(train_corpus, train, nlp), found.compared)
+        found = replace(found, training=training)
+    cased = evaluate_casings(nlp, examples, settings, documents=documents) if casing else {}
+    notes = _notes(nlp, found, settings.spans_key)
+    if baseline is None:
+        return EvaluationReport(str(model), found, cased, notes=notes)
+    other = util.load_model(baseline)
+    same = replace(settings, annotation=found.compared.annotation)
+    beside = evaluate_pipeline(
+        other, read_examples(corpus, data, other), same, values=values, documents=documents
+    )
+    comparison = compare_pipelines(found, replace(beside, training=found.training))
+    return EvaluationReport(str(model), found, cased, str(baseline), comparison, notes)
+
+
+def _train_options(train: Path, data: Path, options: DataOptions, spans_key: str) -> DataOptions:
+    if format_of(train) != format_of(data):
+        return DataOptions(spans_key=spans_key if train.suffix == ".jsonl" else None)
+    return replace(options, split="train") if options.split else options
+
+
+def _documents(corpus: _Corpus, options: DataOptions) -> list[int] | None:
+    """The document of each text; None for data whose texts are documents."""
+    file = getattr(corpus, "file", None)
+    if file is None:
+        return None
+    step = options.sentences_per_doc
+    sizes = [math.ceil(len(d.sentences) / step) if step else 1 for d in file.documents]
+    return [number for number, size in enumerate(sizes) for _ in range(size)]
+
+
+def _slices(
+    settings: EvaluationSettings,
+    data: Path,
+    options: DataOptions,
+    corpus: _Corpus,
+    examples: Sequence[Example],
+) -> tuple[EvaluationSettings, dict[str, list[str]]]:
+    """Keys of `doc.user_data` stay in the settings; for others, columns of the data are read."""
+    known = {key for example in examples for key in example.reference.user_data}
+    columns = [key for key in settings.slices if key not in known]
+    if columns and (values := column_values(data, options, corpus, examples, columns)) is not None:
+        own = [key for key in settings.slices if key in known]
+        return replace(settings, slices=own), values
+    return settings, {}
+
+
+def _notes(nlp: Language, found: Evaluation, spans_key: str) -> list[str]:
+    """List what a score may mean other than a good or bad pipeline."""
+    notes = []
+    gold = {mention.label for mention in found.matches.gold.mentions}
+    guessed = {mention.label for mention in found.matches.predicted.mentions}
+    if not gold:
+        notes.append("The texts are annotated, but without any gold span: there is no score")
+    elif guessed and not gold & guessed:
+        notes.append(
+            f"Data and pipeline have no label in common, so that nothing can be correct: the "
+            f"data has {', '.join(sorted(gold))}; the pipeline found {', '.join(sorted(guessed))}"
+        )
+    if found.unjudged:
+        notes.append(f"{found.unjudged:,} predictions are not judged: their tokens lack annotation")
+    written = any(t.get("spans_key") == spans_key for t in map(nlp.get_pipe_config, nlp.pipe_names))
+    if found.compared.annotation == "ents" and written:
+        notes.append(
+            f"The pipeline also writes doc.spans['{spans_key}']: --annotation spans scores them"
+        )
+    return notes
+
+
+# The console -----------------------------------------------------------------------------------
+
+
+def _print(msg: Printer, report: EvaluationReport, data: Path) -> None:
+    found = report.evaluation
+    what = "doc.ents"
+    if found.compared.annotation == "spans":
+        what = f"doc.spans['{found.compared.spans_key}']"
+    resampling = found.settings.resampling
+    msg.info(
+        f"{report.model} on {data}: {len(found.matches.texts):,} annotated texts of "
+        f"{found.n_texts:,}, {len(found.matches.gold):,} gold spans, {what}"
+    )
+    for note in report.notes:
+        msg.warn(note)
+    for title, header, rows, aligns in report.tables:
+        msg.text(f"\n{title}")
+        msg.table(rows, header=header, divider=True, aligns=aligns, max_col=60)
+    diagram = span_reliability(found)
+    if diagram is not None:
+        msg.info(
+            f"Calibration error of the probabilities of {diagram.counts.sum():,.0f} predictions: "
+            f"{100 * diagram.error:.2f} points"
+        )
+    msg.info(
+        f"Intervals: {resampling.resamples:,} bootstrap resamples of {found.matches.n_units:,} "
+        f"{found.settings.unit}s, seed {resampling.seed}"
+    )
+    if report.comparison is not None:
+        msg.info(
+            f"Gold spans that only {report.model} finds: {report.comparison.fixed:,}; only "
+            f"{report.baseline}: {report.comparison.broken:,}"
+        )
+        (msg.good if report.comparison.is_shown else msg.info)(report.sentence)

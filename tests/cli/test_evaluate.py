@@ -1,0 +1,183 @@
+import json
+
+import pytest
+import spacy
+from spacy.tokens import DocBin, Span
+from typer.testing import CliRunner
+
+from spacy_llm2ner.cli import llm2ner_app
+from spacy_llm2ner.cli.data import DataOptions
+from spacy_llm2ner.cli.evaluate import BELOW, evaluate_file
+from spacy_llm2ner.evaluation.evaluate import EvaluationSettings
+from spacy_llm2ner.evaluation.intervals import Resampling
+from tests.cli.test_visualize import PATTERNS, make_data
+
+FEW = ("--resamples", "50")
+# As T-NER writes them (tner/ner_model.py).
+TNER_KEYS = {f"{m}/{k}" for m in ("micro", "macro") for k in ("f1", "f1_ci", "recall", "precision")}
+CONLL = """-DOCSTART- O
+
+Ada B-PER
+Lovelace I-PER
+came O
+
+London B-LOC
+slept O
+
+-DOCSTART- O
+
+Nobody O
+vote O
+"""
+
+
+def make_model(path, patterns=PATTERNS, *, spans=False):
+    nlp = spacy.blank("xx")
+    if spans:
+        config = {"spans_key": "sc", "annotate_ents": False}
+        ruler = nlp.add_pipe("span_ruler", config=config)
+    else:
+        ruler = nlp.add_pipe("entity_ruler")
+    ruler.add_patterns(patterns)
+    nlp.to_disk(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate")
+    make_data(folder / "data.spacy")
+    make_model(folder / "model")
+    make_model(folder / "other", PATTERNS[:1])
+    (folder / "data.conll").write_text(CONLL)
+    return folder
+
+
+@pytest.fixture
+def place(made, monkeypatch):
+    monkeypatch.chdir(made)
+    return made
+
+
+def run(*args):
+    result = CliRunner().invoke(llm2ner_app, ["evaluate", *map(str, args), *FEW])
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_all_figures_go_to_console_and_json(place):
+    code, output = run(
+        "model", "data.spacy", "--baseline", "other", "--casing", "--train", "data.spacy",
+        "-o", "new/scores.json",
+    )  # fmt: skip
+    assert code == 0, output
+    found = json.loads((place / "new" / "scores.json").read_text())
+    assert {*found} >= TNER_KEYS
+    for scores in (found, found["casing"]["lower"], found["casing"]["UPPER"], found["baseline"]):
+        theirs = scores["per_entity_metric"]
+        assert all({"f1", "f1_ci", "recall", "precision"} <= {*label} for label in theirs.values())
+        assert {*scores["micro/f1_ci"]} == {"90", "95"}
+    assert found["per_entity_metric"].keys() == {"PER", "LOC", "ORG"}
+    assert (found["texts"], found["annotated_texts"], found["gold"]) == (4, 3, 4)
+    assert found["errors"] == {
+        "correct": 1, "missed": 1, "spurious": 1, "boundary": 1, "type": 1, "both": 0,
+    }  # fmt: skip
+    assert found["confusion"]["LOC"] == {"LOC": 1, "ORG": 1, "(none)": 1}
+    assert found["metrics"]["spaCy"]["f1"] == found["micro/f1"] == 0.25
+    assert found["casing"]["lower"]["micro/f1"] == 0  # the rules have capital letters
+    assert found["calibration"] is None
+    difference = found["micro/f1"] - found["baseline"]["micro/f1"]
+    assert found["difference"]["micro"]["f1"] == pytest.approx(difference)
+    assert {*found["slices"]} >= {"span length", "text length", "position"}
+    for said in ("By label", "By span length", "By casing", "No difference is shown", "Wrote new"):
+        assert said in output, said
+
+
+def test_scores_equal_those_of_spacy(place):
+    report = evaluate_file("model", place / "data.spacy", EvaluationSettings())
+    nlp = spacy.load("model")
+    docs = list(DocBin().from_disk(place / "data.spacy").get_docs(nlp.vocab))
+    expected = nlp.evaluate([spacy.training.Example(nlp.make_doc(d.text), d) for d in docs])
+    assert report.evaluation.micro.value == pytest.approx([expected[f"ents_{p}"] for p in "prf"])
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("data.spacy", "--fail-under", "50"), "F1 is 25.00, below --fail-under 50"),
+        (("data.spacy", "--fail-under", "25"), None),
+        (("data.spacy", "--annotation", "spans"), "writes no doc.spans['sc']"),
+        (("data.spacy", "--annotation", "both"), "accepted are"),
+        (("data.spacy", "--resample", "line"), "accepted are"),
+        (("data.spacy", "--slice", "genre"), "no text has 'genre'"),
+        (("data.spacy", "--resample", "sentence"), "text 1 of the data has no sentence boundaries"),
+        (("none.spacy",), "there is no such file"),
+    ],
+)
+def test_exit_codes(place, args, says):
+    code, output = run("model", *args)
+    assert code == (0 if says is None else BELOW if "--fail-under" in args else 1), output
+    assert says is None or says in output
+
+
+def test_data_without_gold_spans_has_no_score(place):
+    (place / "empty.jsonl").write_text('{"tokens": ["Ada", "Lovelace"], "spans": []}\n')
+    code, output = run("model", "empty.jsonl", "-o", "empty.json")
+    assert code == 0 and "without any gold span" in output and "n/a n/a n/a n/a" in output
+    found = json.loads((place / "empty.json").read_text())
+    assert all(found[key] is None for key in TNER_KEYS)
+    code, output = run("model", "empty.jsonl", "--fail-under", "0")
+    assert code == 1 and "has no F1 to judge" in output
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "number"),
+    [("text", 1, 3), ("sentence", 0, 3), ("document", 1, 2), ("document", 0, 2), ("text", 0, 2)],
+)
+def test_what_the_bootstrap_draws(place, unit, size, number):
+    settings = EvaluationSettings(unit=unit, resampling=Resampling(20))
+    options = DataOptions(sentences_per_doc=size)
+    found = evaluate_file("model", place / "data.conll", settings, options=options).evaluation
+    assert found.matches.n_units == number
+    assert found.labels.total.sum(axis=0).tolist() == [1, 3, 1, 2]
+
+
+def test_slices_by_user_data_and_by_column(place):
+    nlp = spacy.blank("xx")
+    docs = DocBin(store_user_data=True)
+    for genre, text in (("news", "Ada Lovelace came"), ("fiction", "London slept")):
+        doc = nlp.make_doc(text)
+        doc.set_ents([Span(doc, 0, len(doc) - 1, label="PER")])
+        doc.user_data["genre"] = genre
+        docs.add(doc)
+    docs.to_disk("own.spacy")
+    rows = [
+        {"tokens": ["Ada", "Lovelace", "came"], "spans": [[0, 2, "PER"]], "genre": "news"},
+        {"tokens": ["London", "slept"], "spans": [[0, 1, "PER"]], "genre": "fiction"},
+    ]
+    (place / "own.jsonl").write_text("\n\n".join(map(json.dumps, rows)))
+    from datasets import Dataset
+
+    tags = [["B-PER", "I-PER", "O"], ["B-PER", "O"]]
+    columns = {"tokens": [row["tokens"] for row in rows], "tags": tags}
+    Dataset.from_dict({**columns, "genre": ["news", "fiction"]}).save_to_disk("own")
+    settings = EvaluationSettings(slices=["genre"], resampling=Resampling(20))
+    for data in ("own.spacy", "own.jsonl", "own"):
+        counts = evaluate_file("model", place / data, settings).evaluation.slices["genre"]
+        found = dict(zip(counts.categories, counts.total.tolist(), strict=True))
+        assert found == {"news": [1, 1, 1, 1], "fiction": [0, 1, 0, 1]}, data
+    code, output = run("model", "own.jsonl", "--slice", "topic")
+    assert code == 1 and "nor a column of the data is called 'topic'" in output
+
+
+def test_span_groups_of_any_component(place):
+    make_model(place / "spans", [*PATTERNS, {"label": "PER", "pattern": "Lovelace"}], spans=True)
+    rows = [{"tokens": ["Ada", "Lovelace", "came"], "spans": [[0, 2, "PER"], [1, 2, "PER"]]}]
+    (place / "nested.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, output = run("spans", "nested.jsonl", "-o", "scores.json", "--baseline", "spans")
+    assert code == 0, output
+    found = json.loads((place / "scores.json").read_text())
+    assert (found["annotation"], found["spans_key"], found["micro/f1"]) == ("spans", "sc", 1)
+    assert {*found["slices"]["nesting"]} == {"inside another", "around another"}
+    assert found["difference"]["micro"]["p_randomisation"]["f1"] == 1
+    code, output = run("spans", "nested.jsonl", "--baseline", "model")
+    assert code == 1 and "writes no doc.spans['sc']" in output
