@@ -91,6 +91,7 @@ def require_uncertain(nlp: Language, floor: float) -> list[tuple[str, LLMPipe, d
 def _add_copy(nlp: Language, name: str, pipe: LLMPipe, floor: float) -> str:
     key = f"{name}_uncertain"
     config = nlp.get_pipe_config(name).copy()
+    config.pop("factory", None)  # which a config from disk has
     config.update(annotate="spans", spans_key=key, threshold=floor)
     if "all" in getattr(pipe, "decodings", ()):
         config["decoding"] = "all"

@@ -98,7 +98,7 @@ def annotate(
 
     Example:
 
-        python -m spacy llm2ner annotate training/model-best texts.parquet annotated
+        python -m spacy llm2ner annotate model texts.parquet annotated
 
     DOCS: docs/cli.md#annotate
     """

@@ -16,6 +16,7 @@ from spacy_llm2ner.llm import frozen
 from spacy_llm2ner.llm.frozen import FrozenLLM
 from spacy_llm2ner.llm.recent import RecentStates
 from spacy_llm2ner.llm.store import StateStore
+from spacy_llm2ner.pipeline.thresholds import set_threshold
 from tests.pipeline.sample import DATA
 
 from .running import annotate, read_lines, rules, write_lines
@@ -50,12 +51,11 @@ def test_scores_are_those_of_the_pipeline(trained: Language, place: str, tmp_pat
     assert {(r["row"], r["text"], r["label"]): r["score"] for r in table} == best
 
 
-@pytest.mark.parametrize("threshold", [0.9, "0.6,PER=0.999999"])
+@pytest.mark.parametrize("threshold", [0.9999, "0.6,PER=0.999999"])
 def test_uncertain_spans_are_those_between_floor_and_threshold(
     trained: Language, trained_folder: Path, threshold: Any, tmp_path: Path, monkeypatch: Any
 ):
-    pipe: Any = trained.get_pipe("llm2ner")
-    pipe.threshold = threshold
+    set_threshold(trained, "llm2ner", threshold)
     read = 0
     passes = FrozenLLM._read
 
