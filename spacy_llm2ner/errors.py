@@ -10,7 +10,7 @@ given value and the accepted values. Codes are never reused; error codes are gro
 
     E0xx settings of any kind
     E1xx llm                 E4xx tommer, hf            E7xx corpora
-    E2xx heads, decoding,    E5xx few_shot, prompted    E8xx reports, hub
+    E2xx heads, decoding,    E5xx few_shot, prompted    E8xx reports, hub, annotation
          losses, tags        E6xx calibration,          E9xx cli
     E3xx architectures,           distillation, sweep,
          pipeline                 evaluation
@@ -824,7 +824,7 @@ class Errors(metaclass=_WithCodes):
         "'{name}': expected a list of its labels."
     )
 
-    # E8xx reports, hub
+    # E8xx reports, hub; annotation from E850
     E801 = (
         "llm2ner: a model card describes components with a head on an LLM, and the pipeline has "
         "none. Its components are: {components}."
@@ -851,6 +851,84 @@ class Errors(metaclass=_WithCodes):
         "llm2ner: {metrics} contains no scores; a JSON object as `spacy evaluate --output` writes "
         "it is needed."
     )
+
+    E850 = "input {given}: there is no such file or folder."
+    E851 = "input {given}: there is no file of a known format in it ({suffixes})."
+    E852 = (
+        "the output folder {out} is within the input {given}: its files would become input. Give "
+        "another folder as OUT."
+    )
+    E853 = "input file {path}: the suffix is not one of {suffixes}."
+    E854 = (
+        "the input has files of several formats, such as {first} and {second}. Give files of one "
+        "format, for example as a glob in quotes: 'data/*.parquet'."
+    )
+    E855 = "input file {path}: two columns have the name '{column}'; rename one."
+    E856 = "input file {path}: cannot be read as {format} ({error})."
+    E857 = (
+        "input file {path}: it had at least {rows} rows when the run began, and has fewer now. "
+        "Restore it, or begin anew with --force."
+    )
+    E858 = "output folder {out}: another run is writing to it. Wait for its end, or end it."
+    E859 = (
+        "output folder: the manifest {path} cannot be read ({error}). Restore it, give another "
+        "folder as OUT, or begin anew with --force."
+    )
+    E860 = (
+        "output folder {out}: it was begun with the pipeline {before}, and this run has {now}. "
+        "Give the same pipeline, give another folder as OUT, or begin anew with --force."
+    )
+    E861 = (
+        "output folder {out}: the input had {before} files when it was begun, and has {now} now. "
+        "Give the same input, give another folder as OUT, or begin anew with --force."
+    )
+    E862 = (
+        "output folder {out}: it was begun with the input file {before}, and this run has {now}. "
+        "Give the same input, give another folder as OUT, or begin anew with --force."
+    )
+    E863 = (
+        "output folder {out}: it was begun with {option} = {before}, and this run has {now}. Give "
+        "the same, give another folder as OUT, or begin anew with --force."
+    )
+    E864 = (
+        "input file {path}: there is no column '{column}'; its columns are {columns}. Name the "
+        "columns with texts by --text-column, and the one that names a row by --id-column."
+    )
+    E865 = (
+        "input file {path}: it has a column '{column}', which is one of those that are added. Give "
+        "another name by --entities-column; for 'row', give --id-column."
+    )
+    E866 = (
+        "input: the values of the column '{column}' have no common type ({error}), which Parquet "
+        "and Arrow files need. Give --format jsonl."
+    )
+    E867 = (
+        "--uncertain: no component of the pipeline has scores below a threshold ({components}); "
+        "'llm2ner', 'llm2ner_tagger', 'llm2ner_fewshot' or 'llm2ner_prompted' is needed."
+    )
+    E868 = (
+        "--uncertain is {floor}, and no threshold of the pipeline is above it ({thresholds}): "
+        "there is nothing between them."
+    )
+    E869 = (
+        "--states-only: no component of the pipeline has a frozen LLM ({components}); 'llm2ner', "
+        "'llm2ner_tagger' or 'llm2ner_fewshot' with a spacy_llm2ner.FrozenLLM.v1 is needed."
+    )
+    E870 = "--states-only: the states cannot be stored. {error}"
+    E871 = (
+        "more than {most} rows failed (--max-errors){last}. Complete shards are kept, and their "
+        "failed rows are in {out}/failed; call the command again with a higher --max-errors to go "
+        "on."
+    )
+    E872 = (
+        "--n-process is {processes} and --gpu-id is {gpu}: each process needs a GPU, from that one "
+        "on, and this machine has {found}."
+    )
+    E873 = (
+        "a process ended unexpectedly, usually because memory ran out. Call the command again to "
+        "go on, with a smaller --n-process or --batch-size."
+    )
+    E874 = "{option} is {value}; {needed}."
 
     # E9xx cli
     E901 = "output path {path}: expected a folder, but this is a file."

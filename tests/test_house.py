@@ -41,7 +41,10 @@ CORE = {
     "evaluation": {"corpora", "pipeline"},
 }
 # A wing imports the core, and none imports another; all know the readers of corpora.
-WINGS = {"tommer", "hf", "few_shot", "prompted", "calibration", "distillation", "sweep"}
+WINGS = {
+    *("tommer", "hf", "few_shot", "prompted", "calibration", "distillation", "sweep"),
+    "annotation",
+}
 MAY_IMPORT = {
     **{room: {other for other in BASE if other != room} for room in BASE},
     **{room: BASE | below for room, below in CORE.items()},

@@ -7,6 +7,7 @@ from spacy.cli._util import app
 from typer import Typer
 
 from .adapt import adapt, suggest_names
+from .annotate import annotate
 from .bundle import bundle
 from .calibrate import calibrate
 from .card import card
@@ -58,6 +59,7 @@ llm2ner_app.command("calibrate", context_settings=_old_names(use_gpu="gpu_id"))(
 llm2ner_app.command("evaluate")(evaluate)
 llm2ner_app.command("visualize", context_settings=_old_names(use_gpu="gpu_id"))(visualize)
 llm2ner_app.command("explain", context_settings=_old_names(c="p"))(explain)
+llm2ner_app.command("annotate")(annotate)
 llm2ner_app.command("bundle")(bundle)
 llm2ner_app.command("card")(card)
 llm2ner_app.command("store")(store)

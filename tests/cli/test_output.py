@@ -13,6 +13,7 @@ from spacy_llm2ner.cli import llm2ner_app
 # The arguments of each command that writes, with {out} for its output; and the output it finds.
 WRITE = {
     "adapt": ("model texts.txt {out}", "folder"),
+    "annotate": ("model in.jsonl {out}", "folder"),
     "bundle": ("model {out}", "folder"),
     "calibrate": ("model dev.spacy --output {out}", "folder"),
     "card": ("model {out}", "file"),

@@ -1,0 +1,1 @@
+"""Annotating large collections of texts with any spaCy pipeline: `llm2ner annotate`."""
