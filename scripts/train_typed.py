@@ -27,8 +27,8 @@ from thinc.api import Adam, fix_random_seed, warmup_linear
 from tqdm import tqdm
 from typed_corpora import LABELS, TREEBANKS, Part, english_parts, treebank_parts
 
-from spacy_llm2ner.corpora.annotated import annotated_labels
 from spacy_llm2ner.decoding.spans import decode
+from spacy_llm2ner.doc_data import annotated_labels
 from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META, save_pretrained_head
 
 ROOT = Path(__file__).parents[1]

@@ -33,9 +33,9 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from spacy_llm2ner.corpora import parse_conll
-from spacy_llm2ner.corpora.annotated import mark_annotated
 from spacy_llm2ner.corpora.docs import copy_words
 from spacy_llm2ner.corpora.spacing import spaces_for
+from spacy_llm2ner.doc_data import mark_annotated
 
 LABELS = ("PER", "LOC", "ORG", "MISC")
 THREE = LABELS[:3]

@@ -29,7 +29,7 @@ HEAVY = (
 )
 
 # Folders that any other may import.
-BASE = {"errors", "compat", "log", "settings", "tags", "numeric", "batching"}
+BASE = {"errors", "compat", "log", "settings", "tags", "numeric", "batching", "doc_data"}
 # The core, bottom up: what each folder imports beside the base and itself.
 CORE = {
     "llm": set(),

@@ -13,9 +13,9 @@ from spacy.tokens import Span
 from spacy.training import Example
 from tqdm import tqdm
 
-from ..corpora.annotated import annotated_labels
 from ..decoding.spans import ILLEGAL_LOGIT, Spans, temper
 from ..decoding.tags import entity_logits
+from ..doc_data import annotated_labels
 from ..errors import Errors
 from ..numeric import probabilities
 from ..pipeline.base import EntityPipe

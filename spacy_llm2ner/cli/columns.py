@@ -11,8 +11,8 @@ from typing import Any
 from spacy.language import Language
 from spacy.training import Example
 
-from ..corpora.docs import SOURCE_KEY
 from ..corpora.hf_dataset import HFDatasetCorpus
+from ..doc_data import SOURCE_KEY
 from ..errors import Errors
 from ..evaluation.slices import NO_VALUE
 from .data import DataOptions, InputError, data_format

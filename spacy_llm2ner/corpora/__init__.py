@@ -1,7 +1,7 @@
 """Corpus readers: CoNLL-style files, JSON Lines and Hugging Face datasets as spaCy Docs."""
 
+from ..doc_data import annotated_labels, mark_annotated
 from ..tags import SCHEMES, Scheme, TagSpan, spans_to_tags
-from .annotated import annotated_labels, mark_annotated
 from .conll import (
     ConllDocument,
     ConllError,

@@ -6,11 +6,10 @@ from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
 from spacy.vocab import Vocab
 
+from ..doc_data import SOURCE_KEY
 from ..errors import Errors, Warnings
 from .documents import CorpusReport, Document, Sentence
 from .spacing import spaces_for
-
-SOURCE_KEY = "llm2ner_source"
 
 
 def make_docs(

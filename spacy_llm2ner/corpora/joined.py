@@ -8,8 +8,8 @@ from typing import Any
 from spacy.language import Language
 from spacy.training import Example
 
+from ..doc_data import mark_annotated
 from ..errors import Errors
-from .annotated import mark_annotated
 
 _Reader = Callable[[Language], Iterable[Example]]
 

@@ -11,8 +11,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import filter_spans
 
-from ..corpora.annotated import ANNOTATED_KEY, annotated_labels
-from ..corpora.docs import SOURCE_KEY
+from ..doc_data import ANNOTATED_KEY, SOURCE_KEY, annotated_labels
 from ..errors import Errors
 from ..llm.alignment import blank_tokens, is_blank
 from ..tags import TagSet

@@ -11,7 +11,7 @@ from spacy.scorer import Scorer, get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from ..corpora.annotated import annotated_labels
+from ..doc_data import annotated_labels
 from .gold import annotated_ents, annotated_spans, known_tokens
 
 

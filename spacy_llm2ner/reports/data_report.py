@@ -13,8 +13,8 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..architectures.shims import TunedShim
-from ..corpora.docs import SOURCE_KEY
 from ..corpora.duplicates import Duplicate, find_duplicates
+from ..doc_data import SOURCE_KEY
 from ..llm.alignment import align, blank_tokens, is_blank, token_boundaries
 from ..pipeline.base import EntityPipe
 from ..pipeline.gold import Gold, annotated_spans, read_gold

@@ -1,7 +1,8 @@
-"""The labels that a doc's annotation covers: others are unknown there, not absent.
+"""What corpus readers note in `doc.user_data`: the place of a doc, and the labels it is about.
 
-A corpus of diseases says nothing about persons. Where its docs name their labels, a head that
-learns from several corpora takes a span without annotation as "no disease", but not as "no person".
+Labels that a doc's annotation does not cover are unknown there, not absent: a corpus of diseases
+says nothing about persons. Where its docs name their labels, a head that learns from several
+corpora takes a span without annotation as "no disease", but not as "no person".
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from collections.abc import Iterable
 
 from spacy.tokens import Doc
 
-from ..errors import Errors
+from .errors import Errors
+
+SOURCE_KEY = "llm2ner_source"
+"""The key of `doc.user_data` for the file or dataset and the line that a doc comes from."""
 
 ANNOTATED_KEY = "llm2ner_labels"
 """The key of `doc.user_data` that holds the labels, as a list of strings."""
