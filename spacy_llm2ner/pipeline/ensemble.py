@@ -79,12 +79,12 @@ def _head_config(config: Any, pipe: SpanRecognizer) -> dict[str, Any]:
 
 def _llm_config(pipe: SpanRecognizer, config: Any) -> Any:
     """The config of a component's LLM, with the layers that a shipped head chose for it."""
-    (shim,) = pipe.model.layers[0].shims
     chosen = config["model"]["llm"]
-    if isinstance(shim, LLMShim) and config.get("pretrained") and not chosen.get("layers"):
-        layers = shim.llm.settings.layers
-        return chosen if layers is None else {**chosen, "layers": list(layers)}
-    return chosen
+    if not config.get("pretrained") or chosen.get("layers"):
+        return chosen
+    (shim,) = pipe.model.layers[0].shims  # a shipped head has one LLM
+    layers = shim.llm.settings.layers if isinstance(shim, LLMShim) else None
+    return chosen if layers is None else {**chosen, "layers": list(layers)}
 
 
 def _head_shim(pipe: SpanRecognizer) -> HeadShim:

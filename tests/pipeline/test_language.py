@@ -101,11 +101,12 @@ def test_two_processes_without_an_llm_in_the_parent(trained_folder: Path, tmp_pa
     """With a warm store only the head runs in the parent, and its torch threads count as well."""
     text = "Ada Lovelace met Charles Babbage. " * 30
     config = {
+        "components.llm2ner.model.llm.dtype": "float32",  # in both processes
         "components.llm2ner.model.llm.store": {
             "@misc": "spacy_llm2ner.StateStore.v1",
             "path": str(tmp_path / "states"),
             "serve": True,
-        }
+        },
     }
     nlp = spacy.load(trained_folder, config=config)
     nlp(text)  # warms the store
