@@ -67,7 +67,7 @@ def serve(
     gpu_id: GpuId = -1,
 ) -> None:
     """
-    Answer requests over HTTP, and show a page to try pipelines on.
+    Serve pipelines over HTTP, with a page to try them on.
 
     Texts of all requests are run in batches by one thread. Several pipelines share one LLM. The
     server listens to this machine only, unless --host says otherwise.

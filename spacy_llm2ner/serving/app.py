@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from .. import __version__
 from ..errors import Errors
 from .api_page import api_page
 from .batcher import Batcher, ClosedError, QueueFullError, Ticket
@@ -89,7 +89,7 @@ class Service:
     def info(self) -> dict[str, Any]:
         """The pipelines and the limits; see `messages.ServerInfo`."""
         return {
-            "version": __version__,
+            "version": version("spacy-llm2ner"),
             "pipelines": [pipeline.describe() for pipeline in self.pipelines.values()],
             "limits": asdict(self.settings),
         }
@@ -246,7 +246,7 @@ def create_app(
 
     app = FastAPI(
         title="spacy-llm2ner",
-        version=__version__,
+        version=version("spacy-llm2ner"),
         description="Entities and spans with scores.",
         docs_url=None,  # their pages would load scripts from another host
         redoc_url=None,

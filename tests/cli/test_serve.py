@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import signal
 import subprocess
@@ -27,23 +28,23 @@ COMMAND = [sys.executable, "-m", "spacy", "llm2ner", "serve"]
 def started(*arguments: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """A server on a free port, and its address."""
     command = [*COMMAND, *arguments, "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    timer = threading.Timer(300, process.kill)
-    timer.start()
-    try:
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, **given) as process:
+        timer = threading.Timer(300, process.kill)
+        timer.start()
         output = ""
-        for line in process.stdout:
-            output += line
-            address = re.search(r"(http://\S+) serves", output)
-            if address:
-                yield process, address[1]
-                break
-        else:
-            raise AssertionError(output)
-    finally:
-        timer.cancel()
-        process.kill()
-        process.wait()
+        try:
+            for line in process.stdout:
+                output += line
+                address = re.search(r"(http://\S+) serves", output)
+                if address:
+                    yield process, address[1]
+                    break
+            else:
+                raise AssertionError(output)
+        finally:
+            timer.cancel()
+            process.kill()
 
 
 def test_two_pipelines_from_disk(trained, trained_folder):
@@ -94,6 +95,7 @@ def test_what_cannot_be_served(trained_folder, tmp_path: Path, arguments, said):
 
 
 def test_without_the_extra(monkeypatch):
-    monkeypatch.setattr("spacy_llm2ner.cli.serve.find_spec", lambda name: None)
+    module = importlib.import_module("spacy_llm2ner.cli.serve")
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
     result = CliRunner().invoke(llm2ner_app, ["serve", "model"])
     assert result.exit_code == 1 and "spacy-llm2ner[serve]" in result.output
