@@ -114,6 +114,7 @@ def main() -> None:
             for clients in args.clients:
                 answers = ask(address, process, texts, clients, args.seconds)
                 rows.append(row(system, clients, answers))
+                print(table(rows[-1:], {}).splitlines()[-1], flush=True)
     load = load_test(args.model, texts, args.load_seconds) if args.load_seconds else {}
     results = {"model": args.model, "seconds": args.seconds, "rows": rows, "load": load}
     write(args.name, results, table(rows, load))
