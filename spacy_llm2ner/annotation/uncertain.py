@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from spacy.language import Language
@@ -20,11 +20,13 @@ from .entities import Entity, spans_entities
 class Below:
     """The spans that a component scored below its threshold.
 
-    key (str): The key of `doc.spans` that they are in, with those above.
+    name (str): The name of the component.
+    key (str): The key of `doc.spans` that they are in, with those above; also the name of the copy.
     floor (float): The least score.
     thresholds (Dict[str, float]): The threshold of each label.
     """
 
+    name: str
     key: str
     floor: float
     thresholds: dict[str, float]
@@ -46,7 +48,7 @@ class Below:
         ]
 
 
-def add_uncertain(nlp: Language, floor: float) -> list[Below]:
+def add_uncertain(nlp: Language, floor: float, *, leave_out: Collection[str] = ()) -> list[Below]:
     """Add a copy of each component of this package, with a lower threshold, behind it.
 
     Copies find the states of the LLM that the component has just read, so that an LLM with a head
@@ -54,26 +56,34 @@ def add_uncertain(nlp: Language, floor: float) -> list[Below]:
 
     nlp (Language): The pipeline, which is changed.
     floor (float): The lower threshold.
+    leave_out (Collection[str]): Factories whose components get no copy.
     RETURNS (List[Below]): How to find the spans of each copy.
     RAISES (ValueError): If the pipeline has no component of this package (E867), or none with a
         threshold above the lower one (E868).
     """
     return [
-        Below(_add_copy(nlp, name, pipe, floor), floor, thresholds)
-        for name, pipe, thresholds in require_uncertain(nlp, floor)
+        Below(name, _add_copy(nlp, name, pipe, floor), floor, thresholds)
+        for name, pipe, thresholds in require_uncertain(nlp, floor, leave_out=leave_out)
     ]
 
 
-def require_uncertain(nlp: Language, floor: float) -> list[tuple[str, LLMPipe, dict[str, float]]]:
+def require_uncertain(
+    nlp: Language, floor: float, *, leave_out: Collection[str] = ()
+) -> list[tuple[str, LLMPipe, dict[str, float]]]:
     """Require components with a threshold above a lower one.
 
     nlp (Language): The pipeline.
     floor (float): The lower threshold.
+    leave_out (Collection[str]): Factories whose components do not count.
     RETURNS (List[Tuple[str, LLMPipe, Dict[str, float]]]): Name, component, threshold of each label.
     RAISES (ValueError): If the pipeline has no component of this package (E867), or none with a
         threshold above the lower one (E868).
     """
-    pipes = [(name, pipe) for name, pipe in nlp.pipeline if isinstance(pipe, LLMPipe)]
+    pipes = [
+        (name, pipe)
+        for name, pipe in nlp.pipeline
+        if isinstance(pipe, LLMPipe) and nlp.get_pipe_meta(name).factory not in leave_out
+    ]
     if not pipes:
         names = ", ".join(nlp.pipe_names) or "none"
         raise ValueError(Errors.E867.format(components=names))
@@ -91,7 +101,8 @@ def require_uncertain(nlp: Language, floor: float) -> list[tuple[str, LLMPipe, d
 
 def _add_copy(nlp: Language, name: str, pipe: LLMPipe, floor: float) -> str:
     key = f"{name}_uncertain"
-    config = nlp.get_pipe_config(name).copy()
+    # With the values of its variables, which `add_pipe` does not know.
+    config = dict(nlp.config.interpolate()["components"][name])
     config.pop("factory", None)  # which a config from disk has
     config.update(annotate="spans", spans_key=key, threshold=floor)
     if "all" in getattr(pipe, "decodings", ()):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -16,6 +17,7 @@ from spacy.language import Language
 from spacy.training import Example
 from wasabi import Printer
 
+from ..annotation.uncertain import Below, add_uncertain, require_uncertain
 from ..corpora.formats import format_of
 from ..errors import Errors
 from ..evaluation.evaluate import (
@@ -32,6 +34,7 @@ from ..evaluation.evaluate import (
 from ..evaluation.evaluate import evaluate as evaluate_pipeline
 from ..evaluation.intervals import Resampling
 from ..evaluation.text_spans import ANNOTATIONS
+from ..reports.evaluation_page import PipelineResult, evaluation_page
 from ..reports.evaluation_report import (
     Table,
     casing_table,
@@ -41,6 +44,9 @@ from ..reports.evaluation_report import (
     evaluation_tables,
     span_reliability,
 )
+from ..reports.judged_texts import judged_texts, pipeline_facts, pipeline_name
+from ..reports.report_page import ReportPage, render_report
+from ..reports.scored_spans import ScoredSpans, scored_spans
 from ..settings import check_choice
 from .columns import column_values
 from .data import (
@@ -64,6 +70,10 @@ _Corpus = Callable[[Language], Iterable[Example]]
 
 # The exit code of a pipeline below --fail-under; 1 and 2 mean that there is no score.
 BELOW = 3
+# The least score of the spans that the page's curves are made of.
+FLOOR = 0.01
+# Components whose copies with a lower threshold would ask the LLM again.
+_ASKED_TWICE = ("llm2ner_prompted",)
 
 
 def evaluate(
@@ -81,6 +91,10 @@ def evaluate(
     ] = None,
     output: Annotated[
         Optional[Path], typer.Option("--output", "-o", help="JSON file for all figures")
+    ] = None,
+    page: Annotated[
+        Optional[Path],
+        typer.Option("--report", "-r", help="HTML file for a page with charts and all texts"),
     ] = None,
     fail_under: Annotated[
         Optional[float],
@@ -154,7 +168,8 @@ def evaluate(
         scheme=scheme,
     )
     try:
-        check_free(output, force)
+        for path in (output, page):
+            check_free(path, force)
         for option, value, accepted in (
             ("--resample", resample, UNITS),
             ("--annotation", annotation or ANNOTATIONS[0], ANNOTATIONS),
@@ -165,17 +180,22 @@ def evaluate(
             annotation, spans_key, resample, Resampling(resamples, seed), tuple(slices or ())
         )
         report = evaluate_file(
-            model, data, settings, options=options, baseline=baseline, train=train, casing=casing
-        )
+            model, data, settings, options=options, baseline=baseline, train=train, casing=casing,
+            with_page=page is not None,
+        )  # fmt: skip
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)
             srsly.write_json(output, report.as_json())
+        if page is not None and report.page is not None:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(render_report(report.page), encoding="utf8")
     # Errors in paths, settings and the installation; their messages are written for users.
     except (ValueError, OSError, ImportError) as error:
         msg.fail(f"Can't evaluate {model} on {data}", str(error), exits=1)
     _print(msg, report, data)
-    if output is not None:
-        msg.good(f"Wrote {output}")
+    for path in (output, page):
+        if path is not None:
+            msg.good(f"Wrote {path}")
     if fail_under is None:
         return
     if not report.evaluation.has_gold:
@@ -196,6 +216,7 @@ class EvaluationReport:
     baseline (Optional[str]): The other pipeline, as it was named.
     comparison (Optional[Comparison]): The comparison with it.
     notes (Sequence[str]): What the scores do not say.
+    page (Optional[ReportPage]): The HTML page, if it was asked for.
     """
 
     model: str
@@ -204,6 +225,7 @@ class EvaluationReport:
     baseline: str | None = None
     comparison: Comparison | None = None
     notes: Sequence[str] = ()
+    page: ReportPage | None = None
 
     @property
     def sentence(self) -> str:
@@ -244,6 +266,7 @@ def evaluate_file(
     baseline: str | Path | None = None,
     train: Path | None = None,
     casing: bool = False,
+    with_page: bool = False,
 ) -> EvaluationReport:
     """Evaluate a pipeline on annotated data.
 
@@ -254,7 +277,9 @@ def evaluate_file(
     baseline (Union[str, Path, None]): Another pipeline.
     train (Optional[Path]): The training data. It is read with the same options if it has the same
         format; with the split "train", if one is given.
-    casing (bool): Whether the pipeline also runs on the texts in lower and upper case.
+    casing (bool): Whether the pipeline also runs on the texts in lower and in upper case.
+    with_page (bool): Whether the HTML page is made. Components of this package are then asked for
+        the spans below their thresholds, too.
     RETURNS (EvaluationReport): The result.
     RAISES (ValueError, OSError): If a pipeline or the data cannot be read, or nothing is compared.
     """
@@ -269,21 +294,110 @@ def evaluate_file(
     examples = read_examples(corpus, data, nlp)
     documents = _documents(corpus, options) if settings.unit == DOCUMENT else None
     settings, values = _slices(settings, data, options, corpus, examples)
-    found = evaluate_pipeline(nlp, examples, settings, values=values, documents=documents)
+    run = partial(_run, settings=settings, values=values, documents=documents, scored=with_page)
+    found, scored = run(nlp, examples)
     if train is not None and train_corpus is not None:
         training = read_training(read_examples(train_corpus, train, nlp), found.compared)
         found = replace(found, training=training)
     cased = evaluate_casings(nlp, examples, settings, documents=documents) if casing else {}
-    notes = _notes(nlp, found, settings.spans_key)
-    if baseline is None:
-        return EvaluationReport(str(model), found, cased, notes=notes)
-    other = util.load_model(baseline)
-    same = replace(settings, annotation=found.compared.annotation)
-    beside = evaluate_pipeline(
-        other, read_examples(corpus, data, other), same, values=values, documents=documents
+    report = EvaluationReport(
+        str(model), found, cased, notes=_notes(nlp, found, settings.spans_key)
     )
-    comparison = compare_pipelines(found, replace(beside, training=found.training))
-    return EvaluationReport(str(model), found, cased, str(baseline), comparison, notes)
+    beside = None
+    if baseline is not None:
+        other = util.load_model(baseline)
+        same = replace(settings, annotation=found.compared.annotation)
+        others = read_examples(corpus, data, other)
+        theirs, their_scores = run(other, others, settings=same)
+        theirs = replace(theirs, training=found.training)
+        comparison = compare_pipelines(found, theirs)
+        report = replace(report, baseline=str(baseline), comparison=comparison)
+        beside = (theirs, others, their_scores)
+    if not with_page:
+        return report
+    names = _short_names(model, baseline)
+    page = evaluation_page(
+        _result(names[0], found, examples, scored, cased),
+        title=f"{pipeline_name(nlp)} on {data.name}",
+        facts=_facts(nlp, data, report),
+        notes=report.notes,
+        language=nlp.lang or "",
+        baseline=_result(names[1], *beside) if beside else None,
+        comparison=report.comparison,
+        sentence=report.comparison.sentence(*names) if report.comparison else "",
+    )
+    return replace(report, page=page)
+
+
+def _run(
+    nlp: Language,
+    examples: Sequence[Example],
+    *,
+    settings: EvaluationSettings,
+    values: Mapping[str, Sequence[str]],
+    documents: Sequence[Hashable] | None,
+    scored: bool,
+) -> tuple[Evaluation, ScoredSpans | None]:
+    """Evaluate a pipeline; if `scored`, with the spans that it scores below its thresholds."""
+    below = _add_scores(nlp) if scored else []
+    found = evaluate_pipeline(nlp, examples, settings, values=values, documents=documents)
+    spans = scored_spans(found, examples, _compared(nlp, below, found)) if scored else None
+    for source in below:
+        nlp.remove_pipe(source.key)
+    return found, spans
+
+
+def _add_scores(nlp: Language) -> list[Below]:
+    try:
+        require_uncertain(nlp, FLOOR, leave_out=_ASKED_TWICE)
+    except ValueError:  # a pipeline whose scores below a threshold are not known
+        return []
+    return add_uncertain(nlp, FLOOR, leave_out=_ASKED_TWICE)
+
+
+def _compared(nlp: Language, below: Sequence[Below], found: Evaluation) -> list[Below]:
+    """Those of the components that write what is compared."""
+    compared = found.compared
+    kept = []
+    for source in below:
+        settings = getattr(nlp.get_pipe(source.name), "settings", {})
+        if settings.get("annotate") not in (compared.annotation, "both"):
+            continue
+        if compared.annotation == "ents" or settings.get("spans_key") == compared.spans_key:
+            kept.append(source)
+    return kept
+
+
+def _result(
+    name: str,
+    evaluation: Evaluation,
+    examples: Sequence[Example],
+    scored: ScoredSpans | None,
+    casings: Mapping[str, Evaluation] | None = None,
+) -> PipelineResult:
+    texts = judged_texts(evaluation.compared, examples, scored.gold_scores if scored else None)
+    return PipelineResult(name, evaluation, texts, scored, casings or {})
+
+
+def _short_names(model: str | Path, baseline: str | Path | None) -> tuple[str, str]:
+    """The last parts of two paths, if they tell them apart."""
+    ends = tuple(Path(name or "").resolve().name for name in (model, baseline))
+    return (ends[0], ends[1]) if ends[0] != ends[1] else (str(model), str(baseline))
+
+
+def _facts(nlp: Language, data: Path, report: EvaluationReport) -> list[tuple[str, str]]:
+    found = report.evaluation
+    facts = pipeline_facts(nlp, str(data), found.n_texts)
+    if len(found.matches.texts) < found.n_texts:
+        facts.append(("Annotated texts", f"{len(found.matches.texts):,}"))
+    facts.append(("Gold spans", f"{len(found.matches.gold):,}"))
+    facts.append(("Compared", _what(found)))
+    return facts + ([("Baseline", report.baseline)] if report.baseline else [])
+
+
+def _what(found: Evaluation) -> str:
+    is_spans = found.compared.annotation == "spans"
+    return f"doc.spans['{found.compared.spans_key}']" if is_spans else "doc.ents"
 
 
 def _train_options(train: Path, data: Path, options: DataOptions, spans_key: str) -> DataOptions:
@@ -345,13 +459,10 @@ def _notes(nlp: Language, found: Evaluation, spans_key: str) -> list[str]:
 
 def _print(msg: Printer, report: EvaluationReport, data: Path) -> None:
     found = report.evaluation
-    what = "doc.ents"
-    if found.compared.annotation == "spans":
-        what = f"doc.spans['{found.compared.spans_key}']"
     resampling = found.settings.resampling
     msg.info(
         f"{report.model} on {data}: {len(found.matches.texts):,} annotated texts of "
-        f"{found.n_texts:,}, {len(found.matches.gold):,} gold spans, {what}"
+        f"{found.n_texts:,}, {len(found.matches.gold):,} gold spans, {_what(found)}"
     )
     for note in report.notes:
         msg.warn(note)

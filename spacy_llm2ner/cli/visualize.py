@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -11,16 +11,15 @@ import typer
 from spacy import util
 from spacy.cli._util import import_code, setup_gpu
 from spacy.language import Language
-from spacy.tokens import Doc, Span
 from spacy.training import Example
-from thinc.api import Model
 from wasabi import Printer
 
 from ..errors import Errors
-from ..evaluation.text_spans import ent_scores, group_scores, predict
-from ..pipeline.gold import annotated_ents, annotated_spans
-from ..reports.error_classes import Finding, Mark, Tally, judge, make_mark, share
-from ..reports.prediction_page import JudgedText, PredictionPage, render_prediction_page
+from ..evaluation.text_spans import Compared, predict
+from ..reports.error_classes import Tally, share
+from ..reports.judged_texts import judged_spans, judged_texts, pipeline_facts, pipeline_name
+from ..reports.prediction_page import PredictionPage, render_prediction_page
+from ..reports.texts_part import JudgedText
 from .data import (
     Comments,
     DataOptions,
@@ -194,26 +193,27 @@ def make_report(
     RETURNS (PredictionPage): The data of the page.
     """
     predict(nlp, examples)
-    compared = _Compared.of(examples, spans_key)
-    texts = [compared.judged(number, example) for number, example in enumerate(examples, 1)]
+    compared = _compared(examples, spans_key)
+    texts = judged_texts(compared, examples)
+    unit = "spans" if compared.annotation == "spans" else "entities"
     tally, span_tally = Tally(), Tally()
     for text in texts:
         tally.add(text.findings)
     if any(text.spans for text in texts):
         for example in examples:
-            span_tally.add(compared.judged_spans(example))
+            span_tally.add(judged_spans(compared, example))
     return PredictionPage(
-        title=title or f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}",
-        facts=_facts(nlp, data, len(texts)),
+        title=title or pipeline_name(nlp),
+        facts=pipeline_facts(nlp, data, len(texts)),
         texts=texts[:limit] if limit else texts,
         tally=tally,
         n_texts=len(texts),
         n_gold_texts=sum(text.has_gold for text in texts),
-        unit="spans" if compared.is_spans else "entities",
+        unit=unit,
         span_tally=span_tally if len(span_tally.total) else None,
         spans_key=spans_key,
         language=nlp.lang or "",
-        notes=_notes(nlp, texts, "spans" if compared.is_spans else "entities"),
+        notes=_notes(nlp, texts, unit),
     )
 
 
@@ -245,95 +245,14 @@ def _listed(labels: set[str]) -> str:
     return f"{shown} and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else shown
 
 
-@dataclass(frozen=True)
-class _Compared:
-    """Which spans of the docs are compared: their entities, or a span group."""
-
-    spans_key: str
-    is_spans: bool
-    ents_are_gold: bool
-
-    @classmethod
-    def of(cls, examples: Sequence[Example], spans_key: str) -> _Compared:
-        predicted = [example.predicted for example in examples]
-        writes_ents = any(doc.has_annotation("ENT_IOB") for doc in predicted)
-        writes_spans = any(spans_key in doc.spans for doc in predicted)
-        gold = any(example.reference.has_annotation("ENT_IOB") for example in examples)
-        return cls(spans_key, writes_spans and not writes_ents, gold)
-
-    def judged(self, number: int, example: Example) -> JudgedText:
-        doc = example.predicted
-        spans = self._span_marks(doc)
-        if self.is_spans:
-            gold, findings, extra = self._gold_spans(example), self.judged_spans(example), []
-        else:
-            gold = self._gold_ents(example)
-            ents = _ent_marks(doc, self.spans_key)
-            findings = judge(example, ents, gold)
-            same = {mark.key for mark in ents} == {mark.key for mark in spans}
-            extra = [] if same else spans
-        starts = [token.idx for token in doc]
-        return JudgedText(number, doc.text, starts, findings, extra, gold is not None)
-
-    def judged_spans(self, example: Example) -> list[Finding]:
-        complete = self.spans_key in example.reference.spans
-        marks = self._span_marks(example.predicted)
-        return judge(example, marks, self._gold_spans(example), strict=True, complete=complete)
-
-    def _gold_spans(self, example: Example) -> list[Span] | None:
-        gold = annotated_spans(example.reference, self.spans_key)
-        # A group may contain a span twice; the scorer counts it once.
-        return None if gold is None else list({_key(span): span for span in gold}.values())
-
-    def _gold_ents(self, example: Example) -> list[Span] | None:
-        # As in the scorer, gold span groups replace entities only if no text has entities.
-        if self.ents_are_gold and not example.reference.has_annotation("ENT_IOB"):
-            return None
-        return annotated_ents(example.reference, self.spans_key)
-
-    def _span_marks(self, doc: Doc) -> list[Mark]:
-        group = doc.spans.get(self.spans_key, [])
-        scored = zip(group, group_scores(group), strict=True)
-        marks = (make_mark(doc, span, score) for span, score in scored)
-        return list({mark.key: mark for mark in marks}.values())
-
-
-def _key(span: Span) -> tuple[int, int, str]:
-    return span.start, span.end, span.label_
-
-
-def _ent_marks(doc: Doc, spans_key: str) -> list[Mark]:
-    scored = zip(doc.ents, ent_scores(doc, spans_key), strict=True)
-    return [make_mark(doc, ent, score) for ent, score in scored]
-
-
-# Facts about the pipeline -----------------------------------------------------------------
-
-
-def _facts(nlp: Language, data: str, n_texts: int) -> list[tuple[str, str]]:
-    facts = [
-        ("Pipeline", f"{nlp.meta['lang']}_{nlp.meta['name']} {nlp.meta['version']}"),
-        ("Components", ", ".join(nlp.pipe_names) or "none"),
-        ("Data", data),
-        ("Texts", f"{n_texts:,}"),
-    ]
-    for llm in dict.fromkeys(_llms(nlp)):
-        facts.append(("LLM", llm))
-    return facts
-
-
-def _llms(nlp: Language) -> Iterable[str]:
-    for _, pipe in nlp.pipeline:
-        model = getattr(pipe, "model", None)
-        if not isinstance(model, Model):
-            continue
-        for node in model.walk():
-            for shim in node.shims:
-                # By attribute, not by type: importing the shims would import torch.
-                llm = getattr(shim, "llm", None)
-                if llm is not None:
-                    layers = ", ".join(str(layer) for layer in llm.layers)
-                    yield f"{llm.settings.name}, layers {layers}, read {llm.settings.reading}"
+def _compared(examples: Sequence[Example], spans_key: str) -> Compared:
+    """What is compared: entities, or a span group if the pipeline writes nothing else."""
+    predicted = [example.predicted for example in examples]
+    writes_ents = any(doc.has_annotation("ENT_IOB") for doc in predicted)
+    writes_spans = any(spans_key in doc.spans for doc in predicted)
+    gold = any(example.reference.has_annotation("ENT_IOB") for example in examples)
+    is_spans = writes_spans and not writes_ents
+    return Compared("spans" if is_spans else "ents", spans_key, gold)
 
 
 def _has_factory(nlp: Language) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from itertools import pairwise
 from unicodedata import bidirectional
@@ -77,14 +78,8 @@ class Canvas:
             }
             for mark, finding in drawn
         ]
-        html = displacy.render(
-            {"text": self.text, "ents": ents, "settings": self._settings()},
-            style="ent",
-            manual=True,
-            jupyter=False,
-            options={"template": template_variable(_TEMPLATES, "entity")},
-        )
-        return View(html)
+        drawn_text = {"text": self.text, "ents": ents, "settings": self._settings()}
+        return View(_entity_renderer().render([drawn_text]).strip())
 
     def spans(self, drawn: Sequence[tuple[Mark, Finding | None]]) -> View:
         """Draw spans that may overlap: their labels are below the words where they begin.
@@ -157,6 +152,12 @@ class Canvas:
 
     def _settings(self) -> dict[str, str]:
         return {"lang": self.language, "direction": _direction(self.text)}
+
+
+@lru_cache
+def _entity_renderer() -> displacy.EntityRenderer:
+    """displaCy's renderer, which looks up registered colours for each new one: once is enough."""
+    return displacy.EntityRenderer({"template": template_variable(_TEMPLATES, "entity")})
 
 
 def shown_label(label: str) -> str:

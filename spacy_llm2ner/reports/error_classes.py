@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from spacy.scorer import PRFScore
 from spacy.tokens import Doc, Span
@@ -76,6 +76,10 @@ class Mark:
         """Characters and label: equal for equal spans."""
         return self.start, self.end, self.label
 
+    def without_score(self) -> Mark:
+        """The same span without its probability."""
+        return replace(self, score=None)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -108,6 +112,7 @@ def judge(
     *,
     strict: bool = False,
     complete: bool = False,
+    gold_scores: Mapping[tuple[int, int, str], float] | None = None,
 ) -> list[Finding]:
     """Compare the predictions for a text with its gold spans, as spaCy's scorer does.
 
@@ -118,6 +123,8 @@ def judge(
         of span groups; the scorer of entities expands them to whole tokens.
     complete (bool): Judge predictions also where the reference's entities are unknown, because the
         gold spans come from a span group.
+    gold_scores (Optional[Mapping[Tuple[int, int, str], float]]): The probabilities that the
+        pipeline gives gold spans, whether or not it predicts them, by characters and label.
     RETURNS (List[Finding]): Each predicted and each gold span once, in text order.
     """
     if gold is None:
@@ -133,11 +140,15 @@ def judge(
             judged.append(mark)
             mentions.append(Mention(*place, mark.label))
     golds = [Mention(span.start, span.end, span.label_) for span in gold]
+    known = gold_scores or {}
+    keys = [(span.start_char, span.end_char, span.label_) for span in gold]
     findings = [
         Finding(
             kind,
             None if left is None else judged[left],
-            None if right is None else make_mark(example.predicted, gold[right]),
+            None
+            if right is None
+            else make_mark(example.predicted, gold[right], known.get(keys[right])),
         )
         for kind, left, right in compare(mentions, golds)
     ]

@@ -11,6 +11,7 @@ from spacy_llm2ner.cli.evaluate import BELOW, evaluate_file
 from spacy_llm2ner.evaluation.evaluate import EvaluationSettings
 from spacy_llm2ner.evaluation.intervals import Resampling
 from tests.cli.test_visualize import PATTERNS, make_data
+from tests.reports.test_prediction_page import Page
 
 FEW = ("--resamples", "50")
 # As T-NER writes them (tner/ner_model.py).
@@ -181,3 +182,41 @@ def test_span_groups_of_any_component(place):
     assert found["difference"]["micro"]["p_randomisation"]["f1"] == 1
     code, output = run("spans", "nested.jsonl", "--baseline", "model")
     assert code == 1 and "writes no doc.spans['sc']" in output
+
+
+def test_the_report_is_a_page_of_the_same_figures(place):
+    code, output = run(
+        "model", "data.spacy", "--report", "new/page.html", "-o", "same.json", "-b", "other",
+        "--casing",
+    )  # fmt: skip
+    assert code == 0 and "Wrote new/page.html" in output, output
+    page = Page((place / "new" / "page.html").read_text(encoding="utf8"))
+    f1 = 100 * json.loads((place / "same.json").read_text())["micro/f1"]
+    assert page.all("dd")[len(page.all("dt")) - 3]["text"].startswith(f"{f1:.2f}")
+    assert page.all("h1")[0]["text"] == "xx_pipeline 0.0.0 on data.spacy"
+    assert "Comparison with other" in [e["text"] for e in page.all("h2")]
+    assert [e["attrs"]["id"] for e in page.all("article")] == ["t1", "t2", "t3", "t4"]
+    assert "By casing of the texts" in [e["text"] for e in page.all("h3")]
+    code, output = run("model", "data.spacy", "--report", "new/page.html")
+    assert code == 1 and "--force overwrites it" in output
+
+
+@pytest.mark.parametrize("annotate", ["ents", "spans", "both"])
+def test_the_scores_below_the_threshold_leave_the_figures_as_they_are(
+    trained_folder, tmp_path, annotate
+):
+    """The copy of the component that finds them is gone before other texts are read."""
+    nlp = spacy.load(trained_folder, config={"components.llm2ner.annotate": annotate})
+    nlp.to_disk(tmp_path / "model")
+    data = make_data(tmp_path / "data.spacy")
+    settings = EvaluationSettings(resampling=Resampling(20))
+    plain, with_page = (
+        evaluate_file(tmp_path / "model", data, settings, casing=True, with_page=flag)
+        for flag in (False, True)
+    )
+    assert with_page.as_json() == plain.as_json()
+    assert plain.page is None
+    names = {part.name for part in with_page.page.parts}
+    assert names >= {"curves", "distributions", "reliability"}
+    labels = next(part.data for part in with_page.page.parts if part.name == "labels")
+    assert labels.has_thresholds

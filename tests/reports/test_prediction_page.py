@@ -142,11 +142,11 @@ def test_every_kind_of_finding_is_marked_and_told_in_words():
     labels = {option["text"]: option["attrs"]["value"] for option in page.all("option")}
     assert set(labels) == {"any", "LOC", "ORG", "PER", "X"}
     assert set(article["attrs"]["data-marks"].split()) == {
-        f"correct.{labels['PER']}",
-        f"boundary.{labels['ORG']}",
-        f"spurious.{labels['X']}",
+        f"correct.{labels['PER']}.{labels['PER']}",
+        f"boundary.{labels['ORG']}.{labels['ORG']}",
+        f"spurious.{labels['X']}.-",
         f"label.{labels['ORG']}.{labels['LOC']}",
-        f"missed.{labels['LOC']}",
+        f"missed.-.{labels['LOC']}",
     }
     kinds = {e["attrs"]["value"] for e in page.all("input") if e["attrs"].get("name") == "kind"}
     assert kinds == {"", "wrong", "label", "boundary", "missed", "spurious"}

@@ -35,7 +35,7 @@ def test_without_a_script_none_may_run():
 
 
 def test_only_the_own_script_may_run():
-    html = base(script="predictions.js")
+    html = base(script="texts.js")
     (source,) = re.findall(r"<script>(.*?)</script>", html, flags=re.S)
     digest = base64.b64encode(hashlib.sha256(source.encode("utf8")).digest()).decode("ascii")
     assert f"script-src 'sha256-{digest}'; base-uri 'none'" in html
