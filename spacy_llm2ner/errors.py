@@ -663,6 +663,13 @@ class Errors(metaclass=_WithCodes):
         "the states of one text per set take {needed:.0f} MB, more than --ram-mb {ram_mb}; raise "
         "it, or tap fewer layers (--every, --layers)."
     )
+    E666 = "a search needs Optuna: python -m pip install 'spacy-llm2ner[search]'."
+    E667 = (
+        "{storage} holds another search: config, LLMs, data, epochs, seed, strategy or what may be "
+        "varied differ. Give another folder with --output (or another --storage), or start anew "
+        "with --force."
+    )
+    E668 = "{number} trials failed one after the other; the last one: {error}."
     E650 = (
         "llm2ner: SelfDistillation.v1 names the component '{name}', which is not an 'llm2ner' "
         "component of the pipeline ({pipes})."

@@ -19,6 +19,7 @@ from .explain import explain
 from .import_hf import import_hf
 from .init_config import init_config
 from .inspect import inspect
+from .search import search
 from .serve import serve
 from .store import store
 from .sweep_layers import sweep_layers
@@ -53,6 +54,10 @@ llm2ner_app.command(
     "sweep-layers",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(sweep_layers)
+llm2ner_app.command(
+    "search",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(search)
 llm2ner_app.command("suggest-names")(suggest_names)
 llm2ner_app.command("adapt")(adapt)
 llm2ner_app.command("ensemble")(ensemble)

@@ -13,7 +13,7 @@ from spacy import util
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
-from thinc.api import Adam, warmup_linear
+from thinc.api import Adam, Optimizer, warmup_linear
 
 from ..architectures.shims import LLMShim
 from ..batching import batches
@@ -88,16 +88,11 @@ class SmallHeads:
         """
         util.fix_random_seed(seed)
         pipe = self._component(layers)
-        with _quiet():
+        with quiet():
             pipe.initialize(lambda: self.train)
         steps = self.settings.steps
         schedule: Any = warmup_linear(_LEARN_RATE, max(1, steps // 10), steps)
-        optimizer = Adam(
-            schedule,
-            L2=_WEIGHT_DECAY,
-            L2_is_weight_decay=True,
-            grad_clip=_GRAD_CLIP,
-        )
+        optimizer = adam(schedule)
         stream = self._batches(seed)
         for _ in range(steps):
             pipe.update(next(stream), drop=self.settings.dropout, sgd=optimizer)
@@ -107,26 +102,63 @@ class SmallHeads:
     def _component(self, layers: Sequence[int]) -> EntityPipe:
         """An untrained component with a small head, on the held states of some layers."""
         config = small_config(self.nlp, self.name)
-        factory = config.pop("factory")
-        config["model"]["llm"] = {**config["model"]["llm"], "layers": list(layers), "store": None}
-        pipe = self.nlp.create_pipe(factory, self.name, config=config)
-        assert isinstance(pipe, EntityPipe)
-        node = next(n for n in pipe.model.walk() if n.shims and isinstance(n.shims[0], LLMShim))
-        node.shims[0] = LLMShim(self.held.view(layers))
-        return pipe
+        return component_on(self.nlp, self.name, config, self.held, layers)
 
     def _batches(self, seed: int) -> Iterator[list[Example]]:
         """Batches of the training data, without end."""
         order, shuffled = random.Random(seed), list(self.train)
         while True:
             order.shuffle(shuffled)
-            yield from batches(
-                shuffled, _BATCH_TOKENS, lambda eg: len(eg.predicted), most=_BATCH_TEXTS
-            )
+            yield from training_batches(shuffled)
+
+
+def training_batches(examples: Sequence[Example]) -> Iterator[list[Example]]:
+    """Divide examples into the batches of training steps.
+
+    examples (Sequence[Example]): The examples, in the order of the training.
+    YIELDS (List[Example]): Up to 32 texts and about 1,000 tokens.
+    """
+    yield from batches(examples, _BATCH_TOKENS, lambda eg: len(eg.predicted), most=_BATCH_TEXTS)
+
+
+def adam(schedule: Any) -> Optimizer:
+    """The optimizer of small trainings.
+
+    schedule (Union[float, Iterator[float]]): The learning rate.
+    RETURNS (Adam): The optimizer.
+    """
+    return Adam(schedule, L2=_WEIGHT_DECAY, L2_is_weight_decay=True, grad_clip=_GRAD_CLIP)
+
+
+def component_on(
+    nlp: Language,
+    name: str,
+    config: Mapping[str, Any],
+    held: HeldStates,
+    layers: Sequence[int],
+) -> EntityPipe:
+    """Make an untrained component that reads held states.
+
+    nlp (Language): The pipeline.
+    name (str): The component's name.
+    config (Mapping[str, Any]): Its block of the config.
+    held (HeldStates): The states of the docs that it will get.
+    layers (Sequence[int]): The layers to read, all of which are held.
+    RETURNS (EntityPipe): The component.
+    """
+    config = dict(config)
+    factory = config.pop("factory")
+    llm = {**config["model"]["llm"], "layers": list(layers), "store": None}
+    config["model"] = {**config["model"], "llm": llm}
+    pipe = nlp.create_pipe(factory, name, config=config)
+    assert isinstance(pipe, EntityPipe)
+    node = next(n for n in pipe.model.walk() if n.shims and isinstance(n.shims[0], LLMShim))
+    node.shims[0] = LLMShim(held.view(layers))
+    return pipe
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No reports on the reading of texts, which would be the same for each head."""
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -144,17 +176,30 @@ def small_config(nlp: Language, name: str) -> dict[str, Any]:
     RETURNS (Dict[str, Any]): Its block of the config.
     RAISES (ValueError): If it has no head on a `FrozenLLM.v1` (E660).
     """
+    config = frozen_config(nlp, name)
+    model = config["model"]
+    head = dict(model["head"])
+    head.update({key: min(head[key], most) for key, most in SMALL.items() if head.get(key)})
+    config["model"] = {**model, "head": head}
+    if config.get("pretrained"):
+        config["pretrained"] = None
+    return config
+
+
+def frozen_config(nlp: Language, name: str) -> dict[str, Any]:
+    """The config of a component that has a head on a frozen LLM.
+
+    nlp (Language): The pipeline.
+    name (str): The component.
+    RETURNS (Dict[str, Any]): Its block of the config.
+    RAISES (ValueError): If it has no head on a `FrozenLLM.v1` (E660).
+    """
     config = dict(nlp.config.interpolate()["components"][name])
     model = config.get("model", {})
     parts = [model.get(part, {}).get("@architectures") for part in ("llm", "head")]
     if parts[0] != FROZEN or parts[1] is None:
         given = f"{model.get('@architectures')}" + (f" on {parts[0]}" if parts[0] else "")
         raise ValueError(Errors.E660.format(name=name, model=given, llm=FROZEN))
-    head = dict(model["head"])
-    head.update({key: min(head[key], most) for key, most in SMALL.items() if head.get(key)})
-    config["model"] = {**model, "head": head}
-    if config.get("pretrained"):
-        config["pretrained"] = None
     return config
 
 

@@ -17,7 +17,7 @@ from spacy_llm2ner.cli import llm2ner_app
 
 # A workflow: data, config, training, after the training, leaving the checkout.
 ORDER = [
-    *("convert", "inspect", "init-config", "import-hf", "debug-data", "sweep-layers"),
+    *("convert", "inspect", "init-config", "import-hf", "debug-data", "sweep-layers", "search"),
     *("suggest-names", "adapt"),
     *("ensemble", "calibrate", "evaluate", "visualize", "explain", "annotate", "serve"),
     *("bundle", "card", "store"),

@@ -24,6 +24,7 @@ WRITE = {
     "import-hf": ("checkpoint {out}", "folder"),
     "init-config": ("{out}", "file"),
     "inspect": ("llm --json {out}", "file"),
+    "search": ("config.cfg data.spacy data.spacy --output {out}", "folder"),
     "suggest-names": ("model texts.txt {out}", "names"),
     "sweep-layers": ("config.cfg --output {out}", "folder"),
     "visualize": ("model data.spacy {out}", "page"),

@@ -1,0 +1,1 @@
+"""`llm2ner search` beside a preset, and beside trials without remembered states."""
