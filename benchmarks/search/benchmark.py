@@ -4,8 +4,9 @@ python -m benchmarks.search FOLDER [--sentences 2000] [--trials 40] [--llm LLM] 
 
 FOLDER contains train.txt, dev.txt and test.txt of CoNLL-2003. The first sentences of train.txt are
 the training data, half as many of dev.txt the dev data of the search. The preset and the best
-config are trained by `spacy train` then, and scored on test.txt. What a trial of the preset takes without
-the store is measured on one: the time of reading all texts, for each epoch, and that of training.
+config are trained by `spacy train` then, and scored on test.txt. What a trial of the preset takes
+without the store is measured on one: the time of reading all texts, for each epoch, and that of
+training.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def seconds_without_store(plan: SearchPlan, epochs: int) -> float:
     return time.perf_counter() - started + epochs * reading
 
 
-def test_scores(config: Path, out: Path, test: Path) -> dict[str, float]:
+def scores_on_test(config: Path, out: Path, test: Path) -> dict[str, float]:
     """Train a config by `spacy train`, and score it."""
     train(config, out)
     nlp = util.load_model(out / "model-best")
@@ -99,7 +100,7 @@ def searched(nlp: Language, args: Any, folder: Path) -> dict[str, Any]:
     for name, result in (("preset", own), ("best", best)):
         path = folder / f"{name}-train.cfg"
         best_config(config, plan, result.parameters, data, settings.epochs).to_disk(path)
-        tests[name] = test_scores(path, folder / name, args.folder / "test.txt")
+        tests[name] = scores_on_test(path, folder / name, args.folder / "test.txt")
     without = seconds_without_store(plan, settings.epochs)
     return {
         "wall_seconds": wall,
