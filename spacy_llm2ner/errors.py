@@ -807,6 +807,38 @@ class Errors(metaclass=_WithCodes):
         "Read the file with comments = true, or with scheme = 'plain'.{hint}"
     )
 
+    E750 = (
+        "{source}: the annotation has faults, and the setting 'strict' accepts none: {faults}. "
+        "Correct them, or read the data without it: the setting 'fix' (drop, contract or expand) "
+        "says what becomes of spans that do not fit tokens."
+    )
+    E751 = "{where}: this is not JSON ({problem})."
+    E752 = (
+        "{where}: offsets after the character '{char}' ({code}) mean different places in code "
+        "points (Python) and in other units (JavaScript has UTF-16), and nothing in the file shows "
+        "which they are. Set 'offsets': {units}."
+    )
+    E753 = "{where}: the offset {value} is none: expected a whole number, as in {span}."
+    E754 = "{where}: expected {expected}, but found {found}."
+    E755 = (
+        "{reader}: the setting 'path' is '{path}', and {fault}. Set 'format': {formats}."
+    )
+    E756 = (
+        "{where}: this text has annotations of {names}, and they differ. Set 'annotator' to one of "
+        "these, or to 'first', 'last', 'each' (a doc for each) or 'agreed' (the spans of more than "
+        "half of them)."
+    )
+    E757 = "{source}: no text found, expected {expected}."
+    E758 = "{where}: expected a text {text} with its annotation {annotation} ({problem})."
+    E759 = (
+        "{reader}: the setting 'path' is '{path}', which does not exist: expected a file, a folder "
+        "or a dataset of texts."
+    )
+    E760 = "{where}: there is no column {column} (columns: {columns}).{hint}"
+    E761 = (
+        "{where}: the setting 'layer' is {layer}, and the layers of spans are {layers}: expected "
+        "one of these."
+    )
     E790 = (
         "doc.user_data['{key}'] is {found}: expected a list of the labels that the annotation of "
         "the doc covers."

@@ -8,7 +8,7 @@ from spacy.vocab import Vocab
 
 from ..doc_data import SOURCE_KEY
 from ..errors import Errors, Warnings
-from .documents import CorpusReport, Document, Sentence
+from .documents import CorpusReport, Document, DocumentStart, Sentence
 from .spacing import spaces_for
 
 
@@ -37,6 +37,38 @@ def make_docs(
         for start in range(0, len(document.sentences), step):
             sentences = document.sentences[start : start + step]
             yield _make_doc(sentences, vocab, document.source, spans_key)
+
+
+def stream_docs(
+    items: Iterable[Sentence | DocumentStart],
+    vocab: Vocab,
+    *,
+    source: str,
+    sentences_per_doc: int = 1,
+    spans_key: str | None = None,
+) -> Iterator[tuple[int, Doc]]:
+    """Make Docs of a stream of sentences, one after the other.
+
+    items (Iterable[Union[Sentence, DocumentStart]]): The stream.
+    vocab (Vocab): The vocabulary of the Docs.
+    source (str): The file or dataset.
+    sentences_per_doc, spans_key: As for `make_docs`.
+    YIELDS (Tuple[int, Doc]): The number of the document, from 0, and the Doc.
+    RAISES (ValueError): If `sentences_per_doc` is negative (E700).
+    """
+    check_sizes("stream_docs", sentences_per_doc, 0)
+    number, waiting = -1, list[Sentence]()
+    for item in items:
+        full = len(waiting) == sentences_per_doc > 0
+        if waiting and (full or isinstance(item, DocumentStart)):
+            yield number, _make_doc(waiting, vocab, source, spans_key)
+            waiting = []
+        if isinstance(item, DocumentStart):
+            number += 1
+        else:
+            waiting.append(item)
+    if waiting:
+        yield number, _make_doc(waiting, vocab, source, spans_key)
 
 
 def copy_words(reference: Doc) -> Doc:
@@ -98,10 +130,14 @@ def _make_doc(
             spaces[-1] = True
         offset = len(words)
         words += sentence.words
-        spaces += spaces_for(sentence.words)
-        sent_starts += [i == 0 for i in range(len(sentence.words))]
+        spaces += spaces_for(sentence.words) if sentence.spaces is None else sentence.spaces
+        if sentence.is_sentence:
+            sent_starts += [i == 0 for i in range(len(sentence.words))]
+        else:
+            sent_starts += [None] * len(sentence.words)
         entities += [(start + offset, end + offset, label) for start, end, label in sentence.spans]
-    doc = Doc(vocab, words=words, spaces=spaces, sent_starts=sent_starts)
+    known = any(start is not None for start in sent_starts)
+    doc = Doc(vocab, words=words, spaces=spaces, sent_starts=sent_starts if known else None)
     spans = [Span(doc, start, end, label=label) for start, end, label in entities]
     if spans_key is not None:
         doc.spans[spans_key] = spans
