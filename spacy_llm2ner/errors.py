@@ -839,6 +839,24 @@ class Errors(metaclass=_WithCodes):
         "{where}: the setting 'layer' is {layer}, and the layers of spans are {layers}: expected "
         "one of these."
     )
+    E762 = (
+        "the label map '{name}' cannot be read ({problem}): expected a JSON file with an object "
+        "label -> label, or null to leave spans out; a CSV file with two columns; or the name of a "
+        "shipped map ({shipped})."
+    )
+    E763 = (
+        "--split {value}: expected two or three shares, such as 80/20 or 80/10/10, and before them "
+        "the split of a dataset, if it has several, as in train:90/10."
+    )
+    E764 = (
+        "text {number} ('{text}') has overlapping spans, which {kind} cannot carry. --allow-loss "
+        "keeps the longest of them."
+    )
+    E765 = "text {number} ('{text}'): {kind} cannot carry {what}, which has white space in it."
+    E766 = (
+        "text {number} ('{text}') has a span of nothing but white space, which {kind} cannot "
+        "carry. --allow-loss leaves it out."
+    )
     E790 = (
         "doc.user_data['{key}'] is {found}: expected a list of the labels that the annotation of "
         "the doc covers."
@@ -999,12 +1017,21 @@ class Errors(metaclass=_WithCodes):
         "training data {path}: there are no entities in its {docs} texts, neither in doc.ents nor "
         "in doc.spans['{key}']. Annotate them, or give other data by --train."
     )
-    E940 = "output path {path}: expected a file with the suffix {suffix}."
+    E940 = (
+        "output path {path}: expected a file with the suffix {suffix}, or --to with one of "
+        "{formats}."
+    )
     E941 = "{path} is {kind}: {settings} cannot be set for it (its settings: {accepted})."
     E942 = "output path {path}: this is an input file; give another path."
     E943 = (
         "{path}: the .spacy files of this folder store different attributes, so that they cannot "
         "be joined."
+    )
+    E944 = "output path {path}: with --split {value}, expected a folder, which gets {names}."
+    E945 = "the format {format} is none: expected one of {formats}."
+    E946 = (
+        "output path {path}: --force overwrites files, but no folder with other files in it than "
+        "those of an earlier conversion ({found})."
     )
     E950 = "{path}: there is no state store (no file data.mdb)."
     E951 = (

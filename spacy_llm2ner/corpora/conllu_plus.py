@@ -14,12 +14,12 @@ and "dem", whose tags it gets. SpaceAfter=No says that no space follows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Errors
-from ..tags import OUTSIDE, Scheme, spans_to_tags, tags_to_spans
+from ..tags import OUTSIDE, Scheme, TagSpan, spans_to_tags, tags_to_spans
 from .documents import CorpusError, DocumentStart, Sentence
 from .inventory import Labels, TagInventory, TagNames, check_corpus_scheme
 from .lines import Lines, read_twice
@@ -242,21 +242,19 @@ class _Columns:
 HEADER = "# global.columns = ID FORM NER MISC\n"
 
 
-def lines_of(text: OutText, new_document: bool) -> str:
-    """Write a text: its sentences, each with its words, tags and where no space follows.
+def lines_of(text: OutText, spans: Sequence[TagSpan], new_document: bool) -> str:
+    """Write a sentence: its words and tags, and where no space follows.
 
-    text (OutText): The text, whose spans do not overlap.
+    text (OutText): The sentence.
+    spans (Sequence[Tuple[int, int, str]]): Its spans, which do not overlap.
     new_document (bool): Whether a document begins with it.
     RETURNS (str): The lines.
     """
-    tags = spans_to_tags(text.flat(), len(text.words), "BIO2")
+    tags = spans_to_tags(spans, len(text.words), "BIO2")
     parts = [f"# newdoc id = {text.document + 1}"] if new_document else []
-    for start, end in text.sentences or [(0, len(text.words))]:
-        kept = [i for i in range(start, end) if text.words[i].strip()]
-        parts.append("# text = " + " ".join(text.words[i].strip() for i in kept))
-        for number, i in enumerate(kept, 1):
-            joins = not text.spaces[i] and i + 1 < end and bool(text.words[i + 1].strip())
-            misc = "SpaceAfter=No" if joins else "_"
-            parts.append(f"{number}\t{text.words[i]}\t{tags[i]}\t{misc}")
-        parts.append("")
-    return "\n".join(parts) + "\n"
+    parts.append("# text = " + " ".join(text.text.split()))
+    rows = zip(text.words, tags, text.spaces, strict=True)
+    for number, (word, tag, space) in enumerate(rows, 1):
+        joins = not space and number < len(text.words)
+        parts.append(f"{number}\t{word}\t{tag}\t{'SpaceAfter=No' if joins else '_'}")
+    return "\n".join(parts) + "\n\n"

@@ -1,6 +1,7 @@
 """Convert the sentences of a corpus to spaCy Docs with natural spacing and gold entities."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
@@ -39,6 +40,20 @@ def make_docs(
             yield _make_doc(sentences, vocab, document.source, spans_key)
 
 
+@dataclass(frozen=True)
+class StreamedDoc:
+    """A Doc of a stream.
+
+    doc (Doc): The Doc.
+    document (int): The number of its document, from 0.
+    starts (bool): Whether it begins a document that the source marks.
+    """
+
+    doc: Doc
+    document: int
+    starts: bool
+
+
 def stream_docs(
     items: Iterable[Sentence | DocumentStart],
     vocab: Vocab,
@@ -46,29 +61,29 @@ def stream_docs(
     source: str,
     sentences_per_doc: int = 1,
     spans_key: str | None = None,
-) -> Iterator[tuple[int, Doc]]:
+) -> Iterator[StreamedDoc]:
     """Make Docs of a stream of sentences, one after the other.
 
     items (Iterable[Union[Sentence, DocumentStart]]): The stream.
     vocab (Vocab): The vocabulary of the Docs.
     source (str): The file or dataset.
     sentences_per_doc, spans_key: As for `make_docs`.
-    YIELDS (Tuple[int, Doc]): The number of the document, from 0, and the Doc.
+    YIELDS (StreamedDoc): The Docs.
     RAISES (ValueError): If `sentences_per_doc` is negative (E700).
     """
     check_sizes("stream_docs", sentences_per_doc, 0)
-    number, waiting = -1, list[Sentence]()
+    number, starts, waiting = -1, False, list[Sentence]()
     for item in items:
         full = len(waiting) == sentences_per_doc > 0
         if waiting and (full or isinstance(item, DocumentStart)):
-            yield number, _make_doc(waiting, vocab, source, spans_key)
-            waiting = []
+            yield StreamedDoc(_make_doc(waiting, vocab, source, spans_key), number, starts)
+            waiting, starts = [], False
         if isinstance(item, DocumentStart):
-            number += 1
+            number, starts = number + 1, item.named
         else:
             waiting.append(item)
     if waiting:
-        yield number, _make_doc(waiting, vocab, source, spans_key)
+        yield StreamedDoc(_make_doc(waiting, vocab, source, spans_key), number, starts)
 
 
 def copy_words(reference: Doc) -> Doc:

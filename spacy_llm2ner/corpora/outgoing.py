@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spacy.tokens import Doc
 
@@ -65,6 +65,56 @@ class OutText:
             (self.starts[start], self.starts[end - 1] + len(self.words[end - 1]), label)
             for start, end, label in spans
         ]
+
+    def visible(self) -> OutText:
+        """The text without tokens of white space, and without spans of nothing else."""
+        kept = [i for i, word in enumerate(self.words) if not word.isspace()]
+        if len(kept) == len(self.words):
+            return self
+        places = [0]
+        for word in self.words:
+            places.append(places[-1] + (not word.isspace()))
+        moved = [(places[start], places[end], label) for start, end, label in self.spans]
+        borders = [(places[start], places[end]) for start, end in self.sentences]
+        ends = [self.starts[i] + len(self.words[i]) for i in kept]
+        starts = [self.starts[i] for i in kept]
+        return replace(
+            self,
+            words=[self.words[i] for i in kept],
+            spaces=[end < start for end, start in zip(ends, starts[1:], strict=False)]
+            + [self.spaces[i] for i in kept[-1:]],
+            starts=starts,
+            spans=[span for span in moved if span[0] < span[1]],
+            sentences=[border for border in borders if border[0] < border[1]],
+        )
+
+    def by_sentence(self) -> Iterator[OutText]:
+        """The sentences as texts of their own, unless a span reaches beyond one.
+
+        YIELDS (OutText): The sentences; the text itself if they are not known.
+        """
+        if len(self.sentences) < 2 or not all(
+            any(first <= start and end <= last for first, last in self.sentences)
+            for start, end, _ in self.spans
+        ):
+            yield self
+            return
+        for first, last in self.sentences:
+            base = self.starts[first]
+            end = self.starts[last - 1] + len(self.words[last - 1])
+            yield replace(
+                self,
+                text=self.text[base:end],
+                words=self.words[first:last],
+                spaces=self.spaces[first:last],
+                starts=[start - base for start in self.starts[first:last]],
+                spans=[
+                    (s - first, e - first, label)
+                    for s, e, label in self.spans
+                    if first <= s and e <= last
+                ],
+                sentences=[(0, last - first)],
+            )
 
     def flat(self) -> list[TagSpan]:
         """The longest disjoint spans, as `doc.ents` has them."""

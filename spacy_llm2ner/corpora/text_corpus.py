@@ -173,8 +173,8 @@ class TextCorpus:
         docs = stream_docs(
             items, nlp.vocab, source=str(self.path), spans_key=self.spans_key
         )
-        for _, reference in islice(docs, self.limit or None):
-            yield Example(copy_words(reference), reference)
+        for streamed in islice(docs, self.limit or None):
+            yield Example(copy_words(streamed.doc), streamed.doc)
 
     @property
     def file(self) -> CorpusFile:

@@ -276,9 +276,7 @@ class SentenceWriter:
                 cells[i].append(_escaped(label) + mark)
                 ids[i].append(_NULL + mark)
         for start, end in text.sentences or [(0, len(text.words))]:
-            kept = [i for i in range(start, end) if text.words[i].strip()]
-            if not kept:
-                continue
+            kept = range(start, end)
             self.number += 1
             first, last = text.starts[kept[0]], text.starts[kept[-1]] + len(text.words[kept[-1]])
             shown = text.text[first:last]

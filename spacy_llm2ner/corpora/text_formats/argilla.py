@@ -25,6 +25,8 @@ from .base import Reading, TextFormat
 SUGGESTION = "suggestion"
 _RESPONSES, _SUGGESTED = ".responses", ".suggestion"
 QUESTION = "entities"
+# Argilla knows users by UUIDs; this is nobody.
+_USER = "00000000-0000-0000-0000-000000000000"
 
 
 def read(reading: Reading) -> Iterator[RawText]:
@@ -60,7 +62,7 @@ def row(text: OutText) -> Any:
         "fields": {"text": text.text},
         "metadata": {},
         "suggestions": {QUESTION: {"value": value, "score": None, "agent": None}},
-        "responses": {QUESTION: [{"value": value, "user_id": "annotator"}]},
+        "responses": {QUESTION: [{"value": value, "user_id": _USER}]},
         "vectors": {},
     }
 
