@@ -821,7 +821,8 @@ class Errors(metaclass=_WithCodes):
     E753 = "{where}: the offset {value} is none: expected a whole number, as in {span}."
     E754 = "{where}: expected {expected}, but found {found}."
     E755 = (
-        "{reader}: the setting 'path' is '{path}', and {fault}. Set 'format': {formats}."
+        "{reader}: the setting 'path' is '{path}', which shows no format of texts with offsets. "
+        "Set 'format': {formats}."
     )
     E756 = (
         "{where}: this text has annotations of {names}, and they differ. Set 'annotator' to one of "
@@ -1017,10 +1018,7 @@ class Errors(metaclass=_WithCodes):
         "training data {path}: there are no entities in its {docs} texts, neither in doc.ents nor "
         "in doc.spans['{key}']. Annotate them, or give other data by --train."
     )
-    E940 = (
-        "output path {path}: expected a file with the suffix {suffix}, or --to with one of "
-        "{formats}."
-    )
+    E940 = "output path {path}: expected a file with the suffix {suffix}."
     E941 = "{path} is {kind}: {settings} cannot be set for it (its settings: {accepted})."
     E942 = "output path {path}: this is an input file; give another path."
     E943 = (
@@ -1032,6 +1030,10 @@ class Errors(metaclass=_WithCodes):
     E946 = (
         "output path {path}: --force overwrites files, but no folder with other files in it than "
         "those of an earlier conversion ({found})."
+    )
+    E947 = (
+        "output path {path}: expected a file with the suffix {suffix}, or --to with one of "
+        "{formats}."
     )
     E950 = "{path}: there is no state store (no file data.mdb)."
     E951 = (

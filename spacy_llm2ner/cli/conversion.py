@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -94,7 +95,8 @@ def run_conversion(input_path: Path, output: Path, settings: ConversionSettings)
     """
     source = _source(input_path, settings)
     source.check_output(output)
-    _check_folder(output, settings)
+    if not settings.shares:
+        _check_folder(output)
     units = source.assign(settings) if settings.shares else None
     base = output if settings.shares else output.parent
     base.mkdir(parents=True, exist_ok=True)
@@ -102,25 +104,16 @@ def run_conversion(input_path: Path, output: Path, settings: ConversionSettings)
         names = NAMES[len(settings.shares)] if settings.shares else ("",)
         suffix = OUTPUTS[settings.to].suffix
         files = {name: f"{name}{suffix}" if name else output.name for name in names}
-        tags: dict[str, int] = {}
-        key = settings.options.spans_key or "sc"
-        writers = [
-            open_writer(
-                Output(Path(folder) / file, settings.to, key, settings.to_scheme,
-                       settings.allow_loss, tags)  # fmt: skip
-            )
-            for file in files.values()
-        ]
-        with ExitStack() as stack:
-            for writer in writers:
-                stack.callback(writer.close)
-            number = 0
-            for chunk in source.chunks(writers):
-                for streamed in chunk:
-                    unit = streamed.document if units is None or units.by_document else number
-                    part = 0 if units is None else units.parts[unit]
-                    writers[part].write(streamed.doc, streamed.document, streamed.starts)
-                    number += 1
+        settled = partial(
+            Output,
+            format=settings.to,
+            spans_key=settings.options.spans_key or "sc",
+            scheme=settings.to_scheme,
+            allow_loss=settings.allow_loss,
+            tags={},
+        )
+        writers = [open_writer(settled(path=Path(folder) / file)) for file in files.values()]
+        _write(source, writers, units)
         report = source.report()
         if settings.strict:
             _check_strict(report)
@@ -130,7 +123,22 @@ def run_conversion(input_path: Path, output: Path, settings: ConversionSettings)
         for (name, file), writer in zip(files.items(), writers, strict=True)
     }
     notes = _notes(settings, units, parts)
-    return Conversion(report, number, parts, sum(writer.lost for writer in writers), notes)
+    n_docs, lost = (sum(getattr(x, name) for x in writers) for name in ("docs", "lost"))
+    return Conversion(report, n_docs, parts, lost, notes)
+
+
+def _write(source: _Sentences | _Binary, writers: list[Writer], units: _Units | None) -> None:
+    """Write each text to its part."""
+    with ExitStack() as stack:
+        for writer in writers:
+            stack.callback(writer.close)
+        number = 0
+        for chunk in source.chunks(writers):
+            for streamed in chunk:
+                unit = streamed.document if units is None or units.by_document else number
+                part = 0 if units is None else units.parts[unit]
+                writers[part].write(streamed.doc, streamed.document, streamed.starts)
+                number += 1
 
 
 # Input ----------------------------------------------------------------------------------------
@@ -334,9 +342,9 @@ def _spans(doc: Doc) -> list[Any]:
 # Output ---------------------------------------------------------------------------------------
 
 
-def _check_folder(output: Path, settings: ConversionSettings) -> None:
+def _check_folder(output: Path) -> None:
     """Require that a folder that is replaced has no files of others in it."""
-    if not output.is_dir() or settings.shares:
+    if not output.is_dir():
         return
     foreign = [file.name for file in output.iterdir() if not _OWN_FILE.fullmatch(file.name)]
     if foreign:
@@ -349,6 +357,7 @@ def _move(folder: Path, base: Path, force: bool) -> None:
         target = base / file.name
         if target.exists() and not force and not (target.is_dir() and not any(target.iterdir())):
             raise FileExistsError(Errors.E920.format(path=target))
+        _check_folder(target)
         if target.is_dir():
             shutil.rmtree(target)
         file.replace(target)

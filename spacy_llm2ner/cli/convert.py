@@ -69,9 +69,7 @@ def convert(
     ] = "BIO2",
     label_map: Annotated[
         Optional[str],
-        typer.Option(
-            "--map", help=f"JSON or CSV file of label -> label; or {', '.join(SHIPPED)}"
-        ),
+        typer.Option("--map", help=f"JSON or CSV file of label -> label; or {', '.join(SHIPPED)}"),
     ] = None,
     fix: Annotated[
         str,
@@ -230,7 +228,7 @@ def convert_file(
     RAISES (CorpusError): With file and line, if the input cannot be read.
     RAISES (InputError): If there is no such data (E902, E903), for settings that its format does
         not have (E941), and .spacy files that cannot be read or joined (E905, E943).
-    RAISES (OutputError): If the output has no fitting path (E940, E944), or is one of the input
+    RAISES (OutputError): If the output has no fitting path (E944, E947), or is one of the input
         files (E942).
     RAISES (WritingError): For a text that the format cannot carry (E764 to E766).
     RAISES (OSError): If a file cannot be opened.
@@ -294,7 +292,7 @@ def _convert(
             )
     elif to is None and (output_path.suffix != SUFFIX or output_path.is_dir()):
         formats = ", ".join(OUTPUTS)
-        raise OutputError(Errors.E940.format(path=output_path, suffix=SUFFIX, formats=formats))
+        raise OutputError(Errors.E947.format(path=output_path, suffix=SUFFIX, formats=formats))
     settings = ConversionSettings(
         options=replace(options, split=split),
         to=kind,

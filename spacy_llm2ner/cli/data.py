@@ -66,7 +66,7 @@ _SETTINGS: dict[Format, tuple[str, ...]] = {
     "gliner": (*_SENTENCES,),
     "tner": (*_SENTENCES, *_TAGS),
     "webanno": (*_SENTENCES, "layer", "fix"),
-    **dict.fromkeys(TEXT_FORMATS, _TEXTS),  # type: ignore[dict-item]
+    **dict.fromkeys(TEXT_FORMATS, _TEXTS),
     "argilla": (*_TEXTS, "split"),
     "spacy": (),
 }

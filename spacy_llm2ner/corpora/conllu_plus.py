@@ -125,9 +125,7 @@ class ConlluPlusStream(Stream):
                 if len(cells) != len(names):
                     found = f"{len(cells)} columns found"
                     expected = f"{len(names)} ({' '.join(names)})"
-                    self.source.fail(
-                        Errors.E712, number, found=found, expected=expected, first=1
-                    )
+                    self.source.fail(Errors.E712, number, found=found, expected=expected, first=1)
                 rows.append((number, cells))
             elif rows and columns is not None:
                 yield self._sentence(rows, columns, text)
@@ -136,9 +134,7 @@ class ConlluPlusStream(Stream):
             yield self._sentence(rows, columns, text)
         if columns is not None and columns.key and not columns.seen:
             column, hint = " or ".join(columns.key), " Set 'tags_column'."
-            self.source.fail(
-                Errors.E760, None, column=column, columns=listed(names, 20), hint=hint
-            )
+            self.source.fail(Errors.E760, None, column=column, columns=listed(names, 20), hint=hint)
 
     def _sentence(
         self, rows: list[tuple[int, list[str]]], columns: _Columns, text: str | None
@@ -225,9 +221,9 @@ class _Columns:
             tag = cells[self.column]
             return OUTSIDE if tag in ("_", "*", "") else tag
         values = self._misc(cells)
-        tag = next((values[key] for key in self.key if key in values), None)
-        self.seen = self.seen or tag is not None
-        return tag or OUTSIDE
+        found = next((values[key] for key in self.key if key in values), None)
+        self.seen = self.seen or found is not None
+        return found or OUTSIDE
 
     def joins(self, cells: list[str]) -> bool:
         """Whether no space follows."""

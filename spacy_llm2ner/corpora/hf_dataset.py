@@ -354,9 +354,7 @@ class HFDatasetStream(Stream):
             dataset = corpus._open(cache)
             inventory = corpus._inventory(dataset)
             self.given = inventory.scheme
-            named = corpus._column(
-                dataset, "document_column", corpus.document_column, _DOCUMENTS
-            )
+            named = corpus._column(dataset, "document_column", corpus.document_column, _DOCUMENTS)
 
             def judge() -> None:
                 inventory.judge()

@@ -265,9 +265,7 @@ def _parse(row: Any, number: int, inventory: TagInventory, findings: Findings | 
     spans: list[TagSpan] = []
     tags: list[str] = []
     if name in row:
-        spans = source.spans(
-            row[name], number, len(words), inclusive=inclusive, findings=findings
-        )
+        spans = source.spans(row[name], number, len(words), inclusive=inclusive, findings=findings)
     elif not isinstance(row["tags"], list):
         source.fail(Errors.E733, number, what="tags", value=shown(row["tags"]))
     elif len(row["tags"]) != len(words):

@@ -7,6 +7,7 @@ nothing shows it and it matters, the user is asked.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ _DESCRIPTIONS = {
     BYTES: "bytes of UTF-8",
     GRAPHEMES: "grapheme clusters",
 }
+
+
+_WHITE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,8 @@ class Counting:
     crlf: int = 2
 
     def __str__(self) -> str:
-        return (
-            f"offsets in {_DESCRIPTIONS[self.unit]}, ends {self.ends}"
-            + (", CRLF counted as one" if self.crlf == 1 else "")
+        return f"offsets in {_DESCRIPTIONS[self.unit]}, ends {self.ends}" + (
+            ", CRLF counted as one" if self.crlf == 1 else ""
         )
 
     def matters(self, text: str) -> bool:
@@ -95,9 +98,11 @@ class Counting:
         """
         if self.crlf == 1 and "\r\n" in text:
             return True
-        if self.unit == CODE_POINTS or (text.isascii() and "\r\n" not in text):
+        if self.unit == GRAPHEMES:
+            return not text.isascii() or "\r\n" in text
+        if self.unit == CODE_POINTS or text.isascii():
             return False
-        return self.unit != UTF16 or any(char > "\uffff" for char in text)
+        return self.unit == BYTES or any(char > "\uffff" for char in text)
 
     def reader(self, text: str) -> Callable[[int], tuple[int, bool]]:
         """Make a function that finds offsets of a text.
@@ -274,7 +279,7 @@ def squeezed(text: str | None) -> str:
 
     text (Optional[str]): The text.
     """
-    return " ".join((text or "").replace("\\n", " ").split())
+    return _WHITE.sub(" ", (text or "").replace("\\n", " "))
 
 
 def _grapheme_widths(text: str) -> list[int]:

@@ -42,7 +42,7 @@ class OutText:
         spans_key (str): The key of `doc.spans` with all spans; `doc.ents` count where it is not.
         RETURNS (OutText): The text.
         """
-        found = doc.spans[spans_key] if spans_key in doc.spans else doc.ents
+        found = doc.spans.get(spans_key, doc.ents)
         spans = [(span.start, span.end, span.label_) for span in found]
         known = doc.has_annotation("SENT_START")
         return cls(
@@ -50,7 +50,7 @@ class OutText:
             words=[token.text for token in doc],
             spaces=[bool(token.whitespace_) for token in doc],
             starts=[token.idx for token in doc],
-            spans=sorted(spans, key=lambda span: (span[0], -span[1], span[2])),
+            spans=sorted(spans, key=lambda span: (span[0], -span[1])),
             sentences=[(sent.start, sent.end) for sent in doc.sents] if known else [],
             number=number,
             document=document,
@@ -127,14 +127,12 @@ class OutText:
             if taken.isdisjoint((span[0], span[1] - 1)):
                 kept.append(span)
                 taken.update(range(span[0], span[1]))
-        return sorted(kept)
+        return sorted(kept, key=lambda span: span[:2])
 
     @property
     def nested(self) -> bool:
         """Whether spans overlap."""
-        return any(
-            a[1] > b[0] for a, b in zip(self.spans, self.spans[1:], strict=False)
-        )
+        return any(a[1] > b[0] for a, b in zip(self.spans, self.spans[1:], strict=False))
 
     def sentence_chars(self) -> Iterator[tuple[int, int]]:
         """The characters of the sentences.

@@ -220,7 +220,7 @@ _CREATE: dict[Format, Callable[..., Any]] = {
     "gliner": create_jsonl_corpus,
     "tner": create_jsonl_corpus,
     "webanno": create_webanno_corpus,
-    **dict.fromkeys(TEXT_FORMATS, create_text_corpus),  # type: ignore[dict-item]
+    **dict.fromkeys(TEXT_FORMATS, create_text_corpus),
 }
 
 

@@ -60,7 +60,7 @@ class JsonRows:
             try:
                 json.loads(head + rest)
             except ValueError:
-                return not rest.strip() == "" and _next_line_starts_value(file)
+                return rest.strip() != "" and _next_line_starts_value(file)
             return True
 
     def _by_line(self) -> Iterator[tuple[int, Any]]:

@@ -1,7 +1,7 @@
 """Train, dev and test parts of data: by documents, seeded, with the same shares of each label.
 
-Documents are assigned by iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011): the label
-with the fewest documents left goes first, each of its documents to the part that lacks most of it.
+Documents are assigned by iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011): the
+label with the fewest documents left goes first, each of its documents to the part that lacks most.
 Data of more than `BLOCK` documents is split block by block, so that memory stays flat; what a block
 leaves over is made up for in the next.
 """
@@ -28,7 +28,7 @@ def parse_shares(value: str | None) -> tuple[str | None, list[float] | None]:
     """Read the option --split: the split of a dataset, the shares of parts, or both.
 
     value (Optional[str]): "validation", "80/10/10", or "train:90/10".
-    RETURNS (Tuple[Optional[str], Optional[List[float]]]): The split, and the shares, whose sum is 1.
+    RETURNS (Tuple[Optional[str], Optional[List[float]]]): The split; the shares, whose sum is 1.
     RAISES (ValueError): For shares that are not two or three positive numbers (E763).
     """
     match = _SHARES.fullmatch(value or "")
@@ -91,13 +91,13 @@ class Splitter:
                     self.mentions[label][part] += share * n
         left = set(range(len(documents)))
         while by_label:
-            by_label = {x: found for x, ns in by_label.items() if (found := [n for n in ns if n in left])}
+            by_label = {
+                x: found for x, ns in by_label.items() if (found := [n for n in ns if n in left])
+            }
             if not by_label:
                 break
             label = min(by_label, key=lambda x: (len(by_label[x]), x))
-            # Documents with many mentions first: what is left evens them out.
-            order = self._shuffled(by_label.pop(label))
-            for number in sorted(order, key=lambda n: -documents[n][label]):
+            for number in self._shuffled(by_label.pop(label)):
                 chosen[number] = self._take(documents[number], label)
                 left.discard(number)
         for number in self._shuffled(sorted(left)):
@@ -107,7 +107,11 @@ class Splitter:
     def _take(self, labels: Mapping[str, int], label: str | None) -> int:
         """Choose the part of a document."""
         wanted = self.mentions[label] if label is not None else self.documents
-        best = max(range(len(self.shares)), key=lambda p: (wanted[p], self.documents[p]))
+        # A part that has its documents gets no more: the shares are those of documents.
+        open_parts = [p for p, lack in enumerate(self.documents) if lack > 1e-9]
+        best = max(
+            open_parts or range(len(self.shares)), key=lambda p: (wanted[p], self.documents[p])
+        )
         self.documents[best] -= 1
         for name, n in labels.items():
             self.mentions[name][best] -= n

@@ -35,7 +35,7 @@ class Stream(ABC):
 
     @property
     def scheme(self) -> Scheme | None:
-        """The scheme of the tags by the settings; None if the tags show it, or if there are none."""
+        """The scheme of the tags by the settings; None if the tags show it."""
         return None
 
     @abstractmethod

@@ -18,7 +18,7 @@ from .docs import check_sizes, copy_words, stream_docs
 from .documents import CorpusError, CorpusFile, DocumentStart, Sentence
 from .formats import format_of
 from .lines import read_twice
-from .offsets import Counting, Evidence, RawText, check_offset_settings
+from .offsets import EXCLUSIVE, Counting, Evidence, RawText, check_offset_settings
 from .streams import Item, Stream
 from .text_formats import TEXT_FORMATS, Reading
 from .token_spans import SpanAligner, check_fix, mend_surrogates
@@ -137,9 +137,7 @@ class TextCorpus:
         self.format = format or format_of(self.path)
         if self.format not in TEXT_FORMATS:
             formats = ", ".join(f"'{name}'" for name in TEXT_FORMATS)
-            raise ValueError(
-                Errors.E755.format(reader=TEXT_READER, path=path, formats=formats)
-            )
+            raise ValueError(Errors.E755.format(reader=TEXT_READER, path=path, formats=formats))
         self.fix = fix
         self.strict = strict
         self.offsets = offsets
@@ -165,14 +163,7 @@ class TextCorpus:
             self._read_for = nlp.tokenizer, self.stream(nlp).read()
             self._report(self._read_for[1])
         file = self._read_for[1]
-        items: Iterator[Item] = (
-            item
-            for document in file.documents
-            for item in (DocumentStart(document.line, True), *document.sentences)
-        )
-        docs = stream_docs(
-            items, nlp.vocab, source=str(self.path), spans_key=self.spans_key
-        )
+        docs = stream_docs(_items(file), nlp.vocab, source=str(self.path), spans_key=self.spans_key)
         for streamed in islice(docs, self.limit or None):
             yield Example(copy_words(streamed.doc), streamed.doc)
 
@@ -210,6 +201,12 @@ class TextCorpus:
             logger.info("%s", file.report)
             for message in file.report.warnings():
                 logger.warning("%s", message)
+
+
+def _items(file: CorpusFile) -> Iterator[Item]:
+    for document in file.documents:
+        yield DocumentStart(document.line, named=True)
+        yield from document.sentences
 
 
 class TextStream(Stream):
@@ -265,8 +262,7 @@ class TextStream(Stream):
         settings = corpus.offsets, corpus.ends
         evidence = Evidence(self.source, self.format.units, *settings)
         if not (self.format.has_texts or evidence.asked):
-            counting = Counting(*(given or usual for given, usual in zip(
-                settings, (self.format.units[0], "exclusive"), strict=True)))  # fmt: skip
+            counting = Counting(corpus.offsets or self.format.units[0], corpus.ends or EXCLUSIVE)
             aligner = SpanAligner(counting, corpus.fix, self.findings)
             yield from ((raw, aligner) for raw in self._texts())
             return

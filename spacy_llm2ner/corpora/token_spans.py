@@ -72,18 +72,21 @@ class SpanAligner:
         assert start is not None and end is not None  # checked when the row was read
         end += self.counting.ends == INCLUSIVE
         if not isinstance(span.label, str) or not span.label.strip():
-            return self._fault("unlabelled", span, where)
+            self._fault("unlabelled", span, where)
+            return None
         if start >= end:
-            return self._fault("empty", span, where)
+            self._fault("empty", span, where)
+            return None
         (first, starts_well), (last, ends_well) = find(max(start, 0)), find(end)
         if start < 0 or last > len(text):
-            return self._fault("out_of_range", span, where)
+            self._fault("out_of_range", span, where)
+            return None
         wide = last + (not ends_well)
         if span.pieces > 1:
             self._fault("discontinuous", span, where)
             if self.fix != "expand":
                 return None
-        elif span.text is not None and squeezed(text[first:wide]) != squeezed(span.text):
+        elif not _same(span.text, text[first:wide]):
             self._fault("other_text", span, where)
         if self.fix == "expand":
             last = wide
@@ -91,9 +94,10 @@ class SpanAligner:
             first += 1
         trimmed = text[first:last].strip()
         if not trimmed:
-            return self._fault("empty", span, where)
+            self._fault("empty", span, where)
+            return None
         lead = len(text[first:last]) - len(text[first:last].lstrip())
-        if len(trimmed) < last - first:
+        if len(trimmed) < last - first and starts_well and ends_well:
             self._fault("white_space", span, where)
         return first + lead, first + lead + len(trimmed), starts_well and ends_well
 
@@ -122,6 +126,10 @@ class SpanAligner:
     def _fault(self, fault: Fault, span: RawSpan, where: str) -> None:
         text = f" '{span.text}'" if span.text is not None else ""
         self.findings.add(fault, where, shown_span((span.start, span.end, span.label)) + text)
+
+
+def _same(given: str | None, found: str) -> bool:
+    return given is None or squeezed(given).strip() == squeezed(found).strip()
 
 
 def mend_surrogates(text: str, findings: Findings, where: str) -> str:

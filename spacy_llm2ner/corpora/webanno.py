@@ -130,22 +130,19 @@ class _File:
 
     def _choose(self, layers: list[_Layer]) -> list[_Layer]:
         """The columns that are read."""
-        named = [f"{layer.layer}|{layer.feature}" for layer in layers]
         if self.wanted is None:
-            own = [x for x in layers if x.layer == NAMED_ENTITY and x.feature == "value"]
-            own = own or [x for x in layers if x.layer == NAMED_ENTITY] or layers
-            if len(own) == 1:
-                return own
+            own = [x for x in layers if x.layer == NAMED_ENTITY]
+            own = own or (layers if len({x.layer for x in layers}) == 1 else [])
         else:
             name, _, feature = self.wanted.partition("|")
-            own = [
-                x for x in layers
-                if name in (x.layer, x.layer.rpartition(".")[2]) and feature in ("", x.feature)
-            ]  # fmt: skip
-            values = [x for x in own if x.feature == "value"]
-            if len(own) == 1 or len(values) == 1:
-                return values or own
-        self.source.fail(Errors.E761, None, layer=self.wanted, layers=listed(named, 20))
+            own = [x for x in layers if name in (x.layer, x.layer.rpartition(".")[2])]
+            own = [x for x in own if feature in ("", x.feature)]
+        values = [x for x in own if x.feature == "value"]
+        chosen = own if len(own) == 1 else values
+        if len(chosen) != 1:
+            named = [f"{layer.layer}|{layer.feature}" for layer in layers]
+            self.source.fail(Errors.E761, None, layer=self.wanted, layers=listed(named, 20))
+        return chosen
 
     def _unit(self, line: str, number: int) -> tuple[int, str, int, int, str, list[str]]:
         cells = line.split("\t")
@@ -174,10 +171,10 @@ class _File:
             first, last = min(part[0] for part in parts), max(part[1] for part in parts)
             label = parts[0][2]
             raw.append(RawSpan(find(first), find(last), "" if label == _NULL else label))
-        for key in self.before & spans.keys():
-            start, end, label = spans[key][0]
+        for again in self.before & spans.keys():
+            start, end, label = spans[again][0]
             self.findings.add("cut", self.source.at(line), shown_span((start, end, label)))
-        self.before = {key for key in spans if key[1].startswith("[")}
+        self.before = {place for place in spans if place[1].startswith("[")}
         words = [unit[4] for unit in tokens]
         starts = [find(unit[2]) for unit in tokens]
         ends = [start + len(word) for start, word in zip(starts, words, strict=True)]
@@ -216,12 +213,9 @@ class _Utf16:
 
 def _columns(line: str, n_before: int) -> list[_Layer]:
     """The columns of a layer, of which role links have two, and relations one more."""
-    kind, _, rest = line.partition("=")
-    layer, *features = rest.split("|")
+    layer, *features = line.partition("=")[2].split("|")
     # A layer without features has one column all the same.
-    return [
-        _Layer(layer, feature, n_before + i) for i, feature in enumerate(features or [""])
-    ]
+    return [_Layer(layer, feature, n_before + i) for i, feature in enumerate(features or [""])]
 
 
 def _values(cell: str, own: tuple[int, int]) -> Iterator[tuple[str, str]]:

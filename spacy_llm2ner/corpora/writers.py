@@ -128,9 +128,7 @@ class Writer(ABC):
         text (OutText): The text.
         """
         kind, shown = KINDS[self.output.format], " ".join(text.text.split())[:60]
-        raise WritingError(
-            template.format(kind=kind, number=text.number, text=shown, **values)
-        )
+        raise WritingError(template.format(kind=kind, number=text.number, text=shown, **values))
 
 
 class SpacyWriter(Writer):

@@ -1,9 +1,11 @@
 """Formats of texts with offsets, as tools for annotation write them: one file each."""
 
+from typing import Any
+
 from . import argilla, brat, doccano, label_studio, prodigy, spacy_json
 from .base import Reading, TextFormat
 
-TEXT_FORMATS: dict[str, TextFormat] = {
+TEXT_FORMATS: dict[Any, TextFormat] = {
     "spacy_json": spacy_json.FORMAT,
     "prodigy": prodigy.FORMAT,
     "label_studio": label_studio.FORMAT,

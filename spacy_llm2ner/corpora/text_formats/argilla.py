@@ -12,7 +12,7 @@ offsets count code points or UTF-16 units.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...errors import Errors
@@ -39,12 +39,13 @@ def read(reading: Reading) -> Iterator[RawText]:
     """
     for number, row in reading.rows(dict):
         text = _text_of(reading, number, row)
+        found: list[Sequence[RawSpan]]
         if reading.annotator == SUGGESTION:
-            spans = _suggested(reading, number, row)
-            found = [] if spans is None else [spans]
+            suggested = _suggested(reading, number, row)
+            found = [] if suggested is None else [suggested]
         else:
             choices = _responses(reading, number, row)
-            found = list(choose(reading, number, list(choices.items())))
+            found = choose(reading, number, list(choices.items()))
         if not found:
             reading.findings.left_out["records without such an annotation"] += 1
         for spans in found:
@@ -121,14 +122,14 @@ def _suggested(reading: Reading, number: int, row: Any) -> list[RawSpan] | None:
         if key.endswith(_SUGGESTED) and reading.layer in (None, key.removesuffix(_SUGGESTED))
     ]
     values.append(row.get("prediction"))
-    found = [value for value in values if _are_spans(value)]
+    found = [value for value in values if isinstance(value, list) and _are_spans(value)]
     return [reading.triple(number, span) for value in found for span in value] if found else None
 
 
 def _are_spans(value: Any) -> bool:
     """Whether an answer is a list of spans, and not that of another kind of question."""
     return isinstance(value, list) and all(
-        isinstance(span, dict) and "start" in span or isinstance(span, list) and len(span) >= 3
+        (isinstance(span, dict) and "start" in span) or (isinstance(span, list) and len(span) >= 3)
         for span in value
     )
 

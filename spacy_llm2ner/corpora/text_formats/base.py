@@ -1,4 +1,4 @@
-"""What a format of texts with offsets is: how it is read and written, and what its offsets count."""
+"""A format of texts with offsets: how it is read and written, what its offsets count."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Reading:
         if isinstance(value, list | tuple) and len(value) in (3, 4):
             return self.span(number, *value[:3])
         expected = "a span [start, end, label]"
-        self.source.fail(Errors.E754, number, expected=expected, found=shown(value))
+        return self.source.fail(Errors.E754, number, expected=expected, found=shown(value))
 
     def objects(self, number: int, value: Any, what: str) -> list[Any]:
         """Read a list; nothing is an empty one.

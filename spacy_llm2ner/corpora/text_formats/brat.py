@@ -62,9 +62,7 @@ def read(reading: Reading) -> Iterator[RawText]:
         yield RawText(text, spans, number, named=True, name=file.name)
 
 
-def _span(
-    reading: Reading, number: int, file: Path, line_number: int, line: str
-) -> RawSpan | None:
+def _span(reading: Reading, number: int, file: Path, line_number: int, line: str) -> RawSpan | None:
     """The span of a line; None if it has none."""
     if not line.strip():
         return None
@@ -84,15 +82,13 @@ def _span(
 
 
 def _without_mark(text: str, spans: list[RawSpan]) -> tuple[str, list[RawSpan]]:
-    """Leave out a byte order mark. Tools differ in whether it counts; the texts of spans show it."""
+    """Leave out a byte order mark, which some tools count; the texts of spans show it."""
     hits = [
         sum(squeezed(t[s.start : s.end]) == squeezed(s.text) for s in spans if s.text)
         for t in (text, text[1:])
     ]
     if hits[0] > hits[1]:
-        spans = [
-            RawSpan(max(s.start - 1, 0), s.end - 1, s.label, s.text, s.pieces) for s in spans
-        ]
+        spans = [RawSpan(max(s.start - 1, 0), s.end - 1, s.label, s.text, s.pieces) for s in spans]
     return text[1:], spans
 
 

@@ -86,7 +86,7 @@ def _text_of(reading: Reading, number: int, data: Any) -> str:
         if len(texts) == 1:
             return texts[0]
     expected = 'a field "text", or one that is the only string'
-    reading.source.fail(Errors.E754, number, expected=expected, found=shown(data))
+    return reading.source.fail(Errors.E754, number, expected=expected, found=shown(data))
 
 
 def _annotations(reading: Reading, number: int, task: Any) -> list[tuple[str, list[RawSpan]]]:

@@ -89,8 +89,8 @@ def _grouped(reading: Reading) -> Iterator[RawText]:
         number, _, text, _ = rows[0]
         # The last answer of an annotator is the one that counts, as in Prodigy.
         choices = {name: spans for _, name, _, spans in rows}
-        for spans in choose(reading, number, list(choices.items())):
-            yield RawText(text, spans, number)
+        for chosen in choose(reading, number, list(choices.items())):
+            yield RawText(text, chosen, number)
 
 
 FORMAT = TextFormat(

@@ -82,9 +82,7 @@ def _text(reading: Reading, number: int, row: Any) -> RawText:
 
 
 def _spans(reading: Reading, number: int, value: Any) -> list[RawSpan]:
-    return [
-        reading.triple(number, span) for span in reading.objects(number, value, "entities")
-    ]
+    return [reading.triple(number, span) for span in reading.objects(number, value, "entities")]
 
 
 def _literals(reading: Reading) -> Iterator[tuple[int, Any]]:
