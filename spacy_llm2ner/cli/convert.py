@@ -109,20 +109,16 @@ def convert(
     force: Force = False,
 ) -> None:
     """
-    Convert data of any format to a .spacy file, or to another format.
+    Convert data of any format to .spacy or another format.
 
-    The format is detected: CoNLL-style, CoNLL-U Plus, JSON Lines with words, GLiNER, T-NER, Hugging
+    The format is detected: CoNLL-style, CoNLL-U Plus, JSON Lines of words, GLiNER, T-NER, Hugging
     Face datasets on disk, WebAnno TSV, spaCy's JSON, Prodigy, Label Studio, doccano, Argilla, brat,
     and .spacy. So are the tag scheme and what offsets count. Faults of the annotation are counted
     and shown with their lines.
 
-    Examples:
+    Example:
 
         python -m spacy llm2ner convert train.conll train.spacy
-
-        python -m spacy llm2ner convert export.json data --split 80/10/10 --fix expand
-
-        python -m spacy llm2ner convert train.spacy train.json --to gliner
 
     DOCS: docs/cli.md#convert
     """

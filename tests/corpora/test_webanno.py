@@ -43,7 +43,10 @@ def read(tmp_path):
 
 def test_spans_of_several_tokens_stacked_ones_and_escapes(read):
     expected = [
-        ("Ms. Haag likes 😊 Bank_1.", [("Ms. Haag", "PER"), ("Ms.", "PERpart"), ("Bank_1", "ORG_X")]),
+        (
+            "Ms. Haag likes 😊 Bank_1.",
+            [("Ms. Haag", "PER"), ("Ms.", "PERpart"), ("Bank_1", "ORG_X")],
+        ),
         ("Haag left", [("Haag", "PER")]),
     ]
     for text in (TEXT, TEXT.replace("\n", "\r\n"), "\ufeff" + TEXT):
@@ -62,7 +65,9 @@ def test_parts_of_tokens_are_dropped_or_expanded(read):
 
 
 def test_a_span_over_two_sentences_is_counted(read):
-    text = TEXT.replace("likes\t_\t_", "likes\t*[7]\tX[7]").replace("Haag\t*\tPER\t\n2", "Haag\t*[7]\tX[7]\t\n2")
+    text = TEXT.replace("likes\t_\t_", "likes\t*[7]\tX[7]").replace(
+        "Haag\t*\tPER\t\n2", "Haag\t*[7]\tX[7]\t\n2"
+    )
     found, report = read(text)
     assert ("likes", "X") in found[0][1] and ("Haag", "X") in found[1][1]
     assert report.findings.counts["cut"] == 1
@@ -80,7 +85,9 @@ def test_layers(read):
         read(text, layer="none")
     # Columns of relations come last, and do not shift those of spans.
     relation = head.replace("\n\n\n", "\n#T_RL=custom.R|role|BT_custom.Span\n\n\n")
-    rows = "#Text=Ada left\n1-1\t0-3\tAda\tK\tPER\t_\tsubj\t1-2\t\n1-2\t4-8\tleft\t_\t_\tV\t_\t_\t\n"
+    rows = (
+        "#Text=Ada left\n1-1\t0-3\tAda\tK\tPER\t_\tsubj\t1-2\t\n1-2\t4-8\tleft\t_\t_\tV\t_\t_\t\n"
+    )
     assert read(relation + rows, layer="Other")[0] == [("Ada left", [("left", "V")])]
 
 

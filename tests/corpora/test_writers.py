@@ -175,7 +175,10 @@ def test_sentences_are_rows_unless_a_span_crosses_them(tmp_path):
     doc = Doc(Vocab(), words=["a", "b", "c"], sent_starts=[True, False, True])
     doc.spans["sc"] = [Span(doc, 2, 3, "X")]
     path, _ = write(tmp_path, "jsonl", [doc])
-    assert [json.loads(line)["tokens"] for line in path.read_text().splitlines()] == [["a", "b"], ["c"]]
+    assert [json.loads(line)["tokens"] for line in path.read_text().splitlines()] == [
+        ["a", "b"],
+        ["c"],
+    ]
     assert path.read_text() == (
         '{"tokens": ["a", "b"], "spans": [], "doc": 0}\n'
         '{"tokens": ["c"], "spans": [[0, 1, "X"]], "doc": 0}\n'

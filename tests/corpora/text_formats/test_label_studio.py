@@ -43,7 +43,9 @@ def test_offsets_of_earlier_versions_are_utf16_units_which_the_texts_show(read):
 
 def test_without_the_texts_the_user_is_asked(read):
     rows = [task([region(3, 6, "PER")])]
-    with pytest.raises(TextCorpusError, match=r"line 1: offsets after the character '👩' \(U\+1F469\)"):
+    with pytest.raises(
+        TextCorpusError, match=r"line 1: offsets after the character '👩' \(U\+1F469\)"
+    ):
         read(rows, "export.json")
     assert read(rows, "export.json", offsets="utf16")[0] == [(TEXT, [("Ada", "PER")])]
     # Before the character, it does not matter.
@@ -85,7 +87,12 @@ def test_several_annotators(read):
 def test_what_is_not_read_is_counted(read):
     cancelled = task([ADA])
     cancelled["annotations"][0]["was_cancelled"] = True
-    choice = {"value": {"choices": ["good"]}, "from_name": "q", "to_name": "text", "type": "choices"}
+    choice = {
+        "value": {"choices": ["good"]},
+        "from_name": "q",
+        "to_name": "text",
+        "type": "choices",
+    }
     row = task([ADA, choice], predictions=[{"result": []}])
     found, findings = read([cancelled, row], "export.json")
     assert found == [(TEXT, [("Ada", "PER")])]

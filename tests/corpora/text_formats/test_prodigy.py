@@ -40,7 +40,9 @@ def test_accepted_answers_are_read_and_others_counted(read):
 
 def test_annotators_who_agree_are_one_and_others_are_asked_for(read):
     assert read([by("a", [LOC]), by("b", [LOC])])[0] == [("in Oslo", [("Oslo", "LOC")])]
-    with pytest.raises(TextCorpusError, match=r"line 1.*'a', 'b', and they differ\. Set 'annotator'"):
+    with pytest.raises(
+        TextCorpusError, match=r"line 1.*'a', 'b', and they differ\. Set 'annotator'"
+    ):
         read([by("a", [LOC]), by("b", [WORD])])
 
 

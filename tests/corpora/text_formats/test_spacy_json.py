@@ -21,7 +21,10 @@ FOUND = [("in Oslo", [("Oslo", "LOC")])]
             "a.json",
         ),
         ('TRAIN_DATA = [\n  ("in Oslo", {"entities": [(3, 7, "LOC")]}),\n]\n', "a.py"),
-        ([{"text": "in Oslo", "spans": {"sc": [{"start": 3, "end": 7, "label": "LOC"}]}}], "a.json"),
+        (
+            [{"text": "in Oslo", "spans": {"sc": [{"start": 3, "end": 7, "label": "LOC"}]}}],
+            "a.json",
+        ),
     ],
 )
 def test_forms(read, content, name):
@@ -39,7 +42,11 @@ def test_doc_to_json_round_trips(read, nlp):
 
 def test_a_group_of_spans_is_chosen_by_the_layer(read):
     group = [{"start": 0, "end": 2, "label": "X"}]
-    row = {"text": "in Oslo", "ents": [{"start": 3, "end": 7, "label": "LOC"}], "spans": {"a": group}}
+    row = {
+        "text": "in Oslo",
+        "ents": [{"start": 3, "end": 7, "label": "LOC"}],
+        "spans": {"a": group},
+    }
     assert read([row])[0] == [("in Oslo", [("in", "X"), ("Oslo", "LOC")])]
     assert read([row], layer="a")[0] == [("in Oslo", [("in", "X")])]
 
@@ -48,7 +55,10 @@ def test_a_group_of_spans_is_chosen_by_the_layer(read):
     ("rows", "message"),
     [
         ([{"text": "x", "entities": [[0, "y", "A"]]}], r'line 1: the offset "y" is none.*\[0, "y"'),
-        ([{"text": "x", "entities": [[0, 1]]}], r"expected a span \[start, end, label\], but found \[0"),
+        (
+            [{"text": "x", "entities": [[0, 1]]}],
+            r"expected a span \[start, end, label\], but found \[0",
+        ),
         ([{"text": 3, "ents": []}], "expected a text, but found 3"),
         ([{"text": "x", "ents": "none"}], "expected a list of entities"),
         ([{"text": "a", "ents": []}, 7], 'line 2: expected a text with "entities", but found 7'),
