@@ -55,6 +55,7 @@ def create_hf_dataset_corpus(
     sentences_per_doc: int = 1,
     limit: int = 0,
     spans_key: str | None = None,
+    streaming: bool = False,
 ) -> Callable[[Language], Iterable[Example]]:
     """Create a reader of a dataset, for [corpora.train] and [corpora.dev] of a config.
 
@@ -70,6 +71,7 @@ def create_hf_dataset_corpus(
     sentences_per_doc (int): 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
     limit (int): The number of Docs to read; 0 for all.
     spans_key (Optional[str]): A key of `doc.spans` that receives the entities too.
+    streaming (bool): Whether rows are read one after the other, without a copy on disk.
     RETURNS (Callable[[Language], Iterable[Example]]): The corpus.
     RAISES (ValueError): For a setting that is not accepted.
     """
@@ -86,6 +88,7 @@ def create_hf_dataset_corpus(
         sentences_per_doc=sentences_per_doc,
         limit=limit,
         spans_key=spans_key,
+        streaming=streaming,
     )
 
 
@@ -121,6 +124,8 @@ class HFDatasetCorpus:
     limit (int): The number of Docs to read; 0 for all.
     spans_key (Optional[str]): A key of `doc.spans` that receives the entities too, for components
         that learn from span groups, such as spaCy's `spancat`.
+    streaming (bool): Whether rows are read one after the other (`datasets` calls it streaming):
+        a dataset on the hub is then not downloaded as a whole, and files are not converted.
     RAISES (ValueError): For a setting that is not accepted (E001, E700, E707, E720).
     """
 
@@ -139,6 +144,7 @@ class HFDatasetCorpus:
         sentences_per_doc: int = 1,
         limit: int = 0,
         spans_key: str | None = None,
+        streaming: bool = False,
     ) -> None:
         if path is None:
             raise ValueError(Errors.E720.format(reader=_READER))
@@ -156,6 +162,7 @@ class HFDatasetCorpus:
         self.sentences_per_doc = sentences_per_doc
         self.limit = limit
         self.spans_key = spans_key
+        self.streaming = streaming
         self._file: CorpusFile | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
@@ -215,7 +222,7 @@ class HFDatasetCorpus:
         from datasets.exceptions import DatasetsError
 
         path = Path(self.path)
-        local: dict[str, Any] = {"cache_dir": cache, "keep_in_memory": False}
+        local: dict[str, Any] = {"cache_dir": cache, "streaming": self.streaming}
         try:
             if any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
                 found = datasets.load_from_disk(self.path)
@@ -224,7 +231,9 @@ class HFDatasetCorpus:
             elif path.is_dir():
                 found = datasets.load_dataset(self.path, self.subset, **local)
             elif not path.exists() and path.suffix not in _FORMATS and self._is_hub_name():
-                found = datasets.load_dataset(self.path, self.subset, revision=self.revision)
+                found = datasets.load_dataset(
+                    self.path, self.subset, revision=self.revision, streaming=self.streaming
+                )
             else:
                 suffixes = ", ".join(_FORMATS)
                 raise FileNotFoundError(
@@ -250,7 +259,10 @@ class HFDatasetCorpus:
                     reader=_READER, split=self.split, path=self.path, splits=", ".join(names)
                 )
             )
-        return splits[split]
+        chosen = splits[split]
+        if chosen.column_names is None:  # of a stream of JSON, the first rows show them
+            chosen = chosen._resolve_features()
+        return chosen
 
     def _column(
         self, dataset: "Dataset", setting: str, name: str | None, usual: Sequence[str]

@@ -62,7 +62,7 @@ def test_conllu_has_tags_in_misc(read):
     assert read(CONLLU, "a.conllu")[0] == [("Ada went.", [("Ada", "PER")])]
     other = CONLLU.replace("NER=", "Name=")
     assert read(other, "a.conllu", tags_column="Name")[0] == [("Ada went.", [("Ada", "PER")])]
-    with pytest.raises(ConlluPlusError, match="no column NER or NE.*Set 'tags_column'"):
+    with pytest.raises(ConlluPlusError, match=r"no column NER or NE.*Set 'tags_column'"):
         read(other, "a.conllu")
 
 

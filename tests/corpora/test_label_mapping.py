@@ -19,7 +19,8 @@ def test_json_and_csv_say_the_same(tmp_path):
 
 def test_the_shipped_map_unifies_labels_of_different_corpora():
     found = LabelMap.load("tner")
-    assert [found.of(x) for x in ("PER", "PERSON", "person", "GPE", "creative-work", "Nothing")] == [
+    labels = ("PER", "PERSON", "person", "GPE", "creative-work", "Nothing")
+    assert [found.of(label) for label in labels] == [
         "person", "person", "person", "geopolitical_area", "work_of_art", "Nothing"
     ]  # fmt: skip
     assert found.unknown == {"Nothing": 1}

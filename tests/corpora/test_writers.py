@@ -1,4 +1,4 @@
-"""Round trips: what a format can carry comes back; what it cannot is refused, or left out if told."""
+"""Round trips: what a format carries comes back; what it cannot is refused, or lost if told."""
 
 import json
 
