@@ -52,7 +52,7 @@ PYTHON = {
     "Corpora": tuple(
         f"spacy_llm2ner.corpora.{name}"
         for name in (
-            *("ConllCorpus", "JsonlCorpus", "HFDatasetCorpus", "JoinedCorpus"),
+            *("ConllCorpus", "JsonlCorpus", "HFDatasetCorpus", "TextCorpus", "JoinedCorpus"),
             *("read_conll", "parse_conll"),
             *("make_docs", "spaces_for", "detect_scheme", "spans_to_tags"),
         )

@@ -814,6 +814,57 @@ class Errors(metaclass=_WithCodes):
         "Read the file with comments = true, or with scheme = 'plain'.{hint}"
     )
 
+    E750 = (
+        "{source}: the annotation has faults, and the setting 'strict' accepts none: {faults}. "
+        "Correct them, or read the data without it: the setting 'fix' (drop, contract or expand) "
+        "says what becomes of spans that do not fit tokens."
+    )
+    E751 = "{where}: this is not JSON ({problem})."
+    E752 = (
+        "{where}: offsets after the character '{char}' ({code}) mean different places in code "
+        "points (Python) and in other units (JavaScript has UTF-16), and nothing in the file shows "
+        "which they are. Set 'offsets': {units}."
+    )
+    E753 = "{where}: the offset {value} is none: expected a whole number, as in {span}."
+    E754 = "{where}: expected {expected}, but found {found}."
+    E755 = (
+        "{reader}: the setting 'path' is '{path}', which shows no format of texts with offsets. "
+        "Set 'format': {formats}."
+    )
+    E756 = (
+        "{where}: this text has annotations of {names}, and they differ. Set 'annotator' to one of "
+        "these, or to 'first', 'last', 'each' (a doc for each) or 'agreed' (the spans of more than "
+        "half of them)."
+    )
+    E757 = "{source}: no text found, expected {expected}."
+    E758 = "{where}: expected a text {text} with its annotation {annotation} ({problem})."
+    E759 = (
+        "{reader}: the setting 'path' is '{path}', which does not exist: expected a file, a folder "
+        "or a dataset of texts."
+    )
+    E760 = "{where}: there is no column {column} (columns: {columns}).{hint}"
+    E761 = (
+        "{where}: the setting 'layer' is {layer}, and the layers of spans are {layers}: expected "
+        "one of these."
+    )
+    E762 = (
+        "the label map '{name}' cannot be read ({problem}): expected a JSON file with an object "
+        "label -> label, or null to leave spans out; a CSV file with two columns; or the name of a "
+        "shipped map ({shipped})."
+    )
+    E763 = (
+        "--split {value}: expected two or three shares, such as 80/20 or 80/10/10, and before them "
+        "the split of a dataset, if it has several, as in train:90/10."
+    )
+    E764 = (
+        "text {number} ('{text}') has overlapping spans, which {kind} cannot carry. --allow-loss "
+        "keeps the longest of them."
+    )
+    E765 = "text {number} ('{text}'): {kind} cannot carry {what}, which has white space in it."
+    E766 = (
+        "text {number} ('{text}') has a span of nothing but white space, which {kind} cannot "
+        "carry. --allow-loss leaves it out."
+    )
     E790 = (
         "doc.user_data['{key}'] is {found}: expected a list of the labels that the annotation of "
         "the doc covers."
@@ -1015,6 +1066,16 @@ class Errors(metaclass=_WithCodes):
     E943 = (
         "{path}: the .spacy files of this folder store different attributes, so that they cannot "
         "be joined."
+    )
+    E944 = "output path {path}: with --split {value}, expected a folder, which gets {names}."
+    E945 = "the format {format} is none: expected one of {formats}."
+    E946 = (
+        "output path {path}: --force overwrites files, but no folder with other files in it than "
+        "those of an earlier conversion ({found})."
+    )
+    E947 = (
+        "output path {path}: expected a file with the suffix {suffix}, or --to with one of "
+        "{formats}."
     )
     E950 = "{path}: there is no state store (no file data.mdb)."
     E951 = (

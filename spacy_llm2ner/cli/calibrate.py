@@ -51,7 +51,7 @@ def calibrate(
     model: Annotated[str, typer.Argument(help="Path (or, with --output, name) of a pipeline")],
     dev: Annotated[
         Path,
-        typer.Argument(help="Dev data: .spacy (file or folder), .jsonl, CoNLL file or dataset"),
+        typer.Argument(help="Dev data: .spacy (file or folder), .jsonl, CoNLL, dataset or export"),
     ],
     output: Annotated[
         Optional[Path],

@@ -1,68 +1,120 @@
-"""`python -m spacy llm2ner convert`: convert data of any format to a .spacy file."""
+"""`python -m spacy llm2ner convert`: convert data of any format to another one."""
 
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
-from spacy.tokens import Doc, DocBin
-from spacy.vocab import Vocab
 from wasabi import Printer
 
-from ..corpora.docs import border_warnings, make_docs
+from ..corpora.docs import border_warnings
 from ..corpora.documents import CorpusReport
+from ..corpora.findings import Findings
+from ..corpora.formats import KINDS, Format
+from ..corpora.label_mapping import SHIPPED, LabelMap
+from ..corpora.offsets import ENDS, UNITS
+from ..corpora.splitting import NAMES, parse_shares
+from ..corpora.token_spans import FIXES
+from ..corpora.writers import OUTPUTS
 from ..errors import Errors
+from ..settings import check_choice
+from ..tags import SCHEMES
+from .conversion import Conversion, ConversionSettings, OutputError, run_conversion
 from .data import (
     SUFFIX,
     Comments,
     DataOptions,
-    InputError,
     LabelsFile,
     Scheme,
     SentencesPerDoc,
-    Split,
     TagColumn,
     TagsColumn,
     TokensColumn,
     WordColumn,
-    data_format,
-    open_data,
+    check_format,
 )
 from .output import Force, check_free
 
-
-class OutputError(ValueError):
-    """Raised for an output path that cannot be written to."""
+__all__ = ["OutputError", "convert", "convert_file"]
 
 
 def convert(
-    input_path: Annotated[
-        Path, typer.Argument(help="CoNLL-style, .jsonl or .spacy file, or dataset")
+    input_path: Annotated[Path, typer.Argument(help="Data of any format, or a folder of it")],
+    output_path: Annotated[
+        Path, typer.Argument(help="Output .spacy file, or of the format of --to")
     ],
-    output_path: Annotated[Path, typer.Argument(help="Output .spacy file")],
+    to: Annotated[
+        Optional[str],
+        typer.Option("--to", "-t", help=f"Format to write; default: spacy; {', '.join(OUTPUTS)}"),
+    ] = None,
+    format: Annotated[
+        Optional[str],
+        typer.Option("--format", "-f", help=f"Format of the input: {', '.join(KINDS)}"),
+    ] = None,
     sentences_per_doc: SentencesPerDoc = 1,
     word_column: WordColumn = 0,
     tag_column: TagColumn = -1,
     comments: Comments = False,
-    split: Split = None,
+    split: Annotated[
+        Optional[str],
+        typer.Option("--split", help="Split of a dataset; or shares of train/dev/test: 80/10/10"),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the shares of --split")] = 0,
     tokens_column: TokensColumn = None,
     tags_column: TagsColumn = None,
     labels: LabelsFile = None,
     scheme: Scheme = None,
+    to_scheme: Annotated[
+        str, typer.Option("--to-scheme", help=f"Scheme of written tags: {', '.join(SCHEMES)}")
+    ] = "BIO2",
+    label_map: Annotated[
+        Optional[str],
+        typer.Option("--map", help=f"JSON or CSV file of label -> label; or {', '.join(SHIPPED)}"),
+    ] = None,
+    fix: Annotated[
+        str,
+        typer.Option("--fix", help=f"Spans that do not fit tokens: {', '.join(FIXES)}"),
+    ] = "drop",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if the annotation has faults")
+    ] = False,
+    offsets: Annotated[
+        Optional[str],
+        typer.Option("--offsets", help=f"What offsets count: {', '.join(UNITS)}"),
+    ] = None,
+    ends: Annotated[
+        Optional[str], typer.Option("--ends", help=f"Ends of spans: {', '.join(ENDS)}")
+    ] = None,
+    annotator: Annotated[
+        Optional[str],
+        typer.Option(
+            "--annotator", help="Whose annotation, if several: a name, first, last, each, agreed"
+        ),
+    ] = None,
+    layer: Annotated[
+        Optional[str],
+        typer.Option("--layer", help="Name of the annotation, if a text has several"),
+    ] = None,
+    lang: Annotated[
+        str, typer.Option("--lang", "-l", help="Language of the tokenizer, for texts with offsets")
+    ] = "en",
     spans_key: Annotated[
         Optional[str],
         typer.Option("--spans-key", "-sk", help="Key of doc.spans for all spans; for .jsonl: sc"),
     ] = None,
+    allow_loss: Annotated[
+        bool,
+        typer.Option("--allow-loss", help="Leave out spans that the output format cannot carry"),
+    ] = False,
     force: Force = False,
 ) -> None:
     """
-    Convert data of any format to a .spacy file.
+    Convert data of any format to .spacy or another format.
 
-    A CoNLL-style file has a word per line, with word and entity tag in columns, and a blank line
-    after each sentence. A Hugging Face dataset on disk is a folder, or a .parquet, .arrow or .json
-    file, with a row of words and tags per sentence. A .jsonl file has an object per line. A folder
-    of .spacy files is joined. The tag scheme (BIO1, BIO2, IO, BIOES, BILOU) is detected, and
-    natural spacing is restored.
+    The format is detected: CoNLL-style, CoNLL-U Plus, JSON Lines of words, GLiNER, T-NER, Hugging
+    Face datasets on disk, WebAnno TSV, spaCy's JSON, Prodigy, Label Studio, doccano, Argilla, brat,
+    and .spacy. So are the tag scheme and what offsets count. Faults of the annotation are counted
+    and shown with their lines.
 
     Example:
 
@@ -73,26 +125,46 @@ def convert(
     msg = Printer()
     try:
         check_free(output_path, force)
-        report, n_docs = convert_file(
+        done = _convert(
             input_path,
             output_path,
-            sentences_per_doc=sentences_per_doc,
-            word_column=word_column,
-            tag_column=tag_column,
-            comments=comments,
-            split=split,
-            tokens_column=tokens_column,
-            tags_column=tags_column,
-            labels=labels,
-            scheme=scheme,
-            spans_key=spans_key,
+            DataOptions(
+                sentences_per_doc=sentences_per_doc,
+                word_column=word_column,
+                tag_column=tag_column,
+                comments=comments,
+                split=split,
+                tokens_column=tokens_column,
+                tags_column=tags_column,
+                labels=labels,
+                scheme=scheme,
+                spans_key=spans_key,
+                format=format,
+                fix=fix,
+                offsets=offsets,
+                ends=ends,
+                annotator=annotator,
+                layer=layer,
+                lang=lang,
+            ),
+            to=to,
+            to_scheme=to_scheme,
+            label_map=label_map,
+            seed=seed,
+            strict=strict,
+            allow_loss=allow_loss,
+            force=force,
         )
     except (ValueError, OSError) as error:
         msg.fail(f"Can't convert {input_path}", str(error), exits=1)
-    _print_report(msg, report, n_docs)
-    for message in [*report.warnings(), *border_warnings(report, sentences_per_doc)]:
+    _print_report(msg, done.report, done.docs)
+    _print_findings(msg, done.report.findings)
+    tags = [text for text in done.report.warnings() if "tags that are not valid" in text]
+    for message in [*tags, *border_warnings(done.report, sentences_per_doc)]:
         msg.warn(message)
-    msg.good(f"Wrote {output_path}")
+    for note in done.notes:
+        msg.info(note)
+    _print_output(msg, done, to)
 
 
 def convert_file(
@@ -109,105 +181,130 @@ def convert_file(
     labels: str | Path | None = None,
     scheme: str | None = None,
     spans_key: str | None = None,
+    format: str | None = None,
+    to: str | None = None,
+    to_scheme: str = "BIO2",
+    label_map: str | Path | None = None,
+    seed: int = 0,
+    fix: str = "drop",
+    strict: bool = False,
+    offsets: str | None = None,
+    ends: str | None = None,
+    annotator: str | None = None,
+    layer: str | None = None,
+    lang: str = "en",
+    allow_loss: bool = False,
 ) -> tuple[CorpusReport, int]:
-    """Convert data of any format into a .spacy file.
+    """Convert data of any format into a .spacy file, or into another format.
 
-    input_path (Union[str, Path]): A CoNLL-style file; a .jsonl file; a dataset: a folder, or a
-        .parquet, .arrow or .json file; a .spacy file, or a folder of them, which are joined.
-    output_path (Union[str, Path]): The .spacy file to write; its folder is created if necessary.
+    input_path (Union[str, Path]): The data, in any format of `formats.READERS`.
+    output_path (Union[str, Path]): The file to write; its folder is created if necessary. With
+        shares in `split`, and for the format "brat", a folder.
     sentences_per_doc (int): 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
     word_column, tag_column (int): The columns of words and tags, from 0; negative from the last.
     comments (bool): Whether lines that start with "# " are comments.
-    split, tokens_column, tags_column (Optional[str]): As for `HFDatasetCorpus`, which reads .jsonl
+    split (Optional[str]): The split of a dataset; or the shares of train, dev and test, such as
+        "80/10/10"; or both: "train:90/10".
+    tokens_column, tags_column (Optional[str]): As for `HFDatasetCorpus`, which reads .jsonl
         files, too, if one of these is set.
     labels (Union[str, Path, None]), scheme (Optional[str]): What tags stand for, and their scheme,
         as for all readers.
     spans_key (Optional[str]): The key of `doc.spans` that receives all spans, which may overlap;
-        None for `doc.ents` only, and "sc" for .jsonl files.
+        None for `doc.ents` only, and "sc" for formats with spans.
+    format (Optional[str]): The format of the data; None for the one that it shows.
+    to (Optional[str]): The format to write; None for .spacy.
+    to_scheme (str): The scheme of tags that are written.
+    label_map (Union[str, Path, None]): A JSON or CSV file of label -> label, or the name of a
+        shipped map.
+    seed (int): The seed of the shares in `split`.
+    fix, offsets, ends, annotator, layer, lang: As for `TextCorpus`.
+    strict (bool): Whether faults of the annotation are an error.
+    allow_loss (bool): Whether spans that the format cannot carry are left out.
     RETURNS (Tuple[CorpusReport, int]): The report on the input, and the number of Docs written.
     RAISES (CorpusError): With file and line, if the input cannot be read.
     RAISES (InputError): If there is no such data (E902, E903), for settings that its format does
         not have (E941), and .spacy files that cannot be read or joined (E905, E943).
-    RAISES (OutputError): If the output is not a .spacy path (E940), or one of the input files
-        (E942).
+    RAISES (OutputError): If the output has no fitting path (E944, E947), or is one of the input
+        files (E942).
+    RAISES (WritingError): For a text that the format cannot carry (E764 to E766).
     RAISES (OSError): If a file cannot be opened.
-    RAISES (ValueError): If `sentences_per_doc` is negative, or `scheme` is unknown.
+    RAISES (ValueError): For a value that is not accepted; with `strict`, for faults (E750).
     """
-    input_path, output_path = Path(input_path), Path(output_path)
-    if output_path.suffix != SUFFIX or output_path.is_dir():
-        raise OutputError(Errors.E940.format(path=output_path, suffix=SUFFIX))
-    options = DataOptions(
-        sentences_per_doc=sentences_per_doc,
-        word_column=word_column,
-        tag_column=tag_column,
-        comments=comments,
-        split=split,
-        tokens_column=tokens_column,
-        tags_column=tags_column,
-        labels=labels,
-        scheme=scheme,
-        spans_key=spans_key,
-    )
-    if data_format(input_path, options) == "spacy":
-        doc_bin, report = _join(input_path, output_path)
-    else:
-        corpus: Any = open_data(input_path, options)
-        file = corpus.read()
-        report = file.report
-        # Only the annotation of the data: other attributes would store "unannotated" per token.
-        doc_bin = DocBin(attrs=["ENT_IOB", "ENT_TYPE", "SENT_START"], store_user_data=False)
-        for doc in make_docs(
-            file.documents,
-            Vocab(),
+    done = _convert(
+        Path(input_path),
+        Path(output_path),
+        DataOptions(
             sentences_per_doc=sentences_per_doc,
-            spans_key=corpus.spans_key,
-        ):
-            doc_bin.add(doc)
-    output_path.parent.mkdir(parents=True, exist_ok=True)
-    doc_bin.to_disk(output_path)
-    return report, len(doc_bin)
-
-
-def _join(path: Path, output: Path) -> tuple[DocBin, CorpusReport]:
-    """Join the .spacy files of a folder, or read a single one, with all that they store."""
-    files = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
-    if output.exists() and any(output.samefile(file) for file in files):
-        raise OutputError(Errors.E942.format(path=output))
-    bins = []
-    for file in files:
-        try:
-            bins.append(DocBin(store_user_data=True).from_disk(file))
-        except Exception as error:  # zlib, msgpack and srsly each have their own
-            problem = Errors.E905.format(path=file, suffix=SUFFIX, error=error)
-            raise InputError(problem) from error
-    first, *others = bins
-    if any(other.attrs != first.attrs for other in others):
-        raise InputError(Errors.E943.format(path=path))
-    for other in others:
-        first.merge(other)
-    return first, _report_docs(first, str(path))
-
-
-def _report_docs(doc_bin: DocBin, source: str) -> CorpusReport:
-    """Count sentences, tokens, and entities, or the spans of Docs without entities."""
-    labels: Counter[str] = Counter()
-    docs: list[Doc] = list(doc_bin.get_docs(Vocab()))
-    for doc in docs:
-        groups = [doc.ents] if doc.ents else doc.spans.values()
-        labels.update(span.label_ for spans in groups for span in spans)
-    return CorpusReport(
-        source=source,
-        scheme=None,
-        documents=len(docs),
-        document_borders=len(docs),
-        sentences=sum(
-            len(list(doc.sents)) if doc.has_annotation("SENT_START") else 1 for doc in docs
+            word_column=word_column,
+            tag_column=tag_column,
+            comments=comments,
+            split=split,
+            tokens_column=tokens_column,
+            tags_column=tags_column,
+            labels=labels,
+            scheme=scheme,
+            spans_key=spans_key,
+            format=format,
+            fix=fix,
+            offsets=offsets,
+            ends=ends,
+            annotator=annotator,
+            layer=layer,
+            lang=lang,
         ),
-        tokens=sum(map(len, docs)),
-        comments=0,
-        entities=dict(labels.most_common()),
-        repairs={},
+        to=to,
+        to_scheme=to_scheme,
+        label_map=label_map,
+        seed=seed,
+        strict=strict,
+        allow_loss=allow_loss,
+        force=True,
     )
+    return done.report, done.docs
+
+
+def _convert(
+    input_path: Path,
+    output_path: Path,
+    options: DataOptions,
+    *,
+    to: str | None,
+    to_scheme: str,
+    label_map: str | Path | None,
+    seed: int,
+    strict: bool,
+    allow_loss: bool,
+    force: bool,
+) -> Conversion:
+    """Check the options, and convert."""
+    kind = _output_format(to)
+    split, shares = parse_shares(options.split)
+    check_choice("to_scheme", to_scheme, SCHEMES, component="convert")
+    if shares:
+        if output_path.suffix or output_path.is_file():
+            names = ", ".join(f"{x}{OUTPUTS[kind].suffix}" for x in NAMES[len(shares)])
+            raise OutputError(
+                Errors.E944.format(path=output_path, value=options.split, names=names)
+            )
+    elif to is None and (output_path.suffix != SUFFIX or output_path.is_dir()):
+        formats = ", ".join(OUTPUTS)
+        raise OutputError(Errors.E947.format(path=output_path, suffix=SUFFIX, formats=formats))
+    settings = ConversionSettings(
+        options=replace(options, split=split),
+        to=kind,
+        to_scheme=to_scheme,
+        labels=None if label_map is None else LabelMap.load(label_map),
+        shares=shares,
+        seed=seed,
+        strict=strict,
+        allow_loss=allow_loss,
+        force=force,
+    )
+    return run_conversion(input_path, output_path, settings)
+
+
+def _output_format(to: str | None) -> Format:
+    return "spacy" if to is None else check_format(to)
 
 
 def _print_report(msg: Printer, report: CorpusReport, n_docs: int) -> None:
@@ -226,3 +323,27 @@ def _print_report(msg: Printer, report: CorpusReport, n_docs: int) -> None:
         counts["Comment lines"] = f"{report.comments:,}"
     msg.info(f"Read {report.source}")
     msg.table(counts, aligns=("l", "r"))
+
+
+def _print_findings(msg: Printer, findings: Findings) -> None:
+    """Print the faults of the annotation, with the first examples, and what was left out."""
+    for note in findings.notes:
+        msg.info(note)
+    if findings.counts:
+        msg.warn("The annotation has faults")
+        for fault, n in findings.counts.most_common():
+            msg.text(f"{n:,} {fault.replace('_', ' ')}: {findings.describe(fault)}")
+            for example in findings.examples[fault]:
+                msg.text(f"    {example}")
+    for what, n in findings.left_out.most_common():
+        msg.warn(f"Left out: {n:,} {what}")
+
+
+def _print_output(msg: Printer, done: Conversion, to: str | None) -> None:
+    form = OUTPUTS[_output_format(to)]
+    if done.lost:
+        msg.warn(f"{done.lost:,} spans were left out: the format cannot carry them")
+    if form.loses:
+        msg.info(f"{KINDS[_output_format(to)]} does not carry {form.loses}")
+    for path, n in done.parts.values():
+        msg.good(f"Wrote {path}" + (f" ({n:,} texts)" if len(done.parts) > 1 else ""))

@@ -14,6 +14,7 @@ from spacy.training import Corpus, Example
 from ..corpora.formats import KINDS, Format, format_of
 from ..corpora.inventory import CORPUS_SCHEMES
 from ..corpora.reader import open_corpus
+from ..corpora.text_formats import TEXT_FORMATS
 from ..errors import Errors
 
 SUFFIX = ".spacy"
@@ -53,11 +54,20 @@ Scheme = Annotated[
 
 _TAGS = ("labels", "scheme")
 _DATASET = ("split", "tokens_column", "tags_column")
+_COLUMNS = ("word_column", "tag_column", "comments")
+_SENTENCES = ("sentences_per_doc", "spans_key")
+_TEXTS = ("spans_key", "fix", "offsets", "ends", "annotator", "layer", "lang")
 # Format -> the settings that it has.
 _SETTINGS: dict[Format, tuple[str, ...]] = {
-    "conll": ("sentences_per_doc", "spans_key", "word_column", "tag_column", "comments", *_TAGS),
-    "dataset": ("sentences_per_doc", "spans_key", *_DATASET, *_TAGS),
-    "jsonl": ("sentences_per_doc", "spans_key", *_TAGS),
+    "conll": (*_SENTENCES, *_COLUMNS, *_TAGS),
+    "conllu_plus": (*_SENTENCES, "tags_column", *_TAGS),
+    "dataset": (*_SENTENCES, *_DATASET, *_TAGS),
+    "jsonl": (*_SENTENCES, *_TAGS),
+    "gliner": (*_SENTENCES,),
+    "tner": (*_SENTENCES, *_TAGS),
+    "webanno": (*_SENTENCES, "layer", "fix"),
+    **dict.fromkeys(TEXT_FORMATS, _TEXTS),
+    "argilla": (*_TEXTS, "split"),
     "spacy": (),
 }
 
@@ -79,6 +89,9 @@ class DataOptions:
     labels (Union[str, Path, None]), scheme (Optional[str]): What tags stand for, and their scheme.
     spans_key (Optional[str]): The key of `doc.spans` that receives all spans; None for the default
         of the format's reader.
+    format (Optional[str]): The format; None for the one that the data shows.
+    fix (str): What becomes of spans that do not fit tokens, as for `TextCorpus`.
+    offsets, ends, annotator, layer (Optional[str]), lang (str): As for `TextCorpus`.
     """
 
     sentences_per_doc: int = 1
@@ -91,6 +104,13 @@ class DataOptions:
     labels: str | Path | None = None
     scheme: str | None = None
     spans_key: str | None = None
+    format: str | None = None
+    fix: str = "drop"
+    offsets: str | None = None
+    ends: str | None = None
+    annotator: str | None = None
+    layer: str | None = None
+    lang: str = "en"
 
     @property
     def given(self) -> dict[str, Any]:
@@ -103,21 +123,22 @@ class DataOptions:
 def data_format(path: Path, options: DataOptions) -> Format:
     """Find the format of data, and require that it has the options that are given.
 
-    path (Path): A CoNLL-style file; a .jsonl file; a dataset: a folder, or a .parquet, .arrow or
-        .json file; a .spacy file, or a folder of them.
+    path (Path): The data, in any format of `READERS`.
     options (DataOptions): How it is read.
     RETURNS (Format): The format.
-    RAISES (InputError): If there is no such path (E902), no data in the folder (E903), or no such
-        option for the format (E941).
+    RAISES (InputError): If there is no such path (E902), no data in the folder (E903), no such
+        option for the format (E941), or no such format (E945).
     """
     if not path.exists():
         raise InputError(Errors.E902.format(path=path))
     given = options.given
-    kind = format_of(path)
+    kind = check_format(given.pop("format")) if options.format else format_of(path)
     if kind == "spacy" and path.is_dir() and not any(path.rglob(f"*{SUFFIX}")):
         raise InputError(Errors.E903.format(path=path))
-    if kind == "jsonl" and any(name in _DATASET for name in given):
+    if not options.format and kind in ("jsonl", "tner") and any(x in _DATASET for x in given):
         kind = "dataset"
+    if not options.format and kind == "conllu_plus" and any(x in _COLUMNS for x in given):
+        kind = "conll"
     if wrong := [name for name in given if name not in _SETTINGS[kind]]:
         raise InputError(
             Errors.E941.format(
@@ -128,6 +149,19 @@ def data_format(path: Path, options: DataOptions) -> Format:
             )
         )
     return kind
+
+
+def check_format(name: str) -> Format:
+    """Require the name of a format.
+
+    name (str): The name; a hyphen stands for an underscore.
+    RETURNS (Format): The format.
+    RAISES (InputError): If there is no such format (E945).
+    """
+    name = name.replace("-", "_")
+    if name not in KINDS:
+        raise InputError(Errors.E945.format(format=name, formats=", ".join(KINDS)))
+    return name  # type: ignore[return-value]
 
 
 def open_data(

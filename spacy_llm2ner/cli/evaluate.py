@@ -80,7 +80,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="Name or path of a trained pipeline")],
     data: Annotated[
         Path,
-        typer.Argument(help="Data: .spacy (file or folder), .jsonl, CoNLL file or dataset"),
+        typer.Argument(help="Data: .spacy (file or folder), .jsonl, CoNLL, dataset or export"),
     ],
     baseline: Annotated[
         Optional[str], typer.Option("--baseline", "-b", help="A pipeline to compare MODEL with")

@@ -63,7 +63,8 @@ def init_config(
     train: Annotated[
         Optional[Path],
         typer.Option(
-            "--train", help="Training data: .spacy (file or folder), .jsonl, CoNLL file or dataset"
+            "--train",
+            help="Training data: .spacy (file or folder), .jsonl, CoNLL, dataset or export",
         ),
     ] = None,
     dev: Annotated[

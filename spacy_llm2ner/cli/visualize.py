@@ -50,7 +50,7 @@ def visualize(
     model: Annotated[str, typer.Argument(help="Name or path of a trained pipeline")],
     data: Annotated[
         Path,
-        typer.Argument(help="Data: .spacy (file or folder), .jsonl, CoNLL file or dataset"),
+        typer.Argument(help="Data: .spacy (file or folder), .jsonl, CoNLL, dataset or export"),
     ],
     out: Annotated[Path, typer.Argument(help=f"The folder to write {PAGE} to")],
     limit: Annotated[

@@ -1,22 +1,26 @@
 """Parse CoNLL-style files: one word per line in columns, a blank line after each sentence."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Errors
-from ..tags import tags_to_spans
+from ..tags import Scheme, tags_to_spans
 from .documents import (
     CorpusError,
     CorpusFile,
     CorpusReport,
     Document,
+    DocumentStart,
     Sentence,
-    report_on,
 )
 from .formats import KINDS, READERS, format_of
 from .inventory import Labels, TagInventory, TagNames, check_corpus_scheme
+from .lines import Lines, read_twice
+from .streams import Item, Stream
 from .values import Source
 
 # Former names, from before all readers shared them.
@@ -72,18 +76,39 @@ def read_conll(
         (E708); for tags that do not show how they must be read (E740 to E747).
     RAISES (OSError): If the file cannot be opened.
     """
-    source, kind = str(path), format_of(Path(path))
-    if kind != "conll" and Path(path).is_file():
-        raise ConllError(Errors.E708.format(source=source, kind=KINDS[kind], reader=READERS[kind]))
-    lines = decode(Path(path).read_bytes(), Source(source, "line", ConllError)).split("\n")
-    return parse_conll(
-        lines,
-        source=source,
+    return conll_stream(
+        path,
         word_column=word_column,
         tag_column=tag_column,
         comments=comments,
         scheme=scheme,
         labels=labels,
+    ).read()
+
+
+def conll_stream(
+    path: str | Path,
+    *,
+    word_column: int = 0,
+    tag_column: int = -1,
+    comments: bool = False,
+    scheme: str | None = None,
+    labels: Labels | None = None,
+) -> ConllStream:
+    """Open a CoNLL-style file, to read its sentences one by one.
+
+    path (Union[str, Path]): The file.
+    word_column, tag_column, comments, scheme, labels: As for `read_conll`.
+    RETURNS (ConllStream): The sentences.
+    RAISES (ConllError): For a file of another format (E708).
+    """
+    path = Path(path)
+    kind = format_of(path)
+    if kind not in ("conll", "conllu_plus") and path.is_file():
+        raise ConllError(Errors.E708.format(source=path, kind=KINDS[kind], reader=READERS[kind]))
+    source = Source(str(path), "line", ConllError)
+    return ConllStream(
+        Lines(path, source), source, word_column, tag_column, comments, scheme, labels
     )
 
 
@@ -105,22 +130,69 @@ def parse_conll(
     RETURNS (CorpusFile): The documents and the report.
     RAISES (ConllError): With source and line, for what cannot be read.
     """
-    check_corpus_scheme(scheme, CONLL_READER)
-    names = TagNames.of_setting(labels, reader=CONLL_READER, error=ConllError)
-    inventory = TagInventory(Source(source, "line", ConllError), scheme, names)
-    parser = _Parser(inventory, word_column, tag_column, comments)
-    documents = parser.documents(lines)
-    if not any(document.sentences for document in documents):
-        raise ConllError(Errors.E711.format(source=source))
-    report = report_on(
-        documents,
-        source=source,
-        borders=parser.n_borders,
-        comments=parser.n_comments,
-        scheme=inventory.scheme,
-        border=f"{DOCUMENT_BORDER} line",
-    )
-    return CorpusFile(documents, report)
+    place = Source(source, "line", ConllError)
+    return ConllStream(lines, place, word_column, tag_column, comments, scheme, labels).read()
+
+
+class ConllStream(Stream):
+    """The sentences of a CoNLL-style file.
+
+    lines (Iterable[str]): Its lines, which can be iterated twice.
+    source (Source): The file, for messages.
+    word_column, tag_column, comments, scheme, labels: As for `read_conll`.
+    """
+
+    border = f"{DOCUMENT_BORDER} line"
+
+    def __init__(
+        self,
+        lines: Iterable[str],
+        source: Source,
+        word_column: int = 0,
+        tag_column: int = -1,
+        comments: bool = False,
+        scheme: str | None = None,
+        labels: Labels | None = None,
+    ) -> None:
+        super().__init__(source)
+        check_corpus_scheme(scheme, CONLL_READER)
+        self.lines = lines
+        self.settings = (word_column, tag_column, comments)
+        self.names = TagNames.of_setting(labels, reader=CONLL_READER, error=ConllError)
+        self.given_scheme = scheme
+        self.inventory = TagInventory(source, scheme, self.names)
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """The scheme of the tags by the settings; None if the tags show it."""
+        return self.inventory.scheme
+
+    def items(self) -> Iterator[Item]:
+        """Read the file.
+
+        YIELDS (Union[Sentence, DocumentStart]): For each document its start, then its sentences.
+        RAISES (ConllError): With file and line, for what cannot be read.
+        """
+        self.inventory = TagInventory(self.source, self.given_scheme, self.names)
+        within = found = False
+        for item in read_twice(self._rows, self.inventory.judge, self.keep):
+            if isinstance(item, int):
+                within = True
+                yield DocumentStart(item, named=True)
+                continue
+            if not within:
+                within = True
+                yield DocumentStart(item.line, named=False)
+            found = True
+            tags = self.inventory.tags_of(item.tags)
+            yield Sentence(item.words, tags, tags_to_spans(tags), item.line)
+        if not found:
+            raise ConllError(Errors.E711.format(source=self.source.name))
+
+    def _rows(self) -> Iterator[_Rows | int]:
+        parser = _Parser(self.inventory, *self.settings)
+        yield from parser.sentences(self.lines)
+        self.n_comments = parser.n_comments
 
 
 class _Parser:
@@ -135,27 +207,10 @@ class _Parser:
         self.tag_column = tag_column
         self.comments = comments
         self.n_comments = 0
-        self.n_borders = 0
         self.n_columns = 0
         self.columns_line = 0
 
-    def documents(self, lines: list[str]) -> list[Document]:
-        found = list(self.sentences(lines))
-        rows = [rows for rows in found if isinstance(rows, _Rows)]
-        read = iter(self.inventory.read([sentence.tags for sentence in rows]))
-        documents: list[Document] = []
-        for item in found:
-            if isinstance(item, int):
-                documents.append(Document([], self.source.name, item))
-                continue
-            if not documents:
-                documents.append(Document([], self.source.name, item.line))
-            tags = next(read)
-            sentence = Sentence(item.words, tags, tags_to_spans(tags), item.line)
-            documents[-1].sentences.append(sentence)
-        return documents
-
-    def sentences(self, lines: list[str]) -> Iterator[_Rows | int]:
+    def sentences(self, lines: Iterable[str]) -> Iterator[_Rows | int]:
         """Yield the sentences in order and, for each document boundary, its line number."""
         rows = _Rows([], [], 0)
         for number, line in enumerate(lines, start=1):
@@ -165,7 +220,6 @@ class _Parser:
                 yield rows
                 rows = _Rows([], [], 0)
             if border:
-                self.n_borders += 1
                 yield number
             elif self.comments and (content == "#" or content.startswith("# ")):
                 self.n_comments += 1
@@ -202,19 +256,3 @@ class _Parser:
         if self.word_column % n_columns == self.tag_column % n_columns:
             fail(Errors.E715, number, found=found, **settings)
         self.n_columns, self.columns_line = n_columns, number
-
-
-def decode(data: bytes, source: Source) -> str:
-    """Decode a file in UTF-8, with or without a byte order mark.
-
-    data (bytes): The file.
-    source (Source): The source, for the error.
-    RETURNS (str): The text.
-    RAISES (CorpusError): With the line, if it is in another encoding (E710).
-    """
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # Not `data`: error.start does not count the byte order mark, which error.object lacks.
-        line = error.object.count(b"\n", 0, error.start) + 1
-        source.fail(Errors.E710, line, byte=f"0x{error.object[error.start]:02x}")

@@ -1,6 +1,7 @@
 """Convert the sentences of a corpus to spaCy Docs with natural spacing and gold entities."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from spacy.tokens import Doc, Span
 from spacy.util import filter_spans
@@ -8,7 +9,7 @@ from spacy.vocab import Vocab
 
 from ..doc_data import SOURCE_KEY
 from ..errors import Errors, Warnings
-from .documents import CorpusReport, Document, Sentence
+from .documents import CorpusReport, Document, DocumentStart, Sentence
 from .spacing import spaces_for
 
 
@@ -37,6 +38,52 @@ def make_docs(
         for start in range(0, len(document.sentences), step):
             sentences = document.sentences[start : start + step]
             yield _make_doc(sentences, vocab, document.source, spans_key)
+
+
+@dataclass(frozen=True)
+class StreamedDoc:
+    """A Doc of a stream.
+
+    doc (Doc): The Doc.
+    document (int): The number of its document, from 0.
+    starts (bool): Whether it begins a document that the source marks.
+    """
+
+    doc: Doc
+    document: int
+    starts: bool
+
+
+def stream_docs(
+    items: Iterable[Sentence | DocumentStart],
+    vocab: Vocab,
+    *,
+    source: str,
+    sentences_per_doc: int = 1,
+    spans_key: str | None = None,
+) -> Iterator[StreamedDoc]:
+    """Make Docs of a stream of sentences, one after the other.
+
+    items (Iterable[Union[Sentence, DocumentStart]]): The stream.
+    vocab (Vocab): The vocabulary of the Docs.
+    source (str): The file or dataset.
+    sentences_per_doc, spans_key: As for `make_docs`.
+    YIELDS (StreamedDoc): The Docs.
+    RAISES (ValueError): If `sentences_per_doc` is negative (E700).
+    """
+    check_sizes("stream_docs", sentences_per_doc, 0)
+    number, starts, waiting = -1, False, list[Sentence]()
+    for item in items:
+        full = len(waiting) == sentences_per_doc > 0
+        if waiting and (full or isinstance(item, DocumentStart)):
+            yield StreamedDoc(_make_doc(waiting, vocab, source, spans_key), number, starts)
+            waiting, starts = [], False
+        if isinstance(item, DocumentStart):
+            number, starts = number + 1, item.named
+        else:
+            waiting.append(item)
+    if waiting:
+        yield StreamedDoc(_make_doc(waiting, vocab, source, spans_key), number, starts)
 
 
 def copy_words(reference: Doc) -> Doc:
@@ -98,10 +145,14 @@ def _make_doc(
             spaces[-1] = True
         offset = len(words)
         words += sentence.words
-        spaces += spaces_for(sentence.words)
-        sent_starts += [i == 0 for i in range(len(sentence.words))]
+        spaces += spaces_for(sentence.words) if sentence.spaces is None else sentence.spaces
+        if sentence.is_sentence:
+            sent_starts += [i == 0 for i in range(len(sentence.words))]
+        else:
+            sent_starts += [None] * len(sentence.words)
         entities += [(start + offset, end + offset, label) for start, end, label in sentence.spans]
-    doc = Doc(vocab, words=words, spaces=spaces, sent_starts=sent_starts)
+    known = any(start is not None for start in sent_starts)
+    doc = Doc(vocab, words=words, spaces=spaces, sent_starts=sent_starts if known else None)
     spans = [Span(doc, start, end, label=label) for start, end, label in entities]
     if spans_key is not None:
         doc.spans[spans_key] = spans

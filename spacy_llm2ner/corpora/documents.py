@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from ..tags import Scheme, TagSpan
-from .repairs import REPAIRS, count_repairs, detect_scheme
+from .findings import Findings
+from .repairs import REPAIRS, TagPairs
 
 
 class CorpusError(ValueError):
@@ -17,13 +19,29 @@ class CorpusError(ValueError):
 class Sentence:
     """A sentence of any reader: its words, tags and entity spans, and its line or row number.
 
-    Docs are made of words and spans; `tags` is empty where a sentence has spans only.
+    Docs are made of words and spans; `tags` is empty where a sentence has spans only. `spaces` says
+    after which words a space follows, where the source has the text itself; None where the rules of
+    natural spacing decide. `is_sentence` is False for a text whose sentences are not known.
     """
 
     words: list[str]
     tags: list[str]
     spans: list[TagSpan]
     line: int
+    spaces: list[bool] | None = None
+    is_sentence: bool = True
+
+
+@dataclass(frozen=True)
+class DocumentStart:
+    """The start of a document in a stream of sentences.
+
+    line (int): Its line or row.
+    named (bool): Whether the source marks it: a -DOCSTART- line, a name, a file of its own.
+    """
+
+    line: int
+    named: bool
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,7 @@ class CorpusReport:
     repairs (Dict[str, int]): The number of repaired tags by kind of repair (`REPAIRS`); empty if
         all tags are valid.
     border (str): What separates documents in such a file, for messages.
+    findings (Findings): The faults of the annotation.
     """
 
     source: str
@@ -65,6 +84,7 @@ class CorpusReport:
     entities: dict[str, int]
     repairs: dict[str, int]
     border: str = "document name"
+    findings: Findings = field(default_factory=Findings)
 
     def __str__(self) -> str:
         labels = ", ".join(f"{label} {n:,}" for label, n in self.entities.items())
@@ -76,11 +96,11 @@ class CorpusReport:
         )
 
     def warnings(self) -> list[str]:
-        """Messages about invalid tags, one for each kind of repair."""
+        """Messages about invalid tags, one for each kind of repair, and about faults of spans."""
         return [
             f"{self.source}: tags that are not valid {self.scheme}: {n:,} ({kind}: {REPAIRS[kind]})"
             for kind, n in self.repairs.items()
-        ]
+        ] + self.findings.warnings(self.source)
 
 
 @dataclass(frozen=True)
@@ -91,40 +111,77 @@ class CorpusFile:
     report: CorpusReport
 
 
-def report_on(
-    documents: list[Document],
-    *,
-    source: str,
-    borders: int,
-    comments: int = 0,
-    scheme: Scheme | None = None,
-    border: str = "document name",
-) -> CorpusReport:
-    """Compute the statistics of documents.
+class Tally:
+    """Statistics of a stream of sentences, counted one by one."""
 
-    documents (List[Document]): The documents.
-    source (str): The file or dataset that they come from.
-    borders (int): The number of document boundaries in the source.
-    comments (int): The number of lines read as comments.
-    scheme (Optional[Scheme]): The scheme of the tags; by default the one that needs the fewest
-        repairs.
-    border (str): What separates documents in the source, for messages.
-    RETURNS (CorpusReport): The report.
-    """
-    sentences = [sentence for document in documents for sentence in document.sentences]
-    tags = [sentence.tags for sentence in sentences if sentence.tags]
-    labels = Counter(label for sentence in sentences for _, _, label in sentence.spans)
-    if tags and scheme is None:
-        scheme = detect_scheme(tags)
-    return CorpusReport(
-        source=source,
-        scheme=scheme if tags else None,
-        documents=len(documents),
-        document_borders=borders,
-        sentences=len(sentences),
-        tokens=sum(len(sentence.words) for sentence in sentences),
-        comments=comments,
-        entities=dict(labels.most_common()),
-        repairs=count_repairs(tags, scheme) if tags and scheme else {},
-        border=border,
-    )
+    def __init__(self) -> None:
+        self.documents = 0
+        self.borders = 0
+        self.sentences = 0
+        self.tokens = 0
+        self.labels: Counter[str] = Counter()
+        self.pairs = TagPairs()
+
+    def count(
+        self, items: Iterable[Sentence | DocumentStart]
+    ) -> Iterator[Sentence | DocumentStart]:
+        """Count the sentences and documents that pass through.
+
+        items (Iterable[Union[Sentence, DocumentStart]]): The stream.
+        YIELDS (Union[Sentence, DocumentStart]): The same items.
+        """
+        for item in items:
+            if isinstance(item, DocumentStart):
+                self.documents += 1
+                self.borders += item.named
+            else:
+                self.add(item)
+            yield item
+
+    def add(self, sentence: Sentence) -> None:
+        """Count a sentence.
+
+        sentence (Sentence): The sentence.
+        """
+        self.sentences += 1
+        self.tokens += len(sentence.words)
+        self.labels.update([label for _, _, label in sentence.spans])
+        if sentence.tags:
+            self.pairs.add(sentence.tags)
+
+    def report(
+        self,
+        *,
+        source: str,
+        comments: int = 0,
+        scheme: Scheme | None = None,
+        border: str = "document name",
+        findings: Findings | None = None,
+    ) -> CorpusReport:
+        """The statistics of all that was counted.
+
+        source (str): The file or dataset.
+        comments (int): The number of lines read as comments.
+        scheme (Optional[Scheme]): The scheme of the tags; by default the one that needs the fewest
+            repairs.
+        border (str): What separates documents in the source, for messages.
+        findings (Optional[Findings]): The faults of the annotation.
+        RETURNS (CorpusReport): The report.
+        """
+        if self.pairs and scheme is None:
+            scheme = self.pairs.scheme()
+        if not self.pairs:
+            scheme = None
+        return CorpusReport(
+            source=source,
+            scheme=scheme,
+            documents=self.documents,
+            document_borders=self.borders,
+            sentences=self.sentences,
+            tokens=self.tokens,
+            comments=comments,
+            entities=dict(self.labels.most_common()),
+            repairs=self.pairs.repairs(scheme) if scheme else {},
+            border=border,
+            findings=findings or Findings(),
+        )

@@ -14,11 +14,13 @@ from spacy.training import Example
 
 from ..errors import Errors
 from ..log import logger
-from ..tags import tags_to_spans
+from ..tags import Scheme, tags_to_spans
 from .docs import border_warnings, check_sizes, copy_words, make_docs
-from .documents import CorpusError, CorpusFile, Document, Sentence, report_on
+from .documents import CorpusError, CorpusFile, DocumentStart, Sentence
 from .formats import format_of
 from .inventory import Labels, TagInventory, TagNames, check_corpus_scheme
+from .lines import read_twice
+from .streams import Item, Stream
 from .values import Source, shown
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def create_hf_dataset_corpus(
     sentences_per_doc: int = 1,
     limit: int = 0,
     spans_key: str | None = None,
+    streaming: bool = False,
 ) -> Callable[[Language], Iterable[Example]]:
     """Create a reader of a dataset, for [corpora.train] and [corpora.dev] of a config.
 
@@ -68,6 +71,7 @@ def create_hf_dataset_corpus(
     sentences_per_doc (int): 1 for a Doc per sentence, n for up to n, 0 for a Doc per document.
     limit (int): The number of Docs to read; 0 for all.
     spans_key (Optional[str]): A key of `doc.spans` that receives the entities too.
+    streaming (bool): Whether rows are read one after the other, without a copy on disk.
     RETURNS (Callable[[Language], Iterable[Example]]): The corpus.
     RAISES (ValueError): For a setting that is not accepted.
     """
@@ -84,6 +88,7 @@ def create_hf_dataset_corpus(
         sentences_per_doc=sentences_per_doc,
         limit=limit,
         spans_key=spans_key,
+        streaming=streaming,
     )
 
 
@@ -119,6 +124,8 @@ class HFDatasetCorpus:
     limit (int): The number of Docs to read; 0 for all.
     spans_key (Optional[str]): A key of `doc.spans` that receives the entities too, for components
         that learn from span groups, such as spaCy's `spancat`.
+    streaming (bool): Whether rows are read one after the other (`datasets` calls it streaming):
+        a dataset on the hub is then not downloaded as a whole, and files are not converted.
     RAISES (ValueError): For a setting that is not accepted (E001, E700, E707, E720).
     """
 
@@ -137,6 +144,7 @@ class HFDatasetCorpus:
         sentences_per_doc: int = 1,
         limit: int = 0,
         spans_key: str | None = None,
+        streaming: bool = False,
     ) -> None:
         if path is None:
             raise ValueError(Errors.E720.format(reader=_READER))
@@ -154,6 +162,7 @@ class HFDatasetCorpus:
         self.sentences_per_doc = sentences_per_doc
         self.limit = limit
         self.spans_key = spans_key
+        self.streaming = streaming
         self._file: CorpusFile | None = None
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
@@ -193,22 +202,14 @@ class HFDatasetCorpus:
         RETURNS (CorpusFile): The sentences by document and their statistics.
         RAISES (HFDatasetError): If the dataset cannot be read.
         """
-        with TemporaryDirectory() as cache:
-            dataset = self._open(cache)
-            inventory = self._inventory(dataset)
-            sentences = self._sentences(dataset, inventory)
-            column = self._column(dataset, "document_column", self.document_column, _DOCUMENTS)
-            names = dataset[column][:] if column else range(len(sentences))
-        documents = _by_document(sentences, names, self.source)
-        if not documents:
-            raise HFDatasetError(Errors.E721.format(source=self.source))
-        report = report_on(
-            documents,
-            source=self.source,
-            borders=len(documents) if column else 0,
-            scheme=inventory.scheme,
-        )
-        return CorpusFile(documents, report)
+        return self.stream().read()
+
+    def stream(self) -> "HFDatasetStream":
+        """Open the dataset, to read its sentences one by one.
+
+        RETURNS (HFDatasetStream): The sentences.
+        """
+        return HFDatasetStream(self)
 
     @property
     def source(self) -> str:
@@ -221,7 +222,7 @@ class HFDatasetCorpus:
         from datasets.exceptions import DatasetsError
 
         path = Path(self.path)
-        local: dict[str, Any] = {"cache_dir": cache, "keep_in_memory": True}
+        local: dict[str, Any] = {"cache_dir": cache, "streaming": self.streaming}
         try:
             if any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
                 found = datasets.load_from_disk(self.path)
@@ -230,7 +231,9 @@ class HFDatasetCorpus:
             elif path.is_dir():
                 found = datasets.load_dataset(self.path, self.subset, **local)
             elif not path.exists() and path.suffix not in _FORMATS and self._is_hub_name():
-                found = datasets.load_dataset(self.path, self.subset, revision=self.revision)
+                found = datasets.load_dataset(
+                    self.path, self.subset, revision=self.revision, streaming=self.streaming
+                )
             else:
                 suffixes = ", ".join(_FORMATS)
                 raise FileNotFoundError(
@@ -256,7 +259,10 @@ class HFDatasetCorpus:
                     reader=_READER, split=self.split, path=self.path, splits=", ".join(names)
                 )
             )
-        return splits[split]
+        chosen = splits[split]
+        if chosen.column_names is None:  # of a stream of JSON, the first rows show them
+            chosen = chosen._resolve_features()
+        return chosen
 
     def _column(
         self, dataset: "Dataset", setting: str, name: str | None, usual: Sequence[str]
@@ -308,28 +314,98 @@ class HFDatasetCorpus:
             found.append(column)
         return found[0], found[1]
 
-    def _sentences(self, dataset: "Dataset", inventory: TagInventory) -> list[Sentence]:
-        """Read a sentence from each row, including empty ones."""
+    def _rows(
+        self, dataset: "Dataset", inventory: TagInventory, named: str | None
+    ) -> Iterator[tuple[Any, int, list[str], list[str]]]:
+        """Read the name of the document, the number, the words and the tags of each row."""
         tokens, tags = self._columns(dataset)
         source = inventory.source
-        rows = []
-        for number, (words, given) in enumerate(
-            zip(dataset[tokens], dataset[tags], strict=True), 1
-        ):
+        columns = [tokens, tags, *([named] if named else [])]
+        for number, row in enumerate(_iterate(dataset, columns), 1):
+            words, given = row[tokens], row[tags]
             if not isinstance(words, list) or not isinstance(given, list):
-                found = shown([words, given])
-                source.fail(Errors.E726, number, found=found)
+                source.fail(Errors.E726, number, found=shown([words, given]))
             words = source.words(words, number)
             if len(words) != len(given):
                 source.fail(Errors.E727, number, words=len(words), tags=len(given))
-            rows.append((words, [inventory.add(tag, number) for tag in given]))
-        read = inventory.read([row for _, row in rows])
-        if inventory.plain:
-            logger.info("%s: the labels have no prefixes, and are read as IO tags", self.source)
-        return [
-            Sentence(words, row, tags_to_spans(row), number)
-            for number, ((words, _), row) in enumerate(zip(rows, read, strict=True), 1)
-        ]
+            name = row[named] if named else None
+            yield name, number, words, [inventory.add(tag, number) for tag in given]
+
+
+def _iterate(dataset: Any, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a dataset with these columns, read in batches."""
+    for batch in dataset.select_columns(list(columns)).iter(1000):
+        for values in zip(*(batch[column] for column in columns), strict=True):
+            yield dict(zip(columns, values, strict=True))
+
+
+class HFDatasetStream(Stream):
+    """The sentences of a dataset.
+
+    corpus (HFDatasetCorpus): The dataset and its settings.
+    """
+
+    def __init__(self, corpus: HFDatasetCorpus) -> None:
+        super().__init__(Source(corpus.source, "row", HFDatasetError))
+        self.corpus = corpus
+        self.given: Scheme | None = None
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """The scheme of the tags by the settings; None if the tags show it."""
+        return self.given
+
+    def items(self) -> Iterator[Item]:
+        """Read the dataset.
+
+        YIELDS (Union[Sentence, DocumentStart]): For each document its start, then its sentences.
+        RAISES (HFDatasetError): If the dataset cannot be read.
+        """
+        corpus = self.corpus
+        with TemporaryDirectory() as cache:
+            dataset = corpus._open(cache)
+            inventory = corpus._inventory(dataset)
+            self.given = inventory.scheme
+            named = corpus._column(dataset, "document_column", corpus.document_column, _DOCUMENTS)
+
+            def judge() -> None:
+                inventory.judge()
+                if inventory.plain:
+                    logger.info(
+                        "%s: the labels have no prefixes, and are read as IO tags", corpus.source
+                    )
+
+            def read() -> Iterator[tuple[Any, int, list[str], list[str]]]:
+                return corpus._rows(dataset, inventory, named)
+
+            last: Any = None
+            within = found = False
+            for name, number, words, given in read_twice(read, judge, self.keep):
+                within = within and name is not None and name == last
+                last = name
+                if not words:
+                    continue
+                if not within:
+                    found = True
+                    within = named is not None
+                    yield DocumentStart(number, named=named is not None)
+                tags = inventory.tags_of(given)
+                yield Sentence(words, tags, tags_to_spans(tags), number)
+        if not found:
+            raise HFDatasetError(Errors.E721.format(source=corpus.source))
+
+
+def dataset_rows(path: Path, split: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read all columns of a dataset on disk.
+
+    path (Path): A folder or file.
+    split (Optional[str]): The split; optional if there is only one.
+    YIELDS (Tuple[int, Dict[str, Any]]): The number of each row, from 1, and the row.
+    RAISES (HFDatasetError): If the dataset cannot be opened.
+    """
+    with TemporaryDirectory() as cache:
+        dataset = HFDatasetCorpus(path, split=split)._open(cache)
+        yield from enumerate(_iterate(dataset, dataset.column_names), 1)
 
 
 def is_hf_dataset(path: Path) -> bool:
@@ -339,18 +415,3 @@ def is_hf_dataset(path: Path) -> bool:
     RETURNS (bool): Whether `format_of` says "dataset".
     """
     return format_of(path) == "dataset"
-
-
-def _by_document(
-    sentences: Sequence[Sentence], names: Iterable[Any], source: str
-) -> list[Document]:
-    """Group consecutive sentences of one document; sentences without words are left out."""
-    documents: list[Document] = []
-    last: Any = None
-    for sentence, name in zip(sentences, names, strict=True):
-        if not documents or name is None or name != last:
-            documents.append(Document([], source, sentence.line))
-        if sentence.words:
-            documents[-1].sentences.append(sentence)
-        last = name
-    return [document for document in documents if document.sentences]

@@ -17,7 +17,7 @@ have prefixes or are plain, and `labels`, which says what tags stand for.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ class TagInventory:
     scheme (Optional[str]): One of `SCHEMES` if tags have prefixes, "plain" if each tag is a label;
         None to judge by the tags.
     names (TagNames): What tags stand for.
-    plain (bool): Whether `read` found that each tag is a label.
+    plain (bool): Whether `judge` found that each tag is a label.
     """
 
     def __init__(self, source: Source, scheme: str | None, names: TagNames) -> None:
@@ -179,17 +179,22 @@ class TagInventory:
         name = numbers[tag]
         return self.names.renamed.get(name, name)
 
-    def read(self, sentences: Iterable[Sequence[str]]) -> list[list[str]]:
-        """Read the tags of all sentences, after all of them were added.
+    def judge(self) -> None:
+        """Decide how the tags must be read, after all of them were added.
 
-        sentences (Iterable[Sequence[str]]): The tags of each sentence, as `add` returned them.
-        RETURNS (List[List[str]]): The tags with prefixes: plain labels as IO tags.
-        RAISES (CorpusError): If nothing shows how the tags must be read (E740 to E747).
+        RAISES (CorpusError): If nothing shows how (E740 to E747).
         """
         self.plain = self._judge()
+
+    def tags_of(self, tags: Sequence[str]) -> list[str]:
+        """Read the tags of a sentence, after `judge`.
+
+        tags (Sequence[str]): The tags, as `add` returned them.
+        RETURNS (List[str]): The tags with prefixes: plain labels as IO tags.
+        """
         if not self.plain:
-            return [list(tags) for tags in sentences]
-        return [[t if t == OUTSIDE else f"I-{t}" for t in tags] for tags in sentences]
+            return list(tags)
+        return [t if t == OUTSIDE else f"I-{t}" for t in tags]
 
     def _judge(self) -> bool:
         used = set(self.first)

@@ -2,23 +2,25 @@
 
 # No `from __future__ import annotations`: spaCy's registry checks a config against the annotations
 # of create_jsonl_corpus, which must be types and not strings.
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from spacy.language import Language
 from spacy.training import Example
 
 from ..errors import Errors
 from ..log import logger
-from ..tags import TagSpan, tags_to_spans
-from .conll import decode
+from ..tags import Scheme, TagSpan, tags_to_spans
 from .docs import border_warnings, check_sizes, copy_words, make_docs
-from .documents import CorpusError, CorpusFile, Document, Sentence, report_on
+from .documents import CorpusError, CorpusFile, Document, DocumentStart, Sentence
+from .findings import Findings
 from .inventory import Labels, TagInventory, TagNames, check_corpus_scheme
+from .lines import read_twice
+from .rows import JsonRows
+from .streams import Item, Stream, tidy
 from .values import Source, shown
 
 _READER = "spacy_llm2ner.JsonlCorpus.v1"
@@ -161,33 +163,14 @@ class JsonlCorpus:
         RETURNS (CorpusFile): The sentences by document and their statistics.
         RAISES (JsonlError): With file and line, if it cannot be read.
         """
-        source = Source(str(self.path), "line", JsonlError)
-        # An empty mapping was always accepted here, unlike in `labels`.
-        names = TagNames.of_setting(self.labels or None, reader=_READER, error=JsonlError)
-        inventory = TagInventory(source, self.scheme, names)
-        lines = decode(self.path.read_bytes(), source).split("\n")
-        rows = [
-            _parse(line, number, inventory) for number, line in enumerate(lines, 1) if line.strip()
-        ]
-        read = inventory.read([row.sentence.tags for row in rows])
-        documents: list[Document] = []
-        last: Any = None
-        for row, tags in zip(rows, read, strict=True):
-            sentence = row.sentence
-            if row.document is None or row.document != last or not documents:
-                documents.append(Document([], source.name, sentence.line))
-            if tags:
-                spans = tags_to_spans(tags)
-                sentence = Sentence(sentence.words, tags, spans, sentence.line)
-            if sentence.words:
-                documents[-1].sentences.append(sentence)
-            last = row.document
-        documents = [document for document in documents if document.sentences]
-        if not documents:
-            raise JsonlError(Errors.E721.format(source=source.name))
-        borders = len(documents) if any(row.document is not None for row in rows) else 0
-        report = report_on(documents, source=source.name, borders=borders, scheme=inventory.scheme)
-        return CorpusFile(documents, report)
+        return self.stream().read()
+
+    def stream(self) -> "JsonlStream":
+        """Open the file, to read its sentences one by one.
+
+        RETURNS (JsonlStream): The sentences.
+        """
+        return JsonlStream(self.path, labels=self.labels, scheme=self.scheme)
 
 
 @dataclass(frozen=True)
@@ -198,13 +181,80 @@ class _Row:
     sentence: Sentence
 
 
-def _parse(line: str, number: int, inventory: TagInventory) -> _Row:
-    """Parse a line."""
+class JsonlStream(Stream):
+    """The sentences of a file of JSON objects with words.
+
+    path (Path): The file.
+    labels, scheme: As for `JsonlCorpus`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        labels: Labels | None = None,
+        scheme: str | None = None,
+    ) -> None:
+        super().__init__(Source(str(path), "line", JsonlError))
+        self.path = path
+        # An empty mapping was always accepted here, unlike in `labels`.
+        self.names = TagNames.of_setting(labels or None, reader=_READER, error=JsonlError)
+        self.given_scheme = scheme
+        self.inventory = TagInventory(self.source, scheme, self.names)
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """The scheme of the tags by the settings; None if the tags show it."""
+        return self.inventory.scheme
+
+    def items(self) -> Iterator[Item]:
+        """Read the file.
+
+        YIELDS (Union[Sentence, DocumentStart]): For each document its start, then its sentences.
+        RAISES (JsonlError): With file and line, for what cannot be read.
+        """
+        self.inventory = TagInventory(self.source, self.given_scheme, self.names)
+        last: Any = None
+        within = found = False
+        for row in read_twice(self._rows, self.inventory.judge, self.keep):
+            sentence = row.sentence
+            within = within and row.document is not None and row.document == last
+            last = row.document
+            if not sentence.words:
+                continue
+            if not within:
+                within = found = True
+                yield DocumentStart(sentence.line, named=row.document is not None)
+            where = self.source.at(sentence.line)
+            if sentence.tags:
+                tags = self.inventory.tags_of(sentence.tags)
+                yield Sentence(sentence.words, tags, tags_to_spans(tags), sentence.line)
+            else:
+                spans = tidy(sentence.spans, self.findings, where)
+                yield Sentence(sentence.words, [], spans, sentence.line)
+        if not found:
+            raise JsonlError(Errors.E721.format(source=self.source.name))
+
+    def _rows(self) -> Iterator[_Row]:
+        self.findings.clear()
+        for number, value in JsonRows(self.path, _JsonSource(self.source)):
+            yield _parse(value, number, self.inventory, self.findings if self.lenient else None)
+
+
+class _JsonSource(Source):
+    """A source whose errors about JSON say what is expected."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source.name, source.unit, source.error)
+
+    def fail(self, template: str, number: int | None, **values: Any) -> NoReturn:
+        """Raise the reader's error."""
+        super().fail(Errors.E706 if "problem" in values else template, number, **values)
+
+
+def _parse(row: Any, number: int, inventory: TagInventory, findings: Findings | None) -> _Row:
+    """Parse a row."""
     source = inventory.source
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        source.fail(Errors.E706, number, problem=error)
     if not isinstance(row, dict):
         source.fail(Errors.E706, number, problem=f"found {shown(row)}")
     field = next((name for name in _FIELDS if name in row), None)
@@ -215,7 +265,7 @@ def _parse(line: str, number: int, inventory: TagInventory) -> _Row:
     spans: list[TagSpan] = []
     tags: list[str] = []
     if name in row:
-        spans = source.spans(row[name], number, len(words), inclusive=inclusive)
+        spans = source.spans(row[name], number, len(words), inclusive=inclusive, findings=findings)
     elif not isinstance(row["tags"], list):
         source.fail(Errors.E733, number, what="tags", value=shown(row["tags"]))
     elif len(row["tags"]) != len(words):

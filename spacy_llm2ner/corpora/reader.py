@@ -15,13 +15,17 @@ from spacy.training import Corpus, Example
 from ..errors import Errors
 from ..log import logger
 from .conll import CONLL_READER as _READER
-from .conll import read_conll
+from .conll import ConllStream, conll_stream
+from .detection import label_file
 from .docs import border_warnings, check_sizes, copy_words, make_docs
 from .documents import CorpusFile
 from .formats import READERS, Format, format_of
 from .hf_dataset import create_hf_dataset_corpus
 from .inventory import Labels, check_corpus_scheme
 from .jsonl import create_jsonl_corpus
+from .text_corpus import create_text_corpus
+from .text_formats import TEXT_FORMATS
+from .word_corpora import create_conllu_plus_corpus, create_webanno_corpus
 
 
 def create_conll_corpus(
@@ -159,7 +163,15 @@ class ConllCorpus:
         RETURNS (CorpusFile): The sentences by document and their statistics.
         RAISES (ConllError): With file and line, if it cannot be read.
         """
-        return read_conll(
+        return self.stream().read()
+
+    def stream(self) -> ConllStream:
+        """Open the file, to read its sentences one by one.
+
+        RETURNS (ConllStream): The sentences.
+        RAISES (ConllError): For a file of another format (E708).
+        """
+        return conll_stream(
             self.path,
             word_column=self.word_column,
             tag_column=self.tag_column,
@@ -179,11 +191,11 @@ def open_corpus(
 ) -> Callable[[Language], Iterable[Example]]:
     """Open annotated data of any supported format.
 
-    path (Union[str, Path]): A .spacy file, or a folder of them, as `spacy evaluate` takes; a .jsonl
-        file (`JsonlCorpus`); a folder written by `save_to_disk`, a folder of parquet or JSON files
-        laid out as on the hub, or a .parquet, .arrow or .json file of rows (`HFDatasetCorpus`); any
-        other file is read as CoNLL-style (`ConllCorpus`).
-    kind (Optional[Format]): The format; None for the one that the path shows.
+    path (Union[str, Path]): A .spacy file, or a folder of them, as `spacy evaluate` takes; a folder
+        written by `save_to_disk`, a folder of parquet or JSON files laid out as on the hub, or a
+        .parquet, .arrow or .json file of rows (`HFDatasetCorpus`); a file or folder of any other
+        format of `READERS`. A file that shows none is read as CoNLL-style (`ConllCorpus`).
+    kind (Optional[Format]): The format; None for the one that the path and its content show.
     settings (Any): Settings of the format's reader. For .spacy files there are none.
     RETURNS (Callable[[Language], Iterable[Example]]): The corpus. It has a `file` with a report,
         except for .spacy files.
@@ -194,7 +206,7 @@ def open_corpus(
         raise FileNotFoundError(Errors.E703.format(path=path))
     kind = kind or format_of(path)
     if kind != "spacy":
-        return _CREATE[kind](path, **settings)
+        return _CREATE[kind](path, **_settings_of(path, kind, settings))
     if path.is_dir() and not any(path.rglob("*.spacy")):
         raise FileNotFoundError(Errors.E704.format(path=path))
     return Corpus(path)
@@ -204,7 +216,21 @@ _CREATE: dict[Format, Callable[..., Any]] = {
     "jsonl": create_jsonl_corpus,
     "dataset": create_hf_dataset_corpus,
     "conll": create_conll_corpus,
+    "conllu_plus": create_conllu_plus_corpus,
+    "gliner": create_jsonl_corpus,
+    "tner": create_jsonl_corpus,
+    "webanno": create_webanno_corpus,
+    **dict.fromkeys(TEXT_FORMATS, create_text_corpus),
 }
+
+
+def _settings_of(path: Path, kind: Format, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a reader, with those that follow from the format."""
+    if kind in TEXT_FORMATS:
+        return {"format": kind, **settings}
+    if kind == "tner" and settings.get("labels") is None and (labels := label_file(path)):
+        return {**settings, "labels": str(labels)}
+    return settings
 
 
 def reader_block(path: Path) -> dict[str, Any] | None:
@@ -219,7 +245,7 @@ def reader_block(path: Path) -> dict[str, Any] | None:
         return None
     parameters = inspect.signature(_CREATE[kind]).parameters.values()
     settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return {"@readers": READERS[kind], **settings}
+    return {"@readers": READERS[kind], **settings, **_settings_of(path, kind, {})}
 
 
 def _check_path(path: str | Path | None) -> Path:

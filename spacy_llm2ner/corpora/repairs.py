@@ -41,12 +41,44 @@ def _pair_repairs(prev: str, tag: str, scheme: Scheme) -> list[Repair]:
     return repairs
 
 
-def _count_pairs(sequences: Iterable[Sequence[str]]) -> Counter[tuple[str, str]]:
-    """Count neighbouring tags, with an O before and after each sequence."""
-    pairs: Counter[tuple[str, str]] = Counter()
-    for tags in sequences:
-        pairs.update(zip(["O", *tags], [*tags, "O"], strict=True))
-    return pairs
+class TagPairs:
+    """Counts of neighbouring tags, with an O before and after each sentence."""
+
+    def __init__(self, sequences: Iterable[Sequence[str]] = ()) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        for tags in sequences:
+            self.add(tags)
+
+    def __bool__(self) -> bool:
+        return bool(self.counts)
+
+    def add(self, tags: Sequence[str]) -> None:
+        """Count the pairs of a sentence.
+
+        tags (Sequence[str]): Its tags.
+        """
+        self.counts.update(zip(["O", *tags], [*tags, "O"], strict=True))
+
+    def scheme(self) -> Scheme:
+        """The scheme that needs the fewest repairs: see `detect_scheme`."""
+        prefixes = {split_tag(tag)[0] for _, tag in self.counts}
+        candidates = [s for s in SCHEMES if s != "IO" or prefixes <= {"O", "I"}]
+
+        def cost(scheme: Scheme) -> int:
+            return sum(n * len(_pair_repairs(*pair, scheme)) for pair, n in self.counts.items())
+
+        return min(candidates, key=cost)
+
+    def repairs(self, scheme: Scheme) -> dict[str, int]:
+        """The number of repairs by kind: see `count_repairs`.
+
+        scheme (str): The scheme that the tags should follow.
+        """
+        found: Counter[str] = Counter()
+        for pair, n in self.counts.items():
+            for kind in _pair_repairs(*pair, scheme):
+                found[kind] += n
+        return dict(found)
 
 
 def detect_scheme(sequences: Iterable[Sequence[str]]) -> Scheme:
@@ -58,14 +90,7 @@ def detect_scheme(sequences: Iterable[Sequence[str]]) -> Scheme:
         touch).
     RAISES (ValueError): For a malformed tag.
     """
-    pairs = _count_pairs(sequences)
-    prefixes = {split_tag(tag)[0] for _, tag in pairs}
-    candidates = [s for s in SCHEMES if s != "IO" or prefixes <= {"O", "I"}]
-
-    def cost(scheme: Scheme) -> int:
-        return sum(n * len(_pair_repairs(*pair, scheme)) for pair, n in pairs.items())
-
-    return min(candidates, key=cost)
+    return TagPairs(sequences).scheme()
 
 
 def count_repairs(sequences: Iterable[Sequence[str]], scheme: Scheme) -> dict[str, int]:
@@ -78,8 +103,4 @@ def count_repairs(sequences: Iterable[Sequence[str]], scheme: Scheme) -> dict[st
     RAISES (ValueError): For a malformed tag, or an unknown scheme.
     """
     check_scheme(scheme)
-    counts: Counter[str] = Counter()
-    for pair, n in _count_pairs(sequences).items():
-        for kind in _pair_repairs(*pair, scheme):
-            counts[kind] += n
-    return dict(counts)
+    return TagPairs(sequences).repairs(scheme)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from ..errors import Errors
 from ..tags import TagSpan
 from .documents import CorpusError
+from .findings import Fault, Findings
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,23 @@ class Source:
                 self.fail(Errors.E734, number, index=index, value=shown(word))
         return [str(word) for word in value]
 
-    def spans(self, value: Any, number: int, n_words: int, *, inclusive: bool) -> list[TagSpan]:
+    def spans(
+        self,
+        value: Any,
+        number: int,
+        n_words: int,
+        *,
+        inclusive: bool,
+        findings: Findings | None = None,
+    ) -> list[TagSpan]:
         """Read the spans of a sentence.
 
         value (Any): A list of [start, end, label].
         number (int): The line or row.
         n_words (int): The number of words.
         inclusive (bool): Whether the end is the last word rather than the one after it.
+        findings (Optional[Findings]): Counts spans that are empty, not within the words or without
+            a label, which are left out; None if they are errors.
         RETURNS (List[Tuple[int, int, str]]): The spans, with exclusive ends.
         RAISES (CorpusError): If it is no list (E733), if a span is none (E735), is not within the
             words (E736), or has no label (E737).
@@ -70,12 +81,24 @@ class Source:
             if not isinstance(span, list) or len(span) != 3 or not all(map(_is_whole, span[:2])):
                 self.fail(Errors.E735, number, span=shown(span))
             start, end, label = span[0], span[1] + inclusive, span[2]
-            if not 0 <= start < end <= n_words:
-                self.fail(Errors.E736, number, span=shown(span), words=n_words)
-            if not isinstance(label, str) or not label.strip():
-                self.fail(Errors.E737, number, span=shown(span))
-            spans.append((start, end, label))
+            fault, template = _fault(start, end, label, n_words)
+            if fault is None:
+                spans.append((start, end, label))
+            elif findings is None:
+                self.fail(template, number, span=shown(span), words=n_words)
+            else:
+                findings.add(fault, self.at(number), shown(span))
         return spans
+
+
+def _fault(start: int, end: int, label: Any, n_words: int) -> tuple[Fault | None, str]:
+    """What is wrong with a span, and the text of the error."""
+    if not 0 <= start < end <= n_words:
+        within = 0 <= start <= n_words and 0 <= end <= n_words
+        return ("empty" if within else "out_of_range"), Errors.E736
+    if not isinstance(label, str) or not label.strip():
+        return "unlabelled", Errors.E737
+    return None, ""
 
 
 def shown(value: Any, limit: int = 60) -> str:

@@ -1,4 +1,6 @@
 import json
+import shutil
+import tracemalloc
 
 import pytest
 import spacy
@@ -246,3 +248,249 @@ def test_command_says_what_decides_and_takes_it(tmp_path, run):
     assert "--sentences-per-doc 1" in unwrapped(result.output)
     run(*arguments, "--scheme", "plain", "--force")
     assert [e.label_ for e in read(tmp_path / "out.spacy")[0].ents] == ["B"] * 3
+
+
+# Formats in and out ---------------------------------------------------------------------------
+
+
+def spans_of(path, key="sc"):
+    """The spans of each doc, as long as the docs live."""
+    return [[(span.text, span.label_) for span in doc.spans[key]] for doc in read(path)]
+
+
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
+
+
+def test_command_converts_to_another_format(source, tmp_path, run):
+    result = run(source, tmp_path / "out.json", "--to", "gliner")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "out.json").read_text()) == [
+        {"tokenized_text": ["Anna", "Weber", "left", "."], "ner": [[0, 1, "PER"]]},
+        {"tokenized_text": ["She", "left", "Oslo", "."], "ner": [[2, 2, "LOC"]]},
+    ]
+    assert "GLiNER's JSON does not carry the white space" in unwrapped(result.output)
+    result = run(
+        tmp_path / "out.json", tmp_path / "out.conll", "-t", "conll", "--to-scheme", "BIOES"
+    )
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "out.conll").read_text()
+    assert text == "Anna B-PER\nWeber E-PER\nleft O\n. O\n\nShe O\nleft O\nOslo S-LOC\n. O\n\n"
+
+
+def test_command_shows_faults_with_lines_and_examples(tmp_path, run):
+    rows = [
+        {"text": "in Oslo now", "label": [[3, 7, "LOC"], [3, 7, "LOC"], [3, 5, "X"], [9, 99, "Y"]]},
+        {"text": "Oslo", "label": [[0, 2, "X"], [2, 2, "Z"], [0, 4, None]]},
+    ]
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    result = run(path, tmp_path / "out.spacy")
+    assert result.exit_code == 0, result.output
+    output = unwrapped(result.output)
+    assert "2 misaligned: a span that begins or ends inside a token: left out" in output
+    assert "in.jsonl, line 1: [3, 5, X]" in output and "in.jsonl, line 2: [0, 2, X]" in output
+    for fault in ("1 duplicate", "1 out of range", "1 empty", "1 unlabelled"):
+        assert fault in output
+    assert spans_of(tmp_path / "out.spacy") == [[("Oslo", "LOC")], []]
+    strict = run(path, tmp_path / "strict.spacy", "--strict")
+    assert strict.exit_code == 1 and "'strict' accepts none" in unwrapped(strict.output)
+    assert "misaligned 2 (" in unwrapped(strict.output)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "out.spacy"]
+    expanded = run(path, tmp_path / "out.spacy", "--fix", "expand", "--force")
+    assert "read as the tokens that it touches" in unwrapped(expanded.output)
+    assert spans_of(tmp_path / "out.spacy")[1] == [("Oslo", "X")]
+
+
+def test_strict_fails_on_invalid_tags_and_faults_of_words(tmp_path, run):
+    (tmp_path / "a.conll").write_text("a B-X\nb I-X\n\na B-X\n\na I-X\n")
+    result = run(tmp_path / "a.conll", tmp_path / "a.spacy", "--strict")
+    assert result.exit_code == 1 and "inside_opens 1" in unwrapped(result.output)
+    row = {"tokens": ["a", "b"], "spans": [[0, 1, "X"], [1, 9, "Y"], [0, 1, "X"], [1, 1, "Z"]]}
+    (tmp_path / "b.jsonl").write_text(json.dumps(row))
+    result = run(tmp_path / "b.jsonl", tmp_path / "b.spacy")
+    for fault in ("1 out of range", "1 duplicate", "1 empty"):
+        assert fault in unwrapped(result.output)
+    assert spans_of(tmp_path / "b.spacy") == [[("a", "X")]]
+    assert run(tmp_path / "b.jsonl", tmp_path / "c.spacy", "--strict").exit_code == 1
+
+
+def test_command_maps_labels_only_when_asked(source, tmp_path, run):
+    result = run(source, tmp_path / "out.spacy", "--map", "tner")
+    assert result.exit_code == 0, result.output
+    labels = [e.label_ for doc in read(tmp_path / "out.spacy") for e in doc.ents]
+    assert labels == ["person", "location"]
+    (tmp_path / "map.csv").write_text("LOC,\n")
+    result = run(source, tmp_path / "out.spacy", "--map", tmp_path / "map.csv", "--force")
+    output = unwrapped(result.output)
+    assert "which stay: PER 1" in output and "leaves out: LOC 1" in output
+    assert [e.label_ for doc in read(tmp_path / "out.spacy") for e in doc.ents] == ["PER"]
+    again = run(tmp_path / "out.spacy", tmp_path / "two.spacy", "--map", "tner")
+    assert again.exit_code == 0
+    assert [e.label_ for doc in read(tmp_path / "two.spacy") for e in doc.ents] == ["person"]
+    result = run(source, tmp_path / "no.spacy", "--map", tmp_path / "none.json")
+    assert "the label map" in unwrapped(result.output) and result.exit_code == 1
+
+
+def names_of(folder):
+    return {path.stem: [doc.text for doc in read(path)] for path in sorted(folder.glob("*.spacy"))}
+
+
+def test_command_splits_by_documents(tmp_path, run):
+    rows = [
+        {"tokens": [f"w{doc}", str(line)], "spans": [[0, 1, "AB"[doc % 2]]], "doc": doc}
+        for doc in range(20) for line in range(3)
+    ]  # fmt: skip
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    result = run(path, tmp_path / "parts", "--split", "80/10/10")
+    assert result.exit_code == 0, result.output
+    parts = names_of(tmp_path / "parts")
+    documents = {name: {text.split()[0] for text in texts} for name, texts in parts.items()}
+    assert {name: len(found) for name, found in documents.items()} == {
+        "train": 16, "dev": 2, "test": 2
+    }  # fmt: skip
+    assert len(set.union(*documents.values())) == 20
+    # One document of each label in dev and in test.
+    for name in ("dev", "test"):
+        assert {int(word[1:]) % 2 for word in documents[name]} == {0, 1}
+    run(path, tmp_path / "again", "--split", "80/10/10")
+    assert names_of(tmp_path / "again") == parts
+    run(path, tmp_path / "other", "--split", "80/10/10", "--seed", 3)
+    assert names_of(tmp_path / "other") != parts
+    # Joined: the same parts, and a .spacy file is split by its docs.
+    run(path, tmp_path / "joined", "--split", "80/10/10", "-n", 0)
+    assert [len(texts) for texts in names_of(tmp_path / "joined").values()] == [2, 2, 16]
+    run(path, tmp_path / "all.spacy", "-n", 0)
+    run(tmp_path / "all.spacy", tmp_path / "docs", "--split", "50/50", "--to", "jsonl")
+    assert [len(rows_of(tmp_path / "docs" / f"{x}.jsonl")) for x in ("train", "dev")] == [10, 10]
+
+
+def test_one_document_is_split_by_texts_and_a_split_of_a_dataset_can_be_split(tmp_path, run):
+    (tmp_path / "in.conll").write_text("Oslo B-LOC\nis O\n\n" * 20)
+    result = run(tmp_path / "in.conll", tmp_path / "parts", "--split", "90/10")
+    assert "its texts were split" in unwrapped(result.output), result.output
+    assert [len(texts) for texts in names_of(tmp_path / "parts").values()] == [2, 18]
+    rows = Dataset.from_dict({"tokens": [["in", "Oslo"]] * 10, "tags": [["O", "B-LOC"]] * 10})
+    DatasetDict(train=rows, dev=rows.select([0])).save_to_disk(tmp_path / "data")
+    result = run(tmp_path / "data", tmp_path / "two", "--split", "train:70/30", "--to", "tner")
+    assert result.exit_code == 0, result.output
+    names = ["dev.jsonl", "label.json", "train.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == names
+    assert [len(rows_of(tmp_path / "two" / f"{x}.jsonl")) for x in ("train", "dev")] == [7, 3]
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "message"),
+    [
+        (
+            "parts.spacy",
+            ["--split", "80/20"],
+            "expected a folder, which gets train.spacy, dev.spacy",
+        ),
+        ("parts", ["--split", "80/10/5/5"], "expected two or three shares"),
+        (
+            "out.json",
+            [],
+            "expected a file with the suffix .spacy, or --to with one of spacy, conll",
+        ),
+        ("out.json", ["--to", "gliners"], "the format gliners is none: expected one of spacy"),
+        ("out.spacy", ["--format", "prodigi"], "the format prodigi is none"),
+        ("out.spacy", ["--fix", "drop", "--offsets", "utf16"], "offsets cannot be set for it"),
+        ("out.spacy", ["--to-scheme", "IOB"], "the setting 'to_scheme' is 'IOB'"),
+        ("out.spacy", ["--format", "label-studio"], "this is not JSON"),
+        ("taken", ["--to", "brat", "--force"], "no folder with other files in it"),
+    ],
+)
+def test_wrong_options_are_named_and_nothing_is_written(
+    source, tmp_path, run, output, options, message
+):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.tex").touch()
+    result = run(source, tmp_path / output, *options)
+    assert result.exit_code == 1, result.output
+    assert message in unwrapped(result.output)
+    assert not list(tmp_path.glob("out*")) and not list(tmp_path.glob("parts*"))
+    assert (tmp_path / "taken" / "thesis.tex").exists()
+
+
+def test_overlapping_spans_are_refused_or_lost_when_told(tmp_path, run):
+    row = {"tokens": ["Bank", "of", "Rome"], "spans": [[0, 3, "ORG"], [2, 3, "LOC"]]}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row))
+    result = run(tmp_path / "in.jsonl", tmp_path / "out.conll", "--to", "conll")
+    assert result.exit_code == 1 and "--allow-loss" in unwrapped(result.output)
+    assert not (tmp_path / "out.conll").exists()
+    result = run(tmp_path / "in.jsonl", tmp_path / "out.conll", "--to", "conll", "--allow-loss")
+    assert "1 spans were left out" in unwrapped(result.output)
+    assert (tmp_path / "out.conll").read_text().endswith("Bank B-ORG\nof I-ORG\nRome I-ORG\n\n")
+
+
+def test_brat_is_a_folder_that_is_replaced(source, tmp_path, run):
+    for _ in range(2):
+        result = run(source, tmp_path / "out", "--to", "brat", "--force")
+        assert result.exit_code == 0, result.output
+        assert len(list((tmp_path / "out").iterdir())) == 4
+    assert run(source, tmp_path / "out", "--to", "brat").exit_code == 1
+    again = run(tmp_path / "out", tmp_path / "back.spacy")
+    assert again.exit_code == 0, again.output
+    assert [doc.text for doc in read(tmp_path / "back.spacy")] == [
+        "Anna Weber left.",
+        "She left Oslo.",
+    ]
+
+
+def test_a_language_is_chosen_for_texts(tmp_path, run):
+    row = {"text": "z.B. Oslo", "label": [[5, 9, "LOC"]]}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row))
+    for lang, words in (("en", ["z", ".", "B.", "Oslo"]), ("de", ["z.B.", "Oslo"])):
+        run(tmp_path / "in.jsonl", tmp_path / "out.spacy", "--lang", lang, "--force")
+        (doc,) = read(tmp_path / "out.spacy")
+        assert [token.text for token in doc] == words
+
+
+def test_many_texts_become_a_folder_which_may_replace_a_file(source, tmp_path, run, monkeypatch):
+    monkeypatch.setattr("spacy_llm2ner.corpora.writers.SHARD_TOKENS", 5)
+    (tmp_path / "out.spacy").touch()
+    for _ in range(2):
+        result = run(source, tmp_path / "out.spacy", "--force")
+        assert result.exit_code == 0, result.output
+        assert "is a folder of .spacy files" in unwrapped(result.output)
+        files = sorted(path.name for path in (tmp_path / "out.spacy").iterdir())
+        assert files == ["00001.spacy", "00002.spacy"]
+    assert len(list(Corpus(tmp_path / "out.spacy")(spacy.blank("en")))) == 2
+
+
+@pytest.mark.parametrize("name", ["in.conll", "in.jsonl", "in.json"])
+def test_memory_does_not_grow_with_the_data(tmp_path, name, monkeypatch):
+    """Sentences of other words, which a vocabulary would keep."""
+    monkeypatch.setattr("spacy_llm2ner.corpora.writers.SHARD_TOKENS", 400)
+    monkeypatch.setattr("spacy_llm2ner.cli.conversion.CHUNK", 100)
+
+    def peak(n):
+        with (tmp_path / name).open("w") as file:
+            if name == "in.conll":
+                file.writelines(f"word{i} B-LOC\nis{i} O\n\n" for i in range(n))
+            elif name == "in.jsonl":
+                file.writelines(
+                    json.dumps({"tokens": [f"w{i}", "is"], "spans": [[0, 1, "X"]]}) + "\n"
+                    for i in range(n)
+                )
+            else:
+                text = (json.dumps([f"Oslo{i} is", {"entities": [[0, 4, "X"]]}]) for i in range(n))
+                file.write("[" + ", ".join(text) + "]")
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        tracemalloc.start()
+        out = tmp_path / "out"
+        # "Oslo1" is one token: expanded, none of the spans is lost.
+        fix = "expand" if name == "in.json" else "drop"
+        report, n_docs = convert_file(tmp_path / name, out, to="spacy", fix=fix)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert report.sentences == n_docs == n
+        return found
+
+    monkeypatch.setattr("spacy_llm2ner.corpora.lines.KEPT", 100)
+    monkeypatch.setattr("spacy_llm2ner.corpora.streams.KEPT", 100)
+    peak(200)  # what is loaded once
+    small = peak(500)
+    assert peak(2_000) < 1.3 * small + 100_000

@@ -1,0 +1,1 @@
+"""Benchmark of `convert`: speed and memory."""
