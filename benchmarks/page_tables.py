@@ -27,6 +27,10 @@ CORPORA = {
     "wnut17": "WNUT17",
     "litbank": "LitBank",
 }
+CURVES = (
+    "accuracy-conll2003-curve",
+    "accuracy-conll2003-gemma-3-270m-layers-5-8-11-14-curve",
+)
 Runs = list[dict[str, Any]]
 
 
@@ -152,17 +156,22 @@ def side_by_side(name: str) -> str:
 
 def curve() -> str:
     """Test F1 by number of training sentences, a column per system."""
-    found = runs_of("accuracy-conll2003-curve")
-    systems = list(dict.fromkeys(runs[0]["system"] for runs in found))
+    found = [runs for name in CURVES for runs in runs_of(name)]
+
+    def column(runs: Runs) -> str:
+        llm = runs[0].get("llm")
+        return f"`{runs[0]['system']}`" + (f", {llm}" if llm else "")
+
+    columns = list(dict.fromkeys(map(column, found)))
     sizes = sorted({runs[0]["train_size"] for runs in found})
     cell = {
-        (runs[0]["system"], runs[0]["train_size"]): percent(
+        (column(runs), runs[0]["train_size"]): percent(
             [run["test"]["f"] for run in runs], spread=True
         )
         for runs in found
     }
-    rows = [(f"{size:,}", *(cell.get((system, size), "-") for system in systems)) for size in sizes]
-    return markdown_table(("training sentences", *(f"`{s}`" for s in systems)), rows)
+    rows = [(f"{size:,}", *(cell.get((name, size), "-") for name in columns)) for size in sizes]
+    return markdown_table(("training sentences", *columns), rows)
 
 
 def spancat() -> str:
