@@ -275,7 +275,11 @@ def main() -> None:
     data = {}
     for split in ("train", "dev"):
         parts = chosen_parts(args.corpora, args.llm, split)
-        data[split] = read(nlp, [p for p in parts if split == "dev" or p.name not in args.without])
+        # A corpus that is left out may choose epoch and thresholds; a language may not.
+        kept = [p for p in parts if p.name not in args.without]
+        if split == "dev":
+            kept = [p for p in parts if p.name not in TREEBANKS or p.name not in args.without]
+        data[split] = read(nlp, kept)
     rows = [row for part in data["train"].values() for row in part]
     pipe = nlp.get_pipe("llm2ner")
     for label in LABELS:
