@@ -98,8 +98,9 @@ def facts(meta: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
     lines = [" | ".join(row) for row in (header, ["---"] * len(header), *map(row_of, runs))]
     table = "\n".join(f"| {line} |" for line in lines)
     seen = [run for run in runs if CORPORA[run["corpus"]][2] in {*meta["languages"]} - {"en"}]
-    of_treebanks = "; of the treebanks of languages it was trained on, the train and dev parts were"
-    notes = f"Thresholds as shipped. Nothing of these corpora was seen{of_treebanks if seen else ''}:"
+    notes = "Thresholds as shipped. Nothing of these corpora was seen"
+    if seen:
+        notes += "; of the treebanks of its languages, the train and dev parts were"
     return {
         "license": "CC-BY-SA-4.0",
         "about": ABOUT,
@@ -114,7 +115,7 @@ def facts(meta: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
         ],
         "performance": {
             **{f"ents_{key}": best[key] for key in "prf"},
-            "notes": f"{notes}\n\n{table}",
+            "notes": f"{notes}:\n\n{table}",
         },
         "performance_data": (
             f"{CORPORA[best['corpus']][0]} (documents; PER, LOC, ORG; nothing of it was seen)"
