@@ -10,10 +10,10 @@ given value and the accepted values. Codes are never reused; error codes are gro
 
     E0xx settings of any kind
     E1xx llm                 E4xx tommer, hf            E7xx corpora
-    E2xx heads, decoding,    E5xx few_shot, prompted    E8xx reports, hub, annotation
-         losses, tags        E6xx calibration,          E9xx cli
+    E2xx heads, decoding,    E5xx few_shot, prompted    E8xx reports, hub, annotation,
+         losses, tags        E6xx calibration,               serving
     E3xx architectures,           distillation, sweep,
-         pipeline                 evaluation
+         pipeline                 evaluation           E9xx cli
 
 The warnings are described in docs/warnings.md.
 """
@@ -929,6 +929,41 @@ class Errors(metaclass=_WithCodes):
         "go on, with a smaller --n-process or --batch-size."
     )
     E874 = "{option} is {value}; {needed}."
+    E880 = "the server has no pipeline '{pipeline}'; its pipelines are {pipelines}."
+    E881 = (
+        "pipeline '{pipeline}': the field '{field}' has no use, since the pipeline has no "
+        "component of spacy-llm2ner; its components are {components}."
+    )
+    E882 = "pipeline '{pipeline}' has no label '{label}'; its labels are {labels}."
+    E883 = "pipeline '{pipeline}': the field 'decoding' is '{decoding}'; accepted are {accepted}."
+    E884 = (
+        "pipeline '{pipeline}': the field 'new_labels' needs a component llm2ner_fewshot or "
+        "llm2ner_prompted; the labels of other components are learnt in training."
+    )
+    E885 = "pipeline '{pipeline}': a label of the field 'new_labels' is '{label}', which is blank."
+    E886 = "the body of the request has more than {most} bytes, the server's limit."
+    E887 = "the body of the request did not arrive within {seconds:g} seconds."
+    E888 = (
+        "the server does not go by the name '{host}' of the header Host. Call it 127.0.0.1 or "
+        "localhost, or start it with --allow-host."
+    )
+    E889 = "the request has {texts} texts; the server's limit is {most}. Send several requests."
+    E890 = "text {index} has {chars} characters; the server's limit is {most}."
+    E891 = "too many texts wait (the server's limit is {most}). Send the request again later."
+    E892 = "the server is shutting down."
+    E893 = "the request waited for {seconds:g} seconds, the server's limit. Send it again later."
+    E894 = "the pipeline did not finish within {seconds:g} seconds, the server's limit."
+    E895 = "the request is not as described on the page /docs: {where}: {problem}."
+    E896 = (
+        "two pipelines have the name '{name}'; give one of them another name in requests: "
+        "NAME={model}."
+    )
+    E897 = "pipeline '{name}' fails on a trial text. {error}"
+    E898 = (
+        "to serve pipelines, install the extra 'serve': pip install 'spacy-llm2ner[serve]' "
+        "(missing: {package})."
+    )
+    E899 = "the port {port} of {host} cannot be listened on ({error}); give another --port."
 
     # E9xx cli
     E901 = "output path {path}: expected a folder, but this is a file."

@@ -26,6 +26,9 @@ HEAVY = (
     "peft",
     "safetensors",
     "tokenizers",
+    "fastapi",
+    "uvicorn",
+    "prometheus_client",
 )
 
 # Folders that any other may import.
@@ -43,7 +46,7 @@ CORE = {
 # A wing imports the core, and none imports another; all know the readers of corpora.
 WINGS = {
     *("tommer", "hf", "few_shot", "prompted", "calibration", "distillation", "sweep"),
-    "annotation",
+    *("annotation", "serving"),
 }
 MAY_IMPORT = {
     **{room: {other for other in BASE if other != room} for room in BASE},

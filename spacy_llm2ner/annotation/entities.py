@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from ..pipeline.annotate import SCORE, SCORES
+from ..pipeline.scores import scored_spans, span_score
 
 ENTITY = pa.struct(
     [
@@ -35,22 +34,11 @@ def entities_of(doc: Doc, spans_key: str | None) -> list[Entity]:
     RETURNS (List[Entity]): The entities, in the order of the text.
     """
     if spans_key is None:
-        return [_entity(span, _score(span)) for span in doc.ents]
+        return [_entity(span, span_score(span)) for span in doc.ents]
     return sorted(
         (_entity(span, score) for span, score in scored_spans(doc, spans_key)),
         key=lambda entity: (entity["start"], entity["end"], entity["label"]),
     )
-
-
-def scored_spans(doc: Doc, spans_key: str) -> list[tuple[Span, float | None]]:
-    """The spans of a group, each with its score; none if the doc does not have the group."""
-    if spans_key not in doc.spans:
-        return []
-    group = doc.spans[spans_key]
-    scores = group.attrs.get(SCORES)
-    if scores is None or len(scores) != len(group):
-        return [(span, _score(span)) for span in group]
-    return [(span, _number(score)) for span, score in zip(group, scores, strict=True)]
 
 
 def spans_entities(spans: Iterable[tuple[Span, float | None]]) -> list[Entity]:
@@ -66,17 +54,6 @@ def _entity(span: Span, score: float | None) -> Entity:
         "label": span.label_,
         "score": score,
     }
-
-
-def _score(span: Span) -> float | None:
-    return _number(span._.get(SCORE)) if Span.has_extension(SCORE) else None
-
-
-def _number(score: Any) -> float | None:
-    """A score with the digits of a float32; None for NaN, which stands for no score."""
-    if score is None or np.isnan(score):
-        return None
-    return float(str(np.float32(score)))
 
 
 def merged(entities: Sequence[Entity]) -> list[dict[str, Any]]:

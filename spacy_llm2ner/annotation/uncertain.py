@@ -11,8 +11,9 @@ from spacy.tokens import Doc
 from ..architectures.shims import LLMShim
 from ..errors import Errors
 from ..pipeline.base import LLMPipe
+from ..pipeline.scores import scored_spans
 from ..pipeline.thresholds import per_label
-from .entities import Entity, scored_spans, spans_entities
+from .entities import Entity, spans_entities
 
 
 @dataclass(frozen=True)

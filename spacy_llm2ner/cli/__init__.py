@@ -19,6 +19,7 @@ from .explain import explain
 from .import_hf import import_hf
 from .init_config import init_config
 from .inspect import inspect
+from .serve import serve
 from .store import store
 from .sweep_layers import sweep_layers
 from .visualize import visualize
@@ -60,6 +61,7 @@ llm2ner_app.command("evaluate")(evaluate)
 llm2ner_app.command("visualize", context_settings=_old_names(use_gpu="gpu_id"))(visualize)
 llm2ner_app.command("explain", context_settings=_old_names(c="p"))(explain)
 llm2ner_app.command("annotate")(annotate)
+llm2ner_app.command("serve")(serve)
 llm2ner_app.command("bundle")(bundle)
 llm2ner_app.command("card")(card)
 llm2ner_app.command("store")(store)

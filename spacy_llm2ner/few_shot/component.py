@@ -3,8 +3,10 @@
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +16,7 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Model
 from thinc.types import Floats3d
+from typing_extensions import Self
 
 from ..batching import batches
 from ..decoding.spans import Spans, decode
@@ -27,11 +30,14 @@ from ..pipeline.base import (
     ReadingLog,
     no_spans,
 )
+from ..pipeline.candidates import Candidates
 from ..pipeline.gold import Gold, read_gold
 from ..pipeline.pretrained_head import with_pretrained_head
 from ..pipeline.scorer import score_span_recognizer
 from ..pipeline.span_recognizer import DEFAULT_MODEL
-from ..pipeline.thresholds import read_threshold
+from ..pipeline.state import State
+from ..pipeline.thresholds import known_labels, read_threshold
+from .candidates import OldCandidates
 from .evidence import Evidence
 from .examples import (
     OTHER,
@@ -54,6 +60,8 @@ from .text_learning import MOST_ROUNDS, Learnt
 
 # Number of annotated spans above which training `llm2ner` is the better choice.
 _MANY_MENTIONS = 2_000
+# The beginning of the names of a model's attributes that hold what was learnt.
+LEARNT = "few_shot_"
 # Tokens of unlabelled texts below which these are not learnt from.
 _FEWEST_TOKENS = 50
 
@@ -153,6 +161,7 @@ class FewShotRecognizer(LLMPipe):
     """
 
     default_threshold = DEFAULT_THRESHOLD
+    labels_by = "names"
     _unknown_threshold = Warnings.W45
 
     def __init__(
@@ -248,6 +257,37 @@ class FewShotRecognizer(LLMPipe):
         if label == OTHER:
             raise ValueError(Errors.E503.format(name=self.name))
         return super().add_label(label)
+
+    def with_labels(self, labels: Mapping[str, str | Sequence[str]]) -> Self:
+        """Make a component for other labels, with the same LLM and mention head.
+
+        It knows nothing of what this one has learnt.
+
+        labels (Mapping[str, Union[str, Sequence[str]]]): For each label its names; or a text with
+            words for its meaning, separated by commas. Without either, the label is the word.
+        RETURNS (FewShotRecognizer): The component, which is no part of a pipeline.
+        RAISES (ValueError): For an empty label, name or word (E502, E503).
+        """
+        made = copy.copy(self)
+        made.model = copy.copy(self.model)
+        # Its layers are those of the other one, what was learnt from names is not.
+        made.model._attrs = {k: v for k, v in self.model.attrs.items() if not k.startswith(LEARNT)}
+        made.settings = {**self.settings, "threshold": known_labels(self.threshold, labels)}
+        names: dict[str, Sequence[str]] = {}
+        words: dict[str, Sequence[str]] = {}
+        for label, given in labels.items():
+            names[label] = () if isinstance(given, str) else tuple(given)
+            if isinstance(given, str) and given.strip():
+                words[label] = tuple(word.strip() for word in given.split(","))
+        made.strings = {label: tuple(given) for label, given in names.items()}
+        made.words = {label: tuple(given) for label, given in words.items()}
+        made._check_strings()
+        state = {"labels": [], "setting": [*labels], "patterns": [], "balance": True, "version": 2}
+        made.cfg = State(self.name, made.settings, state)
+        made._warned = set()
+        for label in labels:
+            made.add_label(label)
+        return made
 
     def set_output(self, nO: int) -> None:
         """Do nothing: the mention head has no labels.
@@ -515,6 +555,43 @@ class FewShotRecognizer(LLMPipe):
         fitted = joint.fitted()
         with ReadingLog(self, always=False):
             return [joint.label(fitted, thresholds, *read) for read in self._read(docs)]
+
+    def find_candidates(
+        self, docs: list[Doc], floors: Sequence[np.ndarray], decoding: str | None = None
+    ) -> list[Candidates]:
+        """Score docs, so that thresholds can be chosen afterwards.
+
+        docs (List[Doc]): The docs.
+        floors (Sequence[ndarray]): For each doc the least thresholds that may be chosen, float32
+            (labels,).
+        decoding (Optional[str]): Without effect: spans are disjoint.
+        RETURNS (List[Candidates]): All spans from the floors on.
+        RAISES (ValueError): If there are no labels (E505).
+        """
+        if not any(len(doc) for doc in docs):
+            return [Candidates(no_spans()) for _ in docs]
+        if not self.labels:
+            raise ValueError(Errors.E505.format(name=self.name))
+        found: Callable[..., Candidates]
+        if self.version == 1:
+            found = partial(self._mention_candidates, self._scorer())
+        else:
+            joint = JointRecognition(self)
+            found = partial(joint.candidates, joint.fitted())
+        with ReadingLog(self, always=False):
+            return [
+                found(floor, *read) for floor, read in zip(floors, self._read(docs), strict=True)
+            ]
+
+    def _mention_candidates(
+        self, scorer: LabelScorer, floors: np.ndarray, states: np.ndarray, band: np.ndarray
+    ) -> OldCandidates:
+        found = decode(band.max(axis=2, keepdims=True), np.array([floors.min()]), "all")
+        p = scorer.probabilities(self._vectors(states, found.ends))[:, : len(self.labels)]
+        best = p.argmax(axis=1).astype(np.int32)
+        scores = found.scores * p[np.arange(len(best)), best]
+        spans = Spans(found.starts, found.ends, best, scores)
+        return OldCandidates(spans, found.scores, found.scores * p.sum(axis=1))
 
     def _label(
         self, scorer: LabelScorer, thresholds: np.ndarray, states: np.ndarray, band: np.ndarray

@@ -14,6 +14,7 @@ from ..decoding.spans import Spans, decode
 from ..log import logger
 from ..numeric import log_odds, probabilities
 from ..pipeline.gold import Gold
+from .candidates import CLIP, MentionCandidates
 from .carriers import (
     NAME_SENTENCES,
     WORD_SENTENCES,
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 # The mention head's logit, from -1 to 1, that a name in a carrier sentence stands for.
 _STRING_MENTION = 0.5
-# Thresholds are between this and 1 minus this.
-_CLIP = 1e-6
 _HALF = np.array([0.5], dtype=np.float32)
 
 
@@ -224,12 +223,12 @@ class JointRecognition:
         RETURNS (Spans): Disjoint spans. A score is the probability of span and label.
         """
         scores = fitted.joint.score(*self._text(states, band))
-        odds = log_odds(thresholds, _CLIP, 1 - _CLIP)
+        odds = log_odds(thresholds, CLIP, 1 - CLIP)
         # Where words choose the label, it is not known yet.
         limits = odds[scores.best] if fitted.types is None else odds.min()
         above = (scores.any_label - limits).astype(np.float32)
         found = decode(above[:, :, None], _HALF, "flat")
-        places = found.starts, found.ends - found.starts - 1
+        places = _place(found)
         best, score = scores.best[places], scores.score[places]
         if fitted.types is not None and len(found):
             share = fitted.types.probabilities(self.pipe._vectors(states, found.ends))
@@ -239,6 +238,36 @@ class JointRecognition:
             kept = any_label >= thresholds[best]
             return Spans(found.starts, found.ends, best, score).select(kept)
         return Spans(found.starts, found.ends, best, score)
+
+    def candidates(
+        self, fitted: Fitted, floors: np.ndarray, states: np.ndarray, band: np.ndarray
+    ) -> MentionCandidates:
+        """Find and label all spans of a text from a floor on.
+
+        fitted (Fitted): The scorer.
+        floors (ndarray): The floor of each label.
+        states (ndarray): The text's states (tokens, layers, width).
+        band (ndarray): The mention head's band.
+        RETURNS (MentionCandidates): The spans.
+        """
+        scores = fitted.joint.score(*self._text(states, band))
+        odds = log_odds(floors, CLIP, 1 - CLIP)
+        limits = odds[scores.best] if fitted.types is None else odds.min()
+        above = (scores.any_label - limits).astype(np.float32)
+        found = decode(above[:, :, None], _HALF, "all")
+        places = _place(found)
+        best, score, any_label = scores.best[places], scores.score[places], scores.any_label[places]
+        if fitted.types is not None and len(found):
+            share = fitted.types.probabilities(self.pipe._vectors(states, found.ends))
+            best = share.argmax(axis=1).astype(np.int32)
+            score = (probabilities(any_label) * share.max(axis=1)).astype(np.float32)
+        spans = Spans(found.starts, found.ends, best, score)
+        return MentionCandidates(spans, any_label, fitted.types is None)
+
+
+def _place(spans: Spans) -> tuple[np.ndarray, np.ndarray]:
+    """Where spans are in a band."""
+    return spans.starts, spans.ends - spans.starts - 1
 
 
 def _carried(tokens: Tokens, part: Carried, first_text: int) -> np.ndarray:

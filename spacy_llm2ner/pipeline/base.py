@@ -41,6 +41,7 @@ from .annotate import (
     write_ents,
     write_spans,
 )
+from .candidates import FindsCandidates
 from .data_checks import ChecksData
 from .gold import Gold, count_unseen, labels_of, read_gold
 from .llm_folders import Place, llm_folder, shared_weights, write_shared
@@ -64,7 +65,7 @@ DEFAULT_THRESHOLD = 0.5
 DEFAULT_TEMPERATURE = 1.0
 
 
-class LLMPipe(HasThreshold, ChecksData, TrainablePipe):
+class LLMPipe(HasThreshold, FindsCandidates, ChecksData, TrainablePipe):
     """A trainable component whose model holds an LLM.
 
     Labels can be added at any time. The head is written to disk, the LLM is not. The log reports
@@ -460,8 +461,6 @@ class EntityPipe(LLMPipe):
 
     scorer: Callable | None
 
-    # The accepted values of `decoding`.
-    decodings: ClassVar[tuple[str, ...]]
     # The annotation that is scored if both are written.
     _main_annotation: ClassVar[str]
     # The texts of warnings: their codes differ between the components.

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, cast
 
 import numpy as np
@@ -39,6 +39,7 @@ from .base import (
     ReadingLog,
     no_spans,
 )
+from .candidates import Candidates
 from .data_checks import count_unreachable
 from .gold import Gold, longest_span, read_gold, target_band
 from .pretrained_head import with_pretrained_head
@@ -169,8 +170,13 @@ class SpanRecognizer(EntityPipe):
 
     def _decode(self, slices: Iterable[BandSlice], thresholds: np.ndarray) -> Spans:
         """Decode the spans of one doc."""
+        spans = self._candidates(slices, thresholds)
+        return spans.select(keep_mask(spans, thresholds, self.settings["decoding"]))
+
+    def _candidates(self, slices: Iterable[BandSlice], thresholds: np.ndarray) -> Spans:
+        """All spans of one doc that reach their thresholds."""
         temperatures = self._temperatures()
-        spans = joined(
+        return joined(
             [
                 candidates(
                     temper(part.logits, temperatures), thresholds, part.start, part.following
@@ -178,7 +184,39 @@ class SpanRecognizer(EntityPipe):
                 for part in slices
             ]
         )
-        return spans.select(keep_mask(spans, thresholds, self.settings["decoding"]))
+
+    def find_candidates(
+        self, docs: list[Doc], floors: Sequence[np.ndarray], decoding: str | None = None
+    ) -> list[Candidates]:
+        """Score docs, so that thresholds and decoding can be chosen afterwards.
+
+        docs (List[Doc]): The docs.
+        floors (Sequence[ndarray]): For each doc the least thresholds that may be chosen, float32
+            (labels,).
+        decoding (Optional[str]): Without effect: spans are decoded by `write_candidates`.
+        RETURNS (List[Candidates]): All spans from the floors on.
+        """
+        if not any(len(doc) for doc in docs):
+            return [Candidates(no_spans()) for _ in docs]
+        self._require_head()
+        with ReadingLog(self, always=False):
+            return [
+                Candidates(self._candidates(slices, floor))
+                for slices, floor in zip(self._score(docs), floors, strict=True)
+            ]
+
+    def write_candidates(
+        self, doc: Doc, found: Candidates, thresholds: np.ndarray, decoding: str | None = None
+    ) -> None:
+        """Write spans of a doc as `set_annotations` does, by thresholds and decoding of its own.
+
+        doc (Doc): The doc.
+        found (Candidates): What `find_candidates` found in it, or some of that.
+        thresholds (ndarray): float32 (labels,), none below the floor.
+        decoding (Optional[str]): One of `decodings`; None for the setting.
+        """
+        decoding = decoding or str(self.settings["decoding"])
+        self._annotate(doc, found.decode(thresholds, decoding), thresholds, decoding)
 
     def set_annotations(self, docs: Iterable[Doc], predictions: list[Spans]) -> None:
         """Write predicted spans to docs.
@@ -190,13 +228,17 @@ class SpanRecognizer(EntityPipe):
         """
         thresholds = self._thresholds()
         for doc, found in zip(docs, predictions, strict=True):
-            if self.settings["annotate"] in ("spans", "both"):
-                self._write_spans(doc, self._make_spans(doc, found), found.scores)
-            if self.settings["annotate"] in ("ents", "both"):
-                flat = found
-                if self.settings["decoding"] in ("all", "nested"):
-                    flat = flatten(found, thresholds)
-                write_ents(doc, self._make_spans(doc, flat), self.settings["on_existing_ents"])
+            self._annotate(doc, found, thresholds, self.settings["decoding"])
+
+    def _annotate(self, doc: Doc, found: Spans, thresholds: np.ndarray, decoding: str) -> None:
+        """Write decoded spans to one doc."""
+        if self.settings["annotate"] in ("spans", "both"):
+            self._write_spans(doc, self._make_spans(doc, found), found.scores)
+        if self.settings["annotate"] in ("ents", "both"):
+            flat = found
+            if decoding in ("all", "nested"):
+                flat = flatten(found, thresholds)
+            write_ents(doc, self._make_spans(doc, flat), self.settings["on_existing_ents"])
 
     # Training ---------------------------------------------------------------------------------
 

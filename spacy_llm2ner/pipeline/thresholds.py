@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -82,6 +82,18 @@ def per_label(value: PerLabel, labels: Sequence[str], default: float) -> np.ndar
         others = value.get(OTHERS, default)
         return np.array([value.get(label, others) for label in labels], dtype=np.float64)
     return np.full(len(labels), value, dtype=np.float64)
+
+
+def known_labels(threshold: PerLabel, labels: Container[str]) -> PerLabel:
+    """Leave out what a threshold says of labels that a component does not have.
+
+    threshold (Union[float, Dict[str, float]]): One for all labels, or one per label.
+    labels (Container[str]): The component's labels.
+    RETURNS (Union[float, Dict[str, float]]): The threshold.
+    """
+    if not isinstance(threshold, dict):
+        return threshold
+    return {k: value for k, value in threshold.items() if k in labels or k == OTHERS}
 
 
 class HasThreshold:

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +31,7 @@ from .base import (
     ReadingLog,
     no_spans,
 )
+from .candidates import Candidates, DisjointCandidates
 from .gold import Gold, allowed_tags, read_gold, unsayable
 from .scorer import score_span_recognizer
 
@@ -176,21 +177,49 @@ class TokenTagger(EntityPipe):
             return [no_spans() for _ in docs]
         self._require_head()
         thresholds = self._thresholds()
-        predictions: list[Spans] = []
+        return [
+            spans.select(spans.scores >= thresholds[spans.labels])
+            for spans in self._tempered(docs, None)
+        ]
+
+    def find_candidates(
+        self, docs: list[Doc], floors: Sequence[np.ndarray], decoding: str | None = None
+    ) -> list[Candidates]:
+        """Score the entities of docs, so that thresholds can be chosen afterwards.
+
+        docs (List[Doc]): The docs.
+        floors (Sequence[ndarray]): For each doc the least thresholds that may be chosen, float32
+            (labels,).
+        decoding (Optional[str]): One of `decodings`; None for the setting.
+        RETURNS (List[Candidates]): The entities from the floors on.
+        """
+        if not any(len(doc) for doc in docs):
+            return [DisjointCandidates(no_spans()) for _ in docs]
+        self._require_head()
+        return [
+            DisjointCandidates(spans.select(spans.scores >= floor[spans.labels]))
+            for spans, floor in zip(self._tempered(docs, decoding), floors, strict=True)
+        ]
+
+    def _tempered(self, docs: list[Doc], decoding: str | None) -> list[Spans]:
+        """All entities of docs, with their final scores."""
+        found: list[Spans] = []
         dropped = 0
         with ReadingLog(self, always=False):
-            for spans, lost in self.score_entities(docs):
-                spans = temper_scores(spans, self._temperatures())
-                predictions.append(spans.select(spans.scores >= thresholds[spans.labels]))
+            for spans, lost in self.score_entities(docs, decoding):
+                found.append(temper_scores(spans, self._temperatures()))
                 dropped += lost
         if dropped:
             self._warn_once(Warnings.W27.format(name=self.name, dropped=dropped))
-        return predictions
+        return found
 
-    def score_entities(self, docs: list[Doc]) -> Iterator[tuple[Spans, int]]:
+    def score_entities(
+        self, docs: list[Doc], decoding: str | None = None
+    ) -> Iterator[tuple[Spans, int]]:
         """The entities of docs, before any temperature and threshold.
 
         docs (List[Doc]): The docs.
+        decoding (Optional[str]): One of `decodings`; None for the setting.
         YIELDS (Tuple[Spans, int]): For each doc its entities, and the number of dropped ones, see
             `to_tokens`.
         """
@@ -201,7 +230,8 @@ class TokenTagger(EntityPipe):
                 scores = sliced_tag_scores(self.model, some[0])
             else:
                 scores = self.model.predict(some)
-            found = decode_tags(*self._arrays(scores), tag_set, self.settings["decoding"])
+            chosen = decoding or self.settings["decoding"]
+            found = decode_tags(*self._arrays(scores), tag_set, chosen)
             for entities, words in zip(found, scores.words, strict=True):
                 yield to_tokens(entities, words, self.labels)
 

@@ -3,8 +3,9 @@
 # No `from __future__ import annotations`: spaCy checks configs against the annotations of
 # registered functions, and older versions of it need types there, not strings.
 
+import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.vocab import Vocab
 from thinc.api import Config, Model, Optimizer
 from thinc.types import Floats1d
+from typing_extensions import Self
 
 from ..errors import Errors, Warnings
 from ..llm.alignment import is_blank
@@ -22,11 +24,14 @@ from ..pipeline.annotate import OnExistingEnts, OnExistingSpans, make_spans
 from ..pipeline.base import (
     LLMPipe,
 )
+from ..pipeline.candidates import Candidates
 from ..pipeline.gold import Gold, annotated_ents, read_gold
 from ..pipeline.scorer import score_span_recognizer, unscored_weights
-from ..pipeline.thresholds import read_threshold
+from ..pipeline.state import State
+from ..pipeline.thresholds import known_labels, read_threshold
 from ..settings import check_choice, check_number
 from ..tags import READING_RULES, TagSpan, tags_to_spans
+from .answered import Answered
 from .architecture import Instance
 from .metric import ENTITY_POSITION, Score, score_strings
 from .parsing import MODES
@@ -222,6 +227,8 @@ class PromptedRecognizer(LLMPipe):
     DOCS: docs/prompted.md
     """
 
+    decodings = DECODING
+    labels_by = "descriptions"
     default_threshold = 0.0
     batches_ahead = 1  # an answer takes long, and batches are made of prompts
     _unknown_threshold = Warnings.W34
@@ -314,6 +321,30 @@ class PromptedRecognizer(LLMPipe):
                 raise
         return added
 
+    def with_labels(self, labels: Mapping[str, str | Sequence[str]]) -> Self:
+        """Make a component for other labels, with the same LLM.
+
+        labels (Mapping[str, Union[str, Sequence[str]]]): For each label its description, or a few
+            names, which become its description; nothing if it is empty.
+        RETURNS (PromptedRecognizer): The component, which is no part of a pipeline.
+        RAISES (ValueError): If a label is indistinguishable from another one in an answer.
+        """
+        made = copy.copy(self)
+        described = {
+            label: given if isinstance(given, str) else ", ".join(given)
+            for label, given in labels.items()
+        }
+        made.settings = {
+            **self.settings,
+            "descriptions": {label: text for label, text in described.items() if text},
+            "threshold": known_labels(self.threshold, labels),
+        }
+        made.cfg = State(self.name, made.settings, {"labels": [], "setting": sorted(labels)})
+        made._warned = set()
+        for label in labels:
+            made.add_label(label)
+        return made
+
     def _check_names(self) -> None:
         names = [self.prompt_name(label) for label in self.labels]
         check_label_names(names)
@@ -332,7 +363,7 @@ class PromptedRecognizer(LLMPipe):
         self.cfg["setting"] = before["setting"]
         super()._state_loaded(before)
 
-    def _recognizer(self) -> Recognizer:
+    def _recognizer(self, decoding: str | None = None) -> Recognizer:
         names = [self.prompt_name(label) for label in self.labels]
         chosen = self.settings
         given = {self.prompt_name(label): text for label, text in chosen["descriptions"].items()}
@@ -340,7 +371,7 @@ class PromptedRecognizer(LLMPipe):
             self.shim,
             names,
             given,
-            decoding=chosen["decoding"],
+            decoding=decoding or chosen["decoding"],
             mode=chosen["parser"],
             beams=chosen["beams"],
             dataset=chosen["dataset"],
@@ -356,11 +387,48 @@ class PromptedRecognizer(LLMPipe):
         RAISES (ValueError): If there are no labels (E511).
         """
         docs = list(docs)
+        return self._ask(docs, [self._thresholds()] * len(docs))
+
+    def find_candidates(
+        self, docs: list[Doc], floors: Sequence[np.ndarray], decoding: str | None = None
+    ) -> list[Candidates]:
+        """Prompt the LLM about docs, so that thresholds can be chosen afterwards.
+
+        docs (List[Doc]): The docs.
+        floors (Sequence[ndarray]): For each doc the least thresholds that may be chosen, float32
+            (labels,).
+        decoding (Optional[str]): One of `decodings`; None for the setting.
+        RETURNS (List[Candidates]): The spans from the floors on.
+        RAISES (ValueError): If there are no labels (E511).
+        """
+        order = {label: index for index, label in enumerate(self.labels)}
+        return [Answered.of(found, order) for found in self._ask(docs, floors, decoding)]
+
+    def write_candidates(
+        self, doc: Doc, found: Candidates, thresholds: np.ndarray, decoding: str | None = None
+    ) -> None:
+        """Write spans of a doc as `set_annotations` does, by thresholds of its own.
+
+        doc (Doc): The doc.
+        found (Candidates): What `find_candidates` found in it, or some of that.
+        thresholds (ndarray): float32 (labels,), none below the floor.
+        decoding (Optional[str]): The decoding that the candidates were found with.
+        """
+        assert isinstance(found, Answered)
+        self.set_annotations([doc], [found.above(thresholds, self.labels)])
+
+    def _ask(
+        self, docs: list[Doc], thresholds: Sequence[np.ndarray], decoding: str | None = None
+    ) -> list[Found]:
+        """Prompt the LLM about docs.
+
+        thresholds (Sequence[ndarray]): For each doc the threshold of each label.
+        """
         if not any(not is_blank(token.text) for doc in docs for token in doc):
             return [Found() for _ in docs]
         if not self.labels:
             raise ValueError(Errors.E511.format(name=self.name))
-        recognizer = self._recognizer()
+        recognizer = self._recognizer(decoding)
         questions, owners = [], []
         for index, doc in enumerate(docs):
             for chunk in cut_chunks(doc, self.settings["chunk_words"]):
@@ -369,9 +437,9 @@ class PromptedRecognizer(LLMPipe):
                 owners += [index] * len(asked)
         answers = recognizer.answer(questions, self.name)
         found = [Found() for _ in docs]
-        thresholds = dict(zip(self.labels, self._thresholds().tolist(), strict=True))
+        limits = [dict(zip(self.labels, least.tolist(), strict=True)) for least in thresholds]
         for question, owner, tagged in zip(questions, owners, answers, strict=True):
-            self._collect(found[owner], question.chunk.tokens, tagged, thresholds)
+            self._collect(found[owner], question.chunk.tokens, tagged, limits[owner])
         self._log([f.report for f in found])
         return found
 

@@ -19,8 +19,8 @@ from spacy_llm2ner.cli import llm2ner_app
 ORDER = [
     *("convert", "inspect", "init-config", "import-hf", "debug-data", "sweep-layers"),
     *("suggest-names", "adapt"),
-    *("ensemble", "calibrate", "evaluate", "visualize", "explain", "annotate", "bundle"),
-    *("card", "store"),
+    *("ensemble", "calibrate", "evaluate", "visualize", "explain", "annotate", "serve"),
+    *("bundle", "card", "store"),
 ]
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf8")
 GROUP = get_command(llm2ner_app)

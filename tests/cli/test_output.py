@@ -29,7 +29,7 @@ WRITE = {
     "visualize": ("model data.spacy {out}", "page"),
 }
 COMMANDS = get_command(llm2ner_app).commands  # type: ignore[attr-defined]
-READ = {"debug-data", "store"}
+READ = {"debug-data", "serve", "store"}
 
 
 def test_every_command_is_here():

@@ -1,0 +1,1 @@
+"""Serving pipelines over HTTP: `python -m spacy llm2ner serve`, and the page to try them on."""
