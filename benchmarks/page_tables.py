@@ -31,6 +31,14 @@ CURVES = (
     "accuracy-conll2003-curve",
     "accuracy-conll2003-gemma-3-270m-layers-5-8-11-14-curve",
 )
+# Goals, in F1: one head (mean of seeds), and several joined.
+GOALS = {
+    "conll2003": (92.0, 92.5),
+    "conll2003-documents": (93.0, 93.6),
+    "wnut17": (52, 54),
+    "litbank": (83, 84),
+}
+SMALL_GOALS = {100: 73, 500: 84, 2000: 90}
 Runs = list[dict[str, Any]]
 
 
@@ -198,6 +206,38 @@ def spancat() -> str:
     return markdown_table(("test F1", "`llm2ner`", "`spancat`", "its training"), rows)
 
 
+def goals() -> str:
+    """What was aimed at with frozen LLMs of at most 0.5B parameters, and what was reached."""
+    header = ("test F1", "goal, one head", "reached", "goal, heads joined", "reached")
+    rows = []
+    for corpus, (one, joined) in GOALS.items():
+        best = {False: 0.0, True: 0.0}
+        for path in RESULTS.glob(f"accuracy-{corpus}*.json"):
+            for runs in runs_of(path.stem):
+                if runs[0]["corpus"] == corpus and not runs[0].get("train_size"):
+                    tests = [tuned_test(run) if corpus == "wnut17" else run["test"] for run in runs]
+                    of_several = isinstance(runs[0]["seed"], list)
+                    mean = statistics.mean(test["f"] for test in tests)
+                    best[of_several] = max(best[of_several], mean)
+        tuned = ", thresholds from dev" if corpus == "wnut17" else ""
+        reached = [f"{100 * best[key]:.2f}" if best[key] else "-" for key in (False, True)]
+        rows.append((f"{CORPORA[corpus]}{tuned}", str(one), reached[0], str(joined), reached[1]))
+    for size, goal in SMALL_GOALS.items():
+        means = [
+            statistics.mean(run["test"]["f"] for run in runs)
+            for name in CURVES
+            for runs in runs_of(name)
+            if runs[0]["train_size"] == size
+        ]
+        what = f"CoNLL-2003, {size:,} sentences"
+        rows.append((what, str(goal), f"{100 * max(means):.2f}", "-", "-"))
+    return markdown_table(header, rows)
+
+
+def tuned_test(run: dict[str, Any]) -> dict[str, float]:
+    return run["tuned"]["test"] if run["tuned"] else run["test"]
+
+
 def end_to_end() -> str:
     """Cost of spancat over a transformer's last layer, and of llm2ner, with the same LLM."""
     found = json.loads((RESULTS / "vs_spancat.json").read_text(encoding="utf8"))
@@ -223,6 +263,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "heads": lambda: side_by_side("accuracy-conll2003-heads"),
     "litbank-spancat": lambda: side_by_side("accuracy-litbank-spancat"),
     "curve": curve,
+    "goals": goals,
     "spancat": spancat,
     "end-to-end": end_to_end,
 }
