@@ -13,11 +13,11 @@ from pathlib import Path
 
 import spacy
 
+from benchmarks.paths import LLM, RESULTS, ROOT
 from spacy_llm2ner.hub.card import write_card
 from spacy_llm2ner.pipeline.pretrained_head import META, editions
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+MADE_BY = {"gemma-3-270m": "`python scripts/fetch_llm.py gemma-3-270m`"}
 DATA = "CoNLL-2003 test (sentence by sentence, types ignored, greedy; nothing of it was seen)"
 
 
@@ -26,7 +26,9 @@ def main() -> None:
     for llm, folder in editions("mentions").items():
         write_figures(llm, folder)
         nlp = spacy.blank("en")
-        model = {"llm": {"name": str(ROOT / "assets/llm" / llm)}}
+        folder_of_llm = ROOT / "assets/llm" / llm
+        # The default LLM is named by its hub id.
+        model = {} if llm == LLM.name else {"llm": {"name": str(folder_of_llm)}}
         nlp.add_pipe("llm2ner", config={"pretrained": "mentions", "model": model})
         meta = json.loads((folder / META).read_text(encoding="utf8"))
         write_card(nlp, folder / "README.md", title="mentions", license=meta["license"])
@@ -39,7 +41,7 @@ def write_figures(llm: str, folder: Path) -> None:
     meta = json.loads((folder / META).read_text(encoding="utf8"))
     measured = json.loads(results["head"]["meta"])
     for head in (meta, measured):  # the figures added by this script are not part of the head
-        for key in ("performance", "performance_data"):
+        for key in ("performance", "performance_data", "made_by"):
             head.pop(key, None)
     if measured != meta:
         raise SystemExit(
@@ -62,6 +64,8 @@ def write_figures(llm: str, folder: Path) -> None:
         ),
     }
     meta["performance_data"] = DATA
+    if llm in MADE_BY:
+        meta["made_by"] = MADE_BY[llm]
     (folder / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf8")
 
 
