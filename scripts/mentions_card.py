@@ -1,9 +1,9 @@
-"""Card of the shipped mention detector, with the figures of its benchmark.
+"""Cards of the shipped mention detector, with the figures of its benchmark.
 
 python scripts/mentions_card.py
 
-Needs benchmarks/results/mentions.json and .md (made by `python -m benchmarks.mentions` for the same
-head).
+Needs benchmarks/results/mentions-LLM.json and .md of each edition (made by `python -m
+benchmarks.mentions FOLDER LLM` for the same head).
 """
 
 from __future__ import annotations
@@ -13,30 +13,44 @@ from pathlib import Path
 
 import spacy
 
+from benchmarks.paths import LLM, RESULTS, ROOT
 from spacy_llm2ner.hub.card import write_card
-from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META
+from spacy_llm2ner.pipeline.pretrained_head import META, editions
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+MADE_BY = {"gemma-3-270m": "`python scripts/fetch_llm.py gemma-3-270m`"}
 DATA = "CoNLL-2003 test (sentence by sentence, types ignored, greedy; nothing of it was seen)"
 
 
 def main() -> None:
-    """Write the figures to meta.json, and the card next to it."""
-    folder = FOLDER / "mentions"
-    results = json.loads((RESULTS / "mentions.json").read_text(encoding="utf8"))
+    """Write the cards of all editions."""
+    for llm, folder in editions("mentions").items():
+        write_figures(llm, folder)
+        nlp = spacy.blank("en")
+        folder_of_llm = ROOT / "assets/llm" / llm
+        # The default LLM is named by its hub id.
+        model = {} if llm == LLM.name else {"llm": {"name": str(folder_of_llm)}}
+        nlp.add_pipe("llm2ner", config={"pretrained": "mentions", "model": model})
+        meta = json.loads((folder / META).read_text(encoding="utf8"))
+        write_card(nlp, folder / "README.md", title="mentions", license=meta["license"])
+        print(folder / "README.md")
+
+
+def write_figures(llm: str, folder: Path) -> None:
+    """Write the figures of an edition to its meta.json."""
+    results = json.loads((RESULTS / f"mentions-{llm}.json").read_text(encoding="utf8"))
     meta = json.loads((folder / META).read_text(encoding="utf8"))
     measured = json.loads(results["head"]["meta"])
     for head in (meta, measured):  # the figures added by this script are not part of the head
-        for key in ("performance", "performance_data"):
+        for key in ("performance", "performance_data", "made_by"):
             head.pop(key, None)
     if measured != meta:
         raise SystemExit(
-            "The benchmark measured another head: run `python -m benchmarks.mentions` again."
+            f"The benchmark measured another head: run `python -m benchmarks.mentions` for {llm}."
         )
     (shipped,) = (
         run for run in results["runs"] if (run["decoding"], run["threshold"]) == ("greedy", 0.5)
     )
-    table = (RESULTS / "mentions.md").read_text(encoding="utf8").strip()
+    table = (RESULTS / f"mentions-{llm}.md").read_text(encoding="utf8").strip()
     kinds = ", ".join(
         f"{label} {100 * recall:.1f}"
         for label, recall in results["recall_by_type_at_shipped_threshold"].items()
@@ -50,11 +64,9 @@ def main() -> None:
         ),
     }
     meta["performance_data"] = DATA
+    if llm in MADE_BY:
+        meta["made_by"] = MADE_BY[llm]
     (folder / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf8")
-    nlp = spacy.blank("en")
-    nlp.add_pipe("llm2ner", config={"pretrained": "mentions"})
-    write_card(nlp, folder / "README.md", title="mentions", license=meta["license"])
-    print(folder / "README.md")
 
 
 if __name__ == "__main__":

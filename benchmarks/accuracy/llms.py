@@ -21,23 +21,29 @@ class Reader:
     name (str): Model folder, GGUF file or hub id.
     layers (Optional[Tuple[int, ...]]): The layers; None for those of the preset, by depth.
     reading (Optional[str]): The reading; None for that of the preset.
+    window (Optional[int]): Pieces that are read at once, with half of them as stride; None for
+        those of the corpus.
     """
 
     name: str = str(LLM)
     layers: tuple[int, ...] | None = None
     reading: str | None = None
+    window: int | None = None
 
     def changed(self, block: Block) -> Block:
         """The section of a preset for this LLM, with the layers and the reading asked for."""
         layers = {} if self.layers is None else {"layers": list(self.layers)}
         reading = {} if self.reading is None else {"reading": self.reading}
-        return {**block, **layers, **reading}
+        window = self.window
+        size = {} if window is None else {"window": window, "stride": window // 2}
+        return {**block, **layers, **reading, **size}
 
     @property
     def label(self) -> str:
         """A short name, for file names and tables."""
         layers = "" if self.layers is None else "layers " + " ".join(map(str, self.layers))
-        parts = (Path(self.name).name.removesuffix(".gguf"), layers, self.reading or "")
+        window = "" if self.window is None else f"window {self.window}"
+        parts = (Path(self.name).name.removesuffix(".gguf"), layers, self.reading or "", window)
         return " ".join(filter(None, parts))
 
 
@@ -45,7 +51,7 @@ DEFAULT = (Reader(),)
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add the options --llm, --layers and --reading."""
+    """Add the options --llm, --layers, --reading and --window."""
     parser.add_argument(
         "--llm",
         nargs="+",
@@ -63,6 +69,9 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--reading", nargs="+", help="instead of the preset's: one for all LLMs, or one per LLM"
     )
+    parser.add_argument(
+        "--window", type=int, nargs="+", help="pieces read at once: one for all LLMs, or one each"
+    )
 
 
 def readers_of(args: Namespace) -> tuple[Reader, ...]:
@@ -73,9 +82,10 @@ def readers_of(args: Namespace) -> tuple[Reader, ...]:
     names = [_path_of(name) for name in args.llm]
     layers = _one_each("--layers", args.layers, len(names))
     readings = _one_each("--reading", args.reading, len(names))
+    windows = _one_each("--window", args.window, len(names))
     return tuple(
-        Reader(name, None if of is None else tuple(of), reading)
-        for name, of, reading in zip(names, layers, readings, strict=True)
+        Reader(name, None if of is None else tuple(of), reading, window)
+        for name, of, reading, window in zip(names, layers, readings, windows, strict=True)
     )
 
 

@@ -2,11 +2,11 @@
 
 python -m benchmarks.few_shot.protocol --data FOLDER [--corpora wnut17 domains/btc ...]
     [--systems words names mentions] [--sentences 300] [--unlabelled 500]
-    [--draws 5] [--split dev] [--dtype bfloat16]
+    [--draws 5] [--split dev] [--llm assets/llm/gemma-3-270m] [--dtype bfloat16] [--name SUFFIX]
 
 Label words; the five most frequent names of the train part; 20 annotated mentions a label (drawn
 from it): each without and with other sentences of the train part as unlabelled texts. Version 1
-ignores those. FOLDER contains wnut17/ and domains/. Finished cells are kept in
+ignores those. FOLDER contains conll2003/, wnut17/ and domains/. Finished cells are kept in
 benchmarks/.cache/few_shot_protocol, so that a stopped benchmark can continue.
 """
 
@@ -38,7 +38,9 @@ DOMAINS = (
     *("anem", "aptner", "bc2gm", "bc5cdr", "bionlp13cg", "btc", "craft", "jnlpba", "linnaeus"),
     *("materials", "ncbi_disease", "re3d", "sec_filings", "snips", "stackoverflow", "tasteset"),
 )
-ALL = ("wnut17", *(f"domains/{name}" for name in DOMAINS))
+# Corpora with files of their own format, and the suffix.
+CONLL = {"conll2003": "txt", "wnut17": "conll"}
+ALL = (*CONLL, *(f"domains/{name}" for name in DOMAINS))
 SYSTEMS = {"words": "label words", "names": "five names", "mentions": "20 mentions"}
 NAMES, SHOTS = 5, 20
 # A corpus part -> seed of the draw of its sentences.
@@ -47,8 +49,7 @@ _SEED = 0
 
 def part(corpus: str, data: Path, split: str, most: int, nlp: spacy.Language) -> list[Example]:
     """Sentences of a corpus part, drawn with a fixed seed; nested spans: the longest."""
-    suffix = "conll" if corpus == "wnut17" else "jsonl"
-    kind = "conll" if corpus == "wnut17" else "jsonl"
+    suffix, kind = (CONLL[corpus], "conll") if corpus in CONLL else ("jsonl", "jsonl")
     examples = list(open_corpus(data / corpus / f"{split}.{suffix}", kind)(nlp))
     random.Random(_SEED).shuffle(examples)
     return examples[:most] if most else examples
@@ -201,10 +202,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--llm", default=str(LLM))
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--name", default="", help="suffix of the result files")
     parser.add_argument("--tag", default="", help="kept with the cells, to tell variants apart")
     args = parser.parse_args()
     cells = [cell for corpus in args.corpora for cell in Protocol(corpus, args).cells()]
     name = "few_shot_protocol" if args.split == "test" else "few_shot_protocol-dev"
+    name += f"-{args.name}" if args.name else ""
     write(name, {"cells": cells}, table(cells))
 
 

@@ -1,8 +1,9 @@
 """The shipped mention detector on CoNLL-2003 test, untyped; it was not trained on CoNLL-2003.
 
-python -m benchmarks.mentions FOLDER [--llm FOLDER] [--store FOLDER]
+python -m benchmarks.mentions FOLDER [LLM] [--store FOLDER]
 
-FOLDER contains test.txt. Every sentence is a separate text. The table also has the published
+FOLDER contains test.txt; LLM is a folder in assets/llm that has an edition of the head. Every
+sentence is a separate text. The table also has the published
 figures of ToMMeR's head on Llama-3.2-1B (all splits together, only texts with a mention).
 """
 
@@ -19,7 +20,7 @@ from benchmarks.paths import CACHE, LLM
 from benchmarks.results import markdown_table, write
 from spacy_llm2ner.corpora import ConllCorpus
 from spacy_llm2ner.decoding.spans import decode
-from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META, WEIGHTS
+from spacy_llm2ner.pipeline.pretrained_head import META, WEIGHTS, editions
 
 # Published for CoNLL-2003 (saved_models/ToMMeR-Llama-3.2-1B_L6_R64 of the reference).
 TOMMER = {"greedy": (0.447, 0.864, 0.589), "all": (0.336, 0.948, 0.496)}
@@ -43,11 +44,13 @@ def score(found: list[set], gold: list[set]) -> dict[str, float]:
 def main() -> None:
     parser = command_line("mentions", __doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--llm", default=str(LLM))
+    shipped = editions("mentions")
+    parser.add_argument("llm", nargs="?", choices=shipped, default=LLM.name)
     parser.add_argument("--store", default=str(CACHE / "conll2003-states"))
     args = parser.parse_args()
     store = {"@misc": "spacy_llm2ner.StateStore.v1", "path": args.store, "serve": True}
-    llm = {"@architectures": "spacy_llm2ner.FrozenLLM.v1", "name": args.llm, "store": store}
+    llm = {"@architectures": "spacy_llm2ner.FrozenLLM.v1", "name": str(LLM.parent / args.llm)}
+    llm["store"] = store
     nlp = spacy.blank("en")
     pipe = nlp.add_pipe("llm2ner", config={"pretrained": "mentions", "model": {"llm": llm}})
     examples = list(ConllCorpus(args.folder / "test.txt")(nlp))
@@ -82,8 +85,8 @@ def main() -> None:
     at_recall = [r for r in runs if r["decoding"] == "all" and r["r"] >= TARGET_RECALL]
     results = {
         "head": {
-            "bytes": (FOLDER / "mentions" / WEIGHTS).stat().st_size,
-            "meta": (FOLDER / "mentions" / META).read_text(encoding="utf8"),
+            "bytes": (shipped[args.llm] / WEIGHTS).stat().st_size,
+            "meta": (shipped[args.llm] / META).read_text(encoding="utf8"),
         },
         "fingerprint": pipe.model.get_ref("llm").shims[0].llm.fingerprint,
         "runs": runs,
@@ -92,4 +95,4 @@ def main() -> None:
         "tommer_published": TOMMER,
         "seconds_with_remembered_states": seconds,
     }
-    write("mentions", results, markdown_table(header, rows))
+    write(f"mentions-{args.llm}", results, markdown_table(header, rows))

@@ -24,6 +24,12 @@ from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP
 # The LLM that the presets are made for, and its depth.
 DEFAULT_LLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _DEFAULT_DEPTH = 30
+# Layers of other LLMs that were measured (docs/llms.md, docs/accuracy.md), for presets that read
+# twice: (model type, blocks, width) -> layers.
+_MEASURED = {
+    ("gemma3_text", 18, 640): (5, 8, 11, 14),
+    ("qwen2", 24, 896): (2, 6),
+}
 SUFFIX = ".spacy"
 SPANS_KEY = "sc"  # that of presets/base.cfg
 # Size of a training step: tokens (about) and docs (at most).
@@ -58,6 +64,7 @@ class LLMFacts:
     depth (Optional[int]): The number of blocks, if known.
     is_causal (Optional[bool]): Whether pieces attend only to preceding pieces, if known.
     kind (str): The model type; "" if unknown.
+    width (Optional[int]): The width of its states, if known.
     warnings (Tuple[str, ...]): Sentences about what is not known.
     """
 
@@ -65,6 +72,7 @@ class LLMFacts:
     depth: int | None = None
     is_causal: bool | None = None
     kind: str = ""
+    width: int | None = None
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -87,17 +95,29 @@ class LLMFacts:
             return cls(name, warnings=(f"{error} Check 'layers' and 'reading' in the config.",))
         causal = expects_causal(config)
         warnings = () if causal is not None else (_unknown_direction(name, "its config.json"),)
-        return cls(name, config.num_hidden_layers, causal, config.model_type, warnings)
+        depth, kind = config.num_hidden_layers, config.model_type
+        width = getattr(config, "hidden_size", None)
+        return cls(name, depth, causal, kind, width, warnings)
 
-    def layers(self, layers: list[int] | None) -> list[int] | None:
-        """Map layers of the default LLM to those at the same relative depths of this one.
+    @property
+    def measured(self) -> list[int] | None:
+        """The layers that were measured for this LLM, if any were."""
+        known = _MEASURED.get((self.kind, self.depth or 0, self.width or 0))
+        return None if known is None else list(known)
+
+    def layers(self, layers: list[int] | None, reading: str = "once") -> list[int] | None:
+        """Map layers of the default LLM to those of this one.
 
         layers (Optional[List[int]]): Layers of the default LLM, or None.
-        RETURNS (Optional[List[int]]): The layers; None (the default layers) if the depth is
-            unknown.
+        reading (str): How the preset reads.
+        RETURNS (Optional[List[int]]): For a text that is read twice, the measured layers, if there
+            are any; else those at the same relative depths. None (the default layers) if the depth
+            is unknown.
         """
         if layers is None or self.name == DEFAULT_LLM:
             return layers
+        if self.measured is not None and reading == "twice":
+            return self.measured
         if self.depth is None:
             return None
         return sorted({max(1, round(layer * self.depth / _DEFAULT_DEPTH)) for layer in layers})
@@ -120,6 +140,8 @@ class LLMFacts:
             why = 'the preset\'s, for causal LLMs; for an encoder set "once"'
         if self.name == DEFAULT_LLM:
             why_layers = f"the preset's, of {self.depth} blocks"
+        elif layers is not None and layers == self.measured:
+            why_layers = f"those measured for this LLM, of {self.depth} blocks"
         elif layers is not None:
             why_layers = f"the depths of the preset, of {self.depth} blocks"
         else:

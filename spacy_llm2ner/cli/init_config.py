@@ -168,8 +168,9 @@ def plan_config(
     preset (str): "fast", "balanced" or "accurate".
     lang (str): Language code.
     llm (str): Hub id, model folder or GGUF file. The presets name layers of the default LLM. For
-        another LLM whose config.json is at hand, layers at the same relative depths are chosen, and
-        an encoder is read once; else `layers` is null, which means the four default layers.
+        another LLM whose config.json is at hand, measured layers or those at the same relative
+        depths are chosen, and an encoder is read once; else `layers` is null, which means the four
+        default layers.
     train, dev (Optional[Path]): The data. Training data is counted for the schedule.
     gpu (bool): Whether a GPU will be used.
     calibrate (bool): Whether to calibrate checkpoints.
@@ -183,7 +184,7 @@ def plan_config(
     facts = LLMFacts.of(llm)
     chosen = values.setdefault(_LLM, {})
     chosen["name"] = llm
-    chosen["layers"] = facts.layers(chosen.get("layers"))
+    chosen["layers"] = facts.layers(chosen.get("layers"), chosen["reading"])
     chosen["reading"], choices = facts.choices(chosen["layers"], chosen["reading"])
     values["nlp"] = {"lang": lang}
     paths = {"train": train, "dev": dev}

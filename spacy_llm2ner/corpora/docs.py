@@ -10,7 +10,7 @@ from spacy.vocab import Vocab
 from ..doc_data import SOURCE_KEY
 from ..errors import Errors, Warnings
 from .documents import CorpusReport, Document, DocumentStart, Sentence
-from .spacing import spaces_for
+from .spacing import has_space, spaces_for
 
 
 def make_docs(
@@ -141,8 +141,8 @@ def _make_doc(
     sent_starts: list[bool | int | None] = []
     entities: list[tuple[int, int, str]] = []
     for sentence in sentences:
-        if spaces:
-            spaces[-1] = True
+        if spaces and sentence.words:
+            spaces[-1] = has_space(words[-1], sentence.words[0])
         offset = len(words)
         words += sentence.words
         spaces += spaces_for(sentence.words) if sentence.spaces is None else sentence.spaces

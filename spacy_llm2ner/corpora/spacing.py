@@ -2,7 +2,8 @@
 
 Such corpora have lost the spaces of their texts, but LLMs were trained on texts, not on lists of
 words. The rules of English typography restore the spaces. Where they are ambiguous, a space is
-kept: it harms an LLM's reading less than two words run together. Words are never changed.
+kept: it harms an LLM's reading less than two words run together. Chinese and Japanese have no
+spaces beside their characters. Words are never changed.
 """
 
 import re
@@ -23,6 +24,11 @@ _YEAR = re.compile(r"\d\ds?")
 # A speaker follows a closing quote (... , " he said) and rarely an opening one.
 _SPEAKING = frozenset(["said", "says", "told", "added", "asked", "wrote"])
 
+# Chinese characters, kana, their punctuation and full-width forms. Korean has spaces.
+_UNSPACED = re.compile(
+    r"[\u3000-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+)
+
 # "joins": an apostrophe inside a word.
 _Side = Literal["opens", "closes", "joins"]
 
@@ -30,7 +36,8 @@ _Side = Literal["opens", "closes", "joins"]
 def spaces_for(words: Sequence[str]) -> list[bool]:
     """Decide after which words of a sentence a space follows.
 
-    words (Sequence[str]): The words of one sentence, in English typography.
+    words (Sequence[str]): The words of one sentence, in English typography or in Chinese or
+        Japanese.
     RETURNS (List[bool]): For each word, whether a space follows it; False for the last.
     """
     sides = _double_quote_sides(words) | _apostrophe_sides(words)
@@ -39,6 +46,14 @@ def spaces_for(words: Sequence[str]) -> list[bool]:
         for i in range(len(words) - 1)
     ]
     return spaces + [False] * bool(words)
+
+
+def has_space(word: str, following: str) -> bool:
+    """Whether the scripts of two words leave room for a space between them.
+
+    word, following (str): Two words, also of two sentences.
+    """
+    return not (_UNSPACED.match(word[-1:]) or _UNSPACED.match(following[:1]))
 
 
 def _joins_next(words: Sequence[str], i: int, side: _Side | None) -> bool:
@@ -58,6 +73,8 @@ def _joins_previous(words: Sequence[str], i: int, side: _Side | None) -> bool:
     if side is not None:
         return side != "opens"
     previous, word = words[i - 1], words[i]
+    if not has_space(previous, word):
+        return True
     if word in _CLOSING or _CLITIC.fullmatch(word):
         return True
     if word == "n" and [w.lower() for w in words[i + 1 : i + 3]] in (["'", "t"], ["’", "t"]):

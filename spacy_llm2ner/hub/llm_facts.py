@@ -16,7 +16,7 @@ from ..llm.frozen import FrozenLLM
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 # The shipped head that belongs to the LLM of `make llm`.
-_MENTIONS = SHIPPED / "mentions" / "meta.json"
+_MENTIONS = SHIPPED / "mentions" / "SmolLM2-135M-Instruct" / "meta.json"
 
 
 @dataclass(frozen=True)

@@ -286,6 +286,22 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedC
     return config
 
 
+def attention_reach(config: PretrainedConfig, depth: int) -> int | None:
+    """How many pieces, itself included, a piece attends to in the narrowest of some blocks.
+
+    config (PretrainedConfig): The LLM's configuration.
+    depth (int): The number of blocks that run.
+    RETURNS (Optional[int]): The size of their sliding window; None if they attend to all pieces.
+    """
+    size = getattr(config, "sliding_window", None)
+    if not size or getattr(config, "use_sliding_window", True) is False:
+        return None
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None and "sliding_attention" not in kinds[:depth]:
+        return None
+    return int(size)
+
+
 def expects_causal(config: PretrainedConfig) -> bool | None:
     """Whether pieces attend only to preceding pieces, as far as the configuration tells.
 

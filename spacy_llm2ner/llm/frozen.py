@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 from spacy.tokens import Doc
 
 from ..compat import save_tokenizer
+from ..errors import Warnings
 from .alignment import PIECES, token_boundaries, without_blanks
 from .bundle import ORIGINAL, copy_bundle
-from .checkpoint import Checkpoint, is_bundle, write_identity
+from .checkpoint import Checkpoint, attention_reach, is_bundle, write_identity
 from .extraction import Extraction, FrozenLLMSettings
 from .loading import LoadedLLM, load
 from .passes import Text, prepare, read_slices, read_texts
@@ -49,6 +51,7 @@ class FrozenLLM(Extraction):
         # For the log: different texts asked for, texts read, seconds that the LLM took for them.
         self.texts_asked, self.texts_read, self.seconds = 0, 0, 0.0
         self._loaded: LoadedLLM | None = None
+        self._warned = False
         self._reader = Reader()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -185,7 +188,27 @@ class FrozenLLM(Extraction):
 
     def _prepare(self, texts: Sequence[_TextAndTokens]) -> list[Text]:
         cut = self.cut(is_causal=self.model.is_causal)
-        return prepare(self.tokenizer, texts, cut, self.settings.pooling, self.spec.device)
+        prepared = prepare(self.tokenizer, texts, cut, self.settings.pooling, self.spec.device)
+        self._warn_of_reach(max((len(text.pieces) for text in prepared), default=0))
+        return prepared
+
+    def _warn_of_reach(self, pieces: int) -> None:
+        """Warn of windows in which a second copy does not see all of the first one."""
+        reach = attention_reach(self.config, self.depth)
+        read = min(pieces, self.window)
+        if self._warned or reach is None or self.reading.copies == 1 or read <= reach:
+            return
+        self._warned = True
+        warnings.warn(
+            Warnings.W67.format(
+                pieces=pieces,
+                name=self.settings.name,
+                window=self.window,
+                reach=reach,
+                most=max(1, reach - len(self.reading.separator)),
+            ),
+            stacklevel=2,
+        )
 
     # Memory -----------------------------------------------------------------------------------
 

@@ -243,6 +243,16 @@ def test_layers_follow_the_depth(tmp_path: Path):
     assert LLMFacts.of("HuggingFaceTB/SmolLM2-135M-Instruct").layers([8, 12]) == [8, 12]
 
 
+def test_layers_of_measured_llms():
+    gemma = LLMFacts("gemma", 18, True, "gemma3_text", 640)
+    assert gemma.layers([8, 12, 16, 20], "twice") == [5, 8, 11, 14]
+    assert gemma.layers([8, 12], "once") == [5, 7]
+    _, choices = gemma.choices([5, 8, 11, 14], "twice")
+    assert any("measured" in choice.reason for choice in choices)
+    larger = LLMFacts("gemma", 26, True, "gemma3_text", 1152)
+    assert larger.layers([8, 12, 16, 20], "twice") == [7, 10, 14, 17]
+
+
 def test_what_cannot_be_known_is_left_to_the_default(tmp_path: Path):
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     (tmp_path / "new").mkdir()

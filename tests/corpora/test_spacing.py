@@ -48,6 +48,19 @@ EXAMPLES = [
 ]
 
 
+UNSPACED = [
+    ("他 在 2008 年 离开 北京 ， 去 IBM 工作 。", "他在2008年离开北京，去IBM工作。"),
+    ("東京 タワー は 高い 「 塔 」 だ 。", "東京タワーは高い「塔」だ。"),
+    ("그는 서울 에서 일한다 .", "그는 서울 에서 일한다."),
+    ("the sign 出口 means exit", "the sign出口means exit"),
+]
+
+
+@pytest.mark.parametrize(("words", "text"), UNSPACED)
+def test_no_spaces_beside_chinese_and_japanese_characters(words, text):
+    assert joined(words.split(" ")) == text
+
+
 @pytest.mark.parametrize(("words", "text"), EXAMPLES)
 def test_spacing_of_english(words, text):
     assert joined(words.split(" ")) == text
@@ -70,6 +83,14 @@ def test_words_are_never_changed(words):
         position += len(word) + space
     assert position == len(text)
     assert not words or spaces_for(words)[-1] is False
+
+
+@pytest.mark.parametrize("name", ["uner/zh_gsd-test.conll"])
+def test_real_chinese_has_no_spaces(shared_corpora, name):
+    sentences = [s for d in read_conll(shared_corpora / name).documents for s in d.sentences]
+    spaces = sum(joined(sentence.words).count(" ") for sentence in sentences)
+    # Between words in Latin letters.
+    assert spaces < 0.01 * sum(len(sentence.words) for sentence in sentences)
 
 
 @given(st.lists(st.from_regex(r"[A-Za-z]{2,8}", fullmatch=True)))

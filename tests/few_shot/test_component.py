@@ -53,10 +53,18 @@ def make(shelf, tiny_llm):
     return make
 
 
+class Score(float):
+    """A score that equals others up to rounding, which depends on the batches of texts."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float) and abs(self - other) < 2e-3
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 def results(nlp: Language, texts: list[str] = TEXTS_OF_DATA) -> list[list[tuple]]:
     return [
-        [(e.start, e.end, e.label_, round(e._.score, 3)) for e in doc.ents]
-        for doc in nlp.pipe(texts)
+        [(e.start, e.end, e.label_, Score(e._.score)) for e in doc.ents] for doc in nlp.pipe(texts)
     ]
 
 

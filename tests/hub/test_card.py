@@ -107,13 +107,14 @@ def test_the_usage_of_the_card_runs(trained, tmp_path, capsys, monkeypatch):
     ]
 
 
-def test_the_card_says_which_llms_the_head_takes(trained, tiny_llm):
+def test_the_card_says_which_llms_the_head_takes(trained, tmp_path):
     """As the check at the first text decides: the very weights; for a shipped head, copies too."""
     _, body = parse(make_card(trained))
     assert body.count("an LLM with other weights is refused") == 2
     assert "L2N-W03" not in body
     nlp = spacy.blank("en")
-    config = {"pretrained": "mentions", "model": {"llm": {"name": str(tiny_llm)}}}
+    elsewhere = tmp_path / "SmolLM2-135M-Instruct"
+    config = {"pretrained": "mentions", "model": {"llm": {"name": str(elsewhere)}}}
     nlp.add_pipe("llm2ner", config=config)
     _, body = parse(make_card(nlp))
     assert body.count("runs with a warning [L2N-W03]") == 2
@@ -188,7 +189,7 @@ def test_a_model_of_the_hub_is_named_only_if_the_pipeline_takes_it(tiny_llm):
     hub = "HuggingFaceTB/SmolLM2-135M-Instruct"
     nlp = make_nlp(tiny_llm)
     shim = nlp.get_pipe("llm2ner").model.layers[0].shims[0]
-    shipped = srsly.read_json(FOLDER / "mentions" / META)["identity"]
+    shipped = srsly.read_json(FOLDER / "mentions" / "SmolLM2-135M-Instruct" / META)["identity"]
     shim.expect({**shim.expected, "model": shipped["model"], "tokenizer": shipped["tokenizer"]})
     meta, body = parse(make_card(nlp))
     assert "base_model" not in meta and hub not in body

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +49,51 @@ def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_llm(folder: Path, store: StateStore | None = None, **settings) -> FrozenLLM:
     chosen = {"layers": (1, 3), "device": "cpu", **settings}
     return FrozenLLM(FrozenLLMSettings(name=str(folder), **chosen), store)
+
+
+# Sliding windows of attention -----------------------------------------------------------------
+
+
+def with_sliding_window(folder: Path, size: int | None) -> Path:
+    """A tiny Mistral whose pieces attend to the last so many ones."""
+    save_tiny_llama(folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf8"))
+    names = {"model_type": "mistral", "architectures": ["MistralForCausalLM"]}
+    path.write_text(json.dumps({**config, **names, "sliding_window": size}), encoding="utf8")
+    return folder
+
+
+TEXT = "Ada met Bo in Rome and Cy met Di in Oslo on 3 May"
+WORDS = TEXT.split(" ")
+
+
+@pytest.mark.parametrize(("size", "window", "sees"), [(8, 64, False), (None, 64, True)])
+def test_a_window_wider_than_the_attention_is_a_warning(
+    size: int | None, window: int, sees: bool, tmp_path: Path
+) -> None:
+    """It is true: in the second copy, a word then does not see the one that follows."""
+    llm = make_llm(
+        with_sliding_window(tmp_path / "llm", size), layers=(1,), reading="twice", window=window
+    )
+    docs = [make_doc(TEXT), make_doc(" ".join([*WORDS[:6], "Al", *WORDS[7:]]))]
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        before, after = llm.states(docs)
+        llm.states([make_doc(" ".join(WORDS[::-1]))])
+    found = [str(warning.message) for warning in shown if "L2N-W67" in str(warning.message)]
+    assert len(found) == (0 if sees else 1)
+    assert sees or "Set window = 7 or less" in found[0]
+    assert np.allclose(before[5], after[5], **CLOSE) != sees
+
+
+def test_no_warning_of_narrow_attention_where_all_is_seen(tmp_path: Path) -> None:
+    folder, doc = with_sliding_window(tmp_path / "llm", 8), make_doc(TEXT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_llm(folder, reading="twice", window=7, stride=3).states([doc])
+        make_llm(folder, reading="once", window=64).states([doc])
+        make_llm(folder, reading="twice", window=64).states([make_doc("Ada met")])
 
 
 # The same text gives the same states ----------------------------------------------------------

@@ -16,7 +16,6 @@ from spacy_llm2ner.pipeline.pretrained_head import FOLDER, META, WEIGHTS, save_p
 from tests.pipeline.sample import examples, train
 from tests.tiny import TEXTS, llm_config, make_nlp, pipe_config, save_tiny_llama
 
-SHIPPED = FOLDER / "mentions"
 HEAD = pipe_config(Path("x"))["model"]["head"]
 
 
@@ -205,18 +204,13 @@ def test_a_head_measured_in_another_precision_runs_there_without_a_warning(shelf
 
 # The head that is shipped ------------------------------------------------------------------
 
-shipped = pytest.mark.skipif(
-    not (SHIPPED / WEIGHTS).is_file(),
-    reason="no head lies in spacy_llm2ner/pretrained: scripts/train_mentions.py makes it",
-)
 
-
-@shipped
-def test_the_shipped_head_is_small_and_has_a_card():
-    assert (SHIPPED / WEIGHTS).stat().st_size < 2_000_000
-    meta = json.loads((SHIPPED / META).read_text(encoding="utf8"))
+@pytest.mark.parametrize("edition", sorted((FOLDER / "mentions").glob("*")))
+def test_the_mention_heads_are_small_and_have_cards(edition):
+    assert (edition / WEIGHTS).stat().st_size < 2_000_000
+    meta = json.loads((edition / META).read_text(encoding="utf8"))
     assert meta["labels"] == ["MENTION"]
-    card = (SHIPPED / "README.md").read_text(encoding="utf8")
+    card = (edition / "README.md").read_text(encoding="utf8")
     for word in ("WNUT", "LitBank", "CC-BY-4.0", "CoNLL-2003"):
         assert word in card
 
@@ -237,12 +231,12 @@ def test_the_typed_heads_are_small_and_have_cards_and_licences(edition):
     assert all(credit in licence for credit in meta["credits"])
 
 
-def test_the_typed_heads_refuse_another_llm(tiny_llm):
-    with pytest.raises(ValueError, match=r"have one are: .*SmolLM2-135M-Instruct"):
-        make_nlp(tiny_llm, pretrained="entities")
+@pytest.mark.parametrize("name", ["entities", "mentions"])
+def test_the_shipped_heads_refuse_another_llm(tiny_llm, name):
+    with pytest.raises(ValueError, match=r"E347.*have one are: .*SmolLM2-135M-Instruct"):
+        make_nlp(tiny_llm, pretrained=name)
 
 
-@shipped
 def test_the_shipped_head_needs_no_settings_but_the_llm(default_llm):
     nlp = spacy.blank("en")
     nlp.add_pipe(
@@ -254,13 +248,6 @@ def test_the_shipped_head_needs_no_settings_but_the_llm(default_llm):
     assert {"Angela Merkel", "Emmanuel Macron", "Brussels"} <= found
     assert {ent.label_ for ent in doc.ents} == {"MENTION"}
     assert not found & {"met", "on", "reported", "."}
-
-
-@shipped
-def test_the_shipped_head_refuses_another_llm(tiny_llm):
-    nlp = make_nlp(tiny_llm, pretrained="mentions")
-    with pytest.raises(ValueError, match="trained on the states of another LLM"):
-        nlp("Ada Lovelace")
 
 
 def test_pipelines_that_began_with_it_can_be_joined(shelf, tiny_llm, tmp_path):
