@@ -371,6 +371,8 @@ def test_one_document_is_split_by_texts_and_a_split_of_a_dataset_can_be_split(tm
     result = run(tmp_path / "in.conll", tmp_path / "parts", "--split", "90/10")
     assert "its texts were split" in unwrapped(result.output), result.output
     assert [len(texts) for texts in names_of(tmp_path / "parts").values()] == [2, 18]
+    result = run(tmp_path / "in.conll", tmp_path / "none", "--split", "90/10", "-n", 0)
+    assert result.exit_code == 1 and "nothing to split" in unwrapped(result.output)
     rows = Dataset.from_dict({"tokens": [["in", "Oslo"]] * 10, "tags": [["O", "B-LOC"]] * 10})
     DatasetDict(train=rows, dev=rows.select([0])).save_to_disk(tmp_path / "data")
     result = run(tmp_path / "data", tmp_path / "two", "--split", "train:70/30", "--to", "tner")
