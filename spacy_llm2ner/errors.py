@@ -1077,6 +1077,10 @@ class Errors(metaclass=_WithCodes):
         "output path {path}: expected a file with the suffix {suffix}, or --to with one of "
         "{formats}."
     )
+    E948 = (
+        "data path {path}: this is one document, which becomes one text, so that there is nothing "
+        "to split. Set --sentences-per-doc to 1 or more."
+    )
     E950 = "{path}: there is no state store (no file data.mdb)."
     E951 = (
         "--llm {given}: the fingerprints of {matches} LLMs in the store begin so, and one is "

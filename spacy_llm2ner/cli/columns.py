@@ -36,8 +36,7 @@ def column_values(
         None for data of other formats, which have no such columns.
     RAISES (InputError): For a column that no row has (E961).
     """
-    kind = data_format(path, options)
-    if kind == "jsonl":
+    if data_format(path, options) != "dataset" and path.suffix == ".jsonl":
         rows = _jsonl_rows(path, columns)
     elif isinstance(corpus, HFDatasetCorpus):
         rows = _dataset_rows(corpus, columns)
@@ -56,7 +55,11 @@ def column_values(
 def _jsonl_rows(path: Path, columns: Sequence[str]) -> dict[int, dict[str, Any]]:
     lines = path.read_bytes().decode("utf-8-sig").split("\n")  # numbered as by the reader
     rows = {number: json.loads(line) for number, line in enumerate(lines, 1) if line.strip()}
-    return {n: {c: row[c] for c in columns if c in row} for n, row in rows.items()}
+    return {
+        n: {c: row[c] for c in columns if c in row}
+        for n, row in rows.items()
+        if isinstance(row, dict)
+    }
 
 
 def _dataset_rows(corpus: HFDatasetCorpus, columns: Sequence[str]) -> dict[int, dict[str, Any]]:

@@ -190,7 +190,10 @@ class _Sentences:
         by_text = Splitter(shares, settings.seed)
         for labels in _labels(self.items(), settings.options.sentences_per_doc):
             by_text.add(labels)
-        return _Units(by_text.finish(), False)
+        parts = by_text.finish()
+        if len(parts) < 2:
+            raise InputError(Errors.E948.format(path=self.path))
+        return _Units(parts, False)
 
     def chunks(self, writers: list[Writer]) -> Iterator[Iterable[StreamedDoc]]:
         """Yield Docs in chunks, each valid until the next."""

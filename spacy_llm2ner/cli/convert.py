@@ -286,7 +286,7 @@ def _convert(
             raise OutputError(
                 Errors.E944.format(path=output_path, value=options.split, names=names)
             )
-    elif to is None and (output_path.suffix != SUFFIX or output_path.is_dir()):
+    elif to is None and output_path.suffix != SUFFIX:
         formats = ", ".join(OUTPUTS)
         raise OutputError(Errors.E947.format(path=output_path, suffix=SUFFIX, formats=formats))
     settings = ConversionSettings(

@@ -196,6 +196,7 @@ class JsonlStream(Stream):
         scheme: str | None = None,
     ) -> None:
         super().__init__(Source(str(path), "line", JsonlError))
+        self.source = Source(str(path), JsonRows(path, self.source).unit, JsonlError)
         self.path = path
         # An empty mapping was always accepted here, unlike in `labels`.
         self.names = TagNames.of_setting(labels or None, reader=_READER, error=JsonlError)

@@ -35,13 +35,25 @@ class JsonRows:
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         """Yield the rows.
 
-        YIELDS (Tuple[int, Any]): The line where a value begins, and the value.
+        YIELDS (Tuple[int, Any]): The line where a value begins, or its number in an array that is
+            on one line; and the value.
         RAISES (CorpusError): With the line, for what is not JSON (E751), or not UTF-8 (E710).
         """
         if self._has_lines():
             yield from self._by_line()
         else:
             yield from self._by_value()
+
+    @property
+    def unit(self) -> str:
+        """What the numbers of the rows count: "line", or "row" for an array that is on one line."""
+        try:
+            with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+                head = file.readline(1000).lstrip(_WHITE)
+        except OSError:
+            return "line"
+        on_one_line = head[:1] == "[" and head[1:].strip(_WHITE)[:1] in ("{", "[")
+        return "row" if on_one_line and not self._has_lines() else "line"
 
     def _has_lines(self) -> bool:
         """Whether each line is a value, rather than the whole file."""
@@ -76,7 +88,7 @@ class JsonRows:
     def _by_value(self) -> Iterator[tuple[int, Any]]:
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as file:
-                yield from _Values(file, self.source)
+                yield from _Values(file, self.source, self.unit)
         except UnicodeDecodeError as error:
             byte = f"0x{error.object[error.start]:02x}"
             self.source.fail(Errors.E710, None, byte=byte)
@@ -85,9 +97,11 @@ class JsonRows:
 class _Values:
     """The values of an open file that is one array, or values without separators."""
 
-    def __init__(self, file: TextIO, source: Source) -> None:
+    def __init__(self, file: TextIO, source: Source, unit: str) -> None:
         self.file = file
         self.source = source
+        self.by_row = unit == "row"
+        self.row = 0
         self.buffer = ""
         self.at = 0
         self.line = 1
@@ -106,7 +120,8 @@ class _Values:
                 self._skip()
             first = False
             value, line = self._value(decoder), self.line_before
-            yield line, value
+            self.row += 1
+            yield self.row if self.by_row else line, value
         if in_array and not char:
             self._fail("the array has no end")
 
@@ -147,7 +162,8 @@ class _Values:
         self.at = 0
 
     def _fail(self, problem: str) -> None:
-        self.source.fail(Errors.E751, self.line, problem=problem)
+        number = self.row + 1 if self.by_row else self.line
+        self.source.fail(Errors.E751, number, problem=problem)
 
 
 def _skip_white(file: TextIO) -> str:

@@ -14,11 +14,13 @@ from spacy.training import Example
 from ..errors import Errors
 from ..log import logger
 from ..settings import check_choice
+from .detection import JSON_SUFFIXES
 from .docs import check_sizes, copy_words, stream_docs
 from .documents import CorpusError, CorpusFile, DocumentStart, Sentence
 from .formats import format_of
 from .lines import read_twice
 from .offsets import EXCLUSIVE, Counting, Evidence, RawText, check_offset_settings
+from .rows import JsonRows
 from .streams import Item, Stream
 from .text_formats import TEXT_FORMATS, Reading
 from .token_spans import SpanAligner, check_fix, mend_surrogates
@@ -220,6 +222,10 @@ class TextStream(Stream):
 
     def __init__(self, corpus: TextCorpus, tokenizer: Callable[[str], Doc]) -> None:
         unit = "document" if corpus.format == "brat" else "line"
+        if corpus.path.suffix in JSON_SUFFIXES:
+            unit = JsonRows(corpus.path, Source("", "", TextCorpusError)).unit
+        elif corpus.format == "argilla":
+            unit = "row"
         super().__init__(Source(str(corpus.path), unit, TextCorpusError))
         self.corpus = corpus
         self.tokenizer = tokenizer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import Errors
@@ -99,6 +100,19 @@ def _fault(start: int, end: int, label: Any, n_words: int) -> tuple[Fault | None
     if not isinstance(label, str) or not label.strip():
         return "unlabelled", Errors.E737
     return None, ""
+
+
+def files_in(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder and its folders, without hidden ones.
+
+    folder (Path): The folder.
+    suffix (str): The suffix of the files.
+    RETURNS (List[Path]): The files, in the order of their names.
+    """
+    found = folder.rglob(f"*{suffix}")
+    return sorted(
+        file for file in found if not any(p[0] == "." for p in file.relative_to(folder).parts)
+    )
 
 
 def shown(value: Any, limit: int = 60) -> str:

@@ -25,7 +25,7 @@ from .offsets import Counting, RawSpan, RawText
 from .outgoing import OutText
 from .streams import Item, Stream, shown_span
 from .token_spans import SpanAligner
-from .values import Source, listed
+from .values import Source, files_in, listed
 
 WEBANNO_READER = "spacy_llm2ner.WebAnnoCorpus.v1"
 NAMED_ENTITY = "de.tudarmstadt.ukp.dkpro.core.api.ner.type.NamedEntity"
@@ -81,7 +81,7 @@ class WebAnnoStream(Stream):
         RAISES (WebAnnoError): With file and line, for what cannot be read.
         """
         found = False
-        for path in sorted(self.path.rglob("*.tsv")) if self.path.is_dir() else [self.path]:
+        for path in files_in(self.path, ".tsv") if self.path.is_dir() else [self.path]:
             yield DocumentStart(1, named=True)
             for sentence in _File(path, self.layer, self.fix, self).sentences():
                 found = True

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ...errors import Errors
 from ..offsets import BYTES, CODE_POINTS, UTF16, RawSpan, RawText, squeezed
-from ..values import shown
+from ..values import files_in, shown
 from .base import Reading, TextFormat
 
 _OTHERS = {
@@ -36,7 +36,7 @@ def files_of(path: Path) -> list[tuple[Path, Path]]:
     path (Path): A folder, with its folders; or a .txt or .ann file.
     RETURNS (List[Tuple[Path, Path]]): The .txt and .ann files, in the order of their names.
     """
-    found = sorted(path.rglob("*.ann")) if path.is_dir() else [path.with_suffix(".ann")]
+    found = files_in(path, ".ann") if path.is_dir() else [path.with_suffix(".ann")]
     return [(file.with_suffix(".txt"), file) for file in found]
 
 

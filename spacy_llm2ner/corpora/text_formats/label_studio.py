@@ -30,8 +30,8 @@ def read(reading: Reading) -> Iterator[RawText]:
     RAISES (CorpusError): With file and line, for what cannot be read; for a text that several
         people annotated differently, if the annotator is not chosen (E756).
     """
-    for _, group in groupby(reading.rows(dict), _task):
-        rows = list(group)
+    for _, group in groupby(enumerate(reading.rows(dict)), _task):
+        rows = [item for _, item in group]
         number, first = rows[0]
         if "data" in first:
             for number, task in rows:
@@ -61,10 +61,10 @@ def row(text: OutText) -> Any:
     return {"data": {"text": text.text}, "annotations": [{"result": result}]}
 
 
-def _task(item: tuple[int, Any]) -> Any:
+def _task(item: tuple[int, tuple[int, Any]]) -> Any:
     """What neighbouring rows of one task have in common; JSON_MIN has a row per annotation."""
-    number, row = item
-    return number if "data" in row or "id" not in row else str(row["id"])
+    index, (_, row) = item
+    return index if "data" in row or "id" not in row else str(row["id"])
 
 
 def _texts(

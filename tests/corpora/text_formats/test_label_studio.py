@@ -44,7 +44,7 @@ def test_offsets_of_earlier_versions_are_utf16_units_which_the_texts_show(read):
 def test_without_the_texts_the_user_is_asked(read):
     rows = [task([region(3, 6, "PER")])]
     with pytest.raises(
-        TextCorpusError, match=r"line 1: offsets after the character '👩' \(U\+1F469\)"
+        TextCorpusError, match=r"row 1: offsets after the character '👩' \(U\+1F469\)"
     ):
         read(rows, "export.json")
     assert read(rows, "export.json", offsets="utf16")[0] == [(TEXT, [("Ada", "PER")])]
