@@ -38,16 +38,15 @@ def annotation(doc: Doc, pipeline: str, candidates: list[dict[str, Any]] | None)
 
 
 def candidate_rows(
-    doc: Doc, component: str, found: Candidates, labels: Sequence[str], floor: float
+    doc: Doc, found: Candidates, labels: Sequence[str], floor: float
 ) -> dict[str, Any]:
     """The candidates of a component; see `messages.ComponentCandidates`.
 
     doc (Doc): The doc.
-    component (str): The component's name.
-    found (Candidates): What it found.
+    found (Candidates): What a component found.
     labels (Sequence[str]): Its labels.
     floor (float): The least score.
-    RETURNS (Dict[str, Any]): The candidates.
+    RETURNS (Dict[str, Any]): The candidates, without what is known of the component.
     """
     compared = found.compared
     kept = np.flatnonzero(compared >= np.float32(floor))
@@ -75,7 +74,7 @@ def candidate_rows(
                 "compared": as_score(other),
             }
         )
-    return {"component": component, "rule": found.rule, "spans": rows, "left_out": left_out}
+    return {"rule": found.rule, "spans": rows, "left_out": left_out}
 
 
 def _entity(span: Span, score: float | None) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from .messages import (
     TextRequest,
 )
 from .metrics import CONTENT_TYPE, Metrics
-from .rendering import render
+from .rendering import colours, render
 from .served import ChoiceError, Plan, ServedPipeline, described
 from .settings import ServerSettings
 from .stream import Item, stream_answers
@@ -91,6 +91,7 @@ class Service:
         return {
             "version": version("spacy-llm2ner"),
             "pipelines": [pipeline.describe() for pipeline in self.pipelines.values()],
+            "colours": colours(),
             "limits": asdict(self.settings),
         }
 

@@ -111,6 +111,9 @@ class ComponentCandidates(BaseModel):
         'reach their thresholds; "label" disjoint ones by the thresholds; "least" disjoint ones '
         "by the least threshold, then those that reach their own."
     )
+    labels: list[str] = Field(description="Its labels; of equals, the decoding takes the first.")
+    thresholds: dict[str, float] = Field(description="The thresholds that were applied.")
+    decoding: str | None = Field(description="The decoding that was applied.")
     spans: list[Candidate]
     left_out: int = Field(description="Candidates with the lowest scores that are not listed.")
 
@@ -176,6 +179,7 @@ class ServerInfo(BaseModel):
 
     version: str
     pipelines: list[PipelineInfo]
+    colours: dict[str, str] = Field(description="Colours of known labels, as displaCy has them.")
     limits: dict[str, float]
 
 

@@ -7,8 +7,18 @@ from itertools import pairwise
 from typing import Any
 
 from spacy import displacy
+from spacy.displacy.render import DEFAULT_LABEL_COLORS
+from spacy.util import registry
 
 from .messages import DisplacyRequest
+
+
+def colours() -> dict[str, str]:
+    """The colours that displaCy draws labels in, those of packages included."""
+    found = dict(DEFAULT_LABEL_COLORS)
+    for own in registry.displacy_colors.get_all().values():
+        found.update(own() if callable(own) else own)
+    return found
 
 
 def render(request: DisplacyRequest) -> str:

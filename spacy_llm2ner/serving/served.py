@@ -17,6 +17,7 @@ from ..architectures.shims import LLMShim
 from ..errors import Errors, reason
 from ..pipeline.base import LLMPipe
 from ..pipeline.candidates import Candidates
+from ..pipeline.scores import as_score
 from ..pipeline.thresholds import OTHERS, PerLabel, per_label
 from .answers import annotation, candidate_rows
 from .messages import Choices
@@ -86,7 +87,10 @@ class ServedPipeline:
                     "spans_key": pipe.key,
                     "annotate": pipe.settings["annotate"],
                     "labels": list(pipe.labels),
-                    "thresholds": dict(zip(pipe.labels, _own(pipe).tolist(), strict=True)),
+                    "thresholds": {
+                        label: as_score(value)
+                        for label, value in zip(pipe.labels, _own(pipe), strict=True)
+                    },
                     "decoding": pipe.settings.get("decoding"),
                     "decodings": list(pipe.decodings),
                     "new_labels": pipe.labels_by,
@@ -197,7 +201,7 @@ class ServedPipeline:
                     found = _annotate(made, docs, plans)
                     for doc, plan, row, one in zip(docs, plans, rows, found, strict=True):
                         if plan.floor is not None:
-                            row.append(candidate_rows(doc, name, one, made.labels, plan.floor))
+                            row.append(_candidates(name, made, doc, plan, one))
                 elif hasattr(pipe, "pipe"):
                     docs = list(pipe.pipe(docs, batch_size=max(1, len(docs))))
                 else:
@@ -240,6 +244,24 @@ def _annotate(pipe: LLMPipe, docs: list[Doc], plans: Sequence[Plan]) -> list[Can
         pipe.write_candidates(doc, one, chosen, decoding)
         kept.append(one)
     return kept
+
+
+def _candidates(
+    name: str, pipe: LLMPipe, doc: Doc, plan: Plan, found: Candidates
+) -> dict[str, Any]:
+    """The candidates of a doc; see `messages.ComponentCandidates`."""
+    assert plan.floor is not None
+    thresholds = _chosen(pipe, plan.threshold).tolist()
+    own = pipe.settings.get("decoding")
+    return {
+        "component": name,
+        "labels": list(pipe.labels),
+        "thresholds": {
+            label: as_score(value) for label, value in zip(pipe.labels, thresholds, strict=True)
+        },
+        "decoding": plan.decoding if plan.decoding in pipe.decodings else own,
+        **candidate_rows(doc, found, pipe.labels, plan.floor),
+    }
 
 
 def _own(pipe: LLMPipe) -> np.ndarray:
