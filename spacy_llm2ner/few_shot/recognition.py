@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -137,7 +137,8 @@ class JointRecognition:
         axes = None if earlier is None else earlier.axes
         tokens, axes = reduced(self.read(docs, progress=progress), axes)
         known = place(tokens, golds, named)
-        strings, _ = self._strings(Evidence(axes) if earlier is None else earlier)
+        in_texts = {*known.annotated.values(), *known.named.values()}
+        strings, _ = self._strings(Evidence(axes) if earlier is None else earlier, in_texts)
         supported = earlier or known.annotated or known.named or any(self.names().values())
         learnt = learn_texts(
             pipe.labels,
@@ -166,15 +167,21 @@ class JointRecognition:
         vectors = token_vectors(np.asarray(states), self.mean, self.scale)
         return (vectors, *mention_band(band))
 
-    def _strings(self, evidence: Evidence) -> tuple[StringSpans, np.ndarray]:
+    def _strings(
+        self, evidence: Evidence, in_texts: Iterable[str] = ()
+    ) -> tuple[StringSpans, np.ndarray]:
         """Read the names and words in sentences.
 
+        evidence (Evidence): What is known already.
+        in_texts (Iterable[str]): Labels of which there are spans in texts that are being learnt
+            from: they need no words.
         RETURNS (Tuple[StringSpans, ndarray]): Their spans, and the axes: those of the evidence, or
             of these sentences if there is none.
         """
         pipe, vocab = self.pipe, self.pipe.vocab
         names = {**self.names(), OTHER: list(pipe.other)}
-        exemplified = {*evidence.classes, *(label for label, given in names.items() if given)}
+        named = (label for label, given in names.items() if given)
+        exemplified = {*evidence.classes, *in_texts, *named}
         words = pipe._words(exemplified)
         parts = [
             carry_spans(vocab, names, NAME_SENTENCES),

@@ -79,6 +79,13 @@ def test_annotated_texts_are_learnt(make):
     assert nlp.evaluate(data)["ents_f"] > 0.9
 
 
+def test_annotated_texts_alone_with_words_switched_off(make):
+    nlp = make(words={label: [] for label in ("LOC", "ORG", "PER")})
+    data = examples(nlp)
+    nlp.initialize(lambda: data)
+    assert nlp.evaluate(data)["ents_f"] > 0.9
+
+
 @pytest.mark.parametrize("balance", [True, False])
 def test_names_are_learnt_as_scikit_learn_would(make, shelf, tiny_llm, balance):
     """The whole way from names to labels, gone once more by other means."""
