@@ -363,6 +363,8 @@ def _move(folder: Path, base: Path, force: bool) -> None:
         _check_folder(target)
         if target.is_dir():
             shutil.rmtree(target)
+        elif target.exists():
+            target.unlink()
         file.replace(target)
 
 
