@@ -153,6 +153,13 @@ def test_commands_on_a_trained_pipeline(workplace: Path, tiny_llm: Path) -> None
         assert Path(made).is_file()
 
 
+def test_a_search(workplace: Path, tiny_llm: Path) -> None:
+    pytest.importorskip("optuna", reason="needs optuna: extra `search`")
+    short = {"search": ["--trials", "1", "--epochs", "1"], "train": SHORT}
+    run_commands(snippets("docs/search.md")["search"][1], tiny_llm, short)
+    assert Path("training", "model-last").is_dir()
+
+
 def test_thresholds_given_at_load(workplace: Path) -> None:
     scope = {"spacy": spacy}
     nlp = run_python("docs/calibration.md", "load-threshold", scope)["nlp"]

@@ -102,7 +102,7 @@ def search(
 
     Example:
 
-        python -m spacy llm2ner search config.cfg train.spacy dev.spacy --trials 40
+        python -m spacy llm2ner search config.cfg train.spacy dev.spacy
 
     DOCS: docs/cli.md#search
     """

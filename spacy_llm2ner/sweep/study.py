@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -286,14 +287,13 @@ class Search:
         """
         from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-        try:
-            return dict(
-                get_param_importances(
-                    self.study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25)
-                )
-            )
-        except (ValueError, RuntimeError):
-            return {}
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=0.25)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of too few trials
+            try:
+                return dict(get_param_importances(self.study, evaluator=evaluator))
+            except (ValueError, RuntimeError):
+                return {}
 
 
 def best_result(results: list[TrialResult]) -> TrialResult | None:

@@ -48,6 +48,8 @@ def place(tiny_llm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def run(*options: Any) -> tuple[int, str]:
     args = ["search", CONFIG, "train.spacy", "dev.conll", "--epochs", "2", *map(str, options)]
     result = CliRunner().invoke(llm2ner_app, args)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
     return result.exit_code, " ".join(result.output.split())
 
 
@@ -121,8 +123,8 @@ def test_a_grid(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--over", "width"), "accepted are head, loss, training"),
-        (("--strategy", "random"), "accepted are tpe, grid"),
+        (("--over", "width"), "accepted are 'head', 'loss', 'training'"),
+        (("--strategy", "random"), "accepted are 'tpe', 'grid'"),
         (("--ram-mb", "1", "--limit", "0", "--llm", "no/such/folder"), "no/such/folder"),
     ],
 )
