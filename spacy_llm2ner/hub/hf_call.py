@@ -34,12 +34,12 @@ class TokenClassification:
         self.spans_key = spans_key
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, inputs: str, *, batch_size: int = ..., aggregation_strategy: str = ...
     ) -> list[Entity]: ...
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, inputs: list[str], *, batch_size: int = ..., aggregation_strategy: str = ...
     ) -> list[list[Entity]]: ...
 
