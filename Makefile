@@ -25,7 +25,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	rm -rf spacy_llm2ner.egg-info
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable ".[gguf,lora,search,serve,spacy-transformers,test,dev,docs]"
+		--editable ".[gguf,lora,presidio,search,serve,spacy-transformers,test,dev,docs]"
 	touch $@
 
 llm: $(LLM)/config.json

@@ -25,6 +25,8 @@ def public_objects(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | as
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
             continue
+        if any(ast.unparse(d) == "overload" for d in node.decorator_list):
+            continue  # the function itself follows, with a docstring
         yield node.name, node
         for inner in node.body if isinstance(node, ast.ClassDef) else []:
             public = isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_")

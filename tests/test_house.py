@@ -46,7 +46,7 @@ CORE = {
 # A wing imports the core, and none imports another; all know the readers of corpora.
 WINGS = {
     *("tommer", "hf", "few_shot", "prompted", "calibration", "distillation", "sweep"),
-    *("annotation", "serving"),
+    *("annotation", "serving", "adapters"),
 }
 MAY_IMPORT = {
     **{room: {other for other in BASE if other != room} for room in BASE},

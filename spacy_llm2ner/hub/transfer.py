@@ -5,19 +5,45 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from spacy import util
 from spacy.language import Language
 
 from ..errors import Errors, reason
+from ..settings import check_choice
 from ..tommer.transfer import load_tommer
 from .card import write_card
+from .hf_call import TASKS, TokenClassification
 
 _CARD = "README.md"
 _TOMMER = ("definition.json", "experimaestro.json")  # files of a published ToMMeR head
 # Repositories made by spacy-huggingface-hub also hold a wheel with a second copy of the pipeline.
 _NOT_NEEDED = ["*.whl", "*.tar.gz"]
+
+
+@overload
+def from_pretrained(
+    source: str | Path,
+    *,
+    llm: str | Path | None = None,
+    revision: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    exclude: list[str] | None = None,
+    task: None = None,
+) -> Language: ...
+
+
+@overload
+def from_pretrained(
+    source: str | Path,
+    *,
+    llm: str | Path | None = None,
+    revision: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    exclude: list[str] | None = None,
+    task: str,
+) -> TokenClassification: ...
 
 
 def from_pretrained(
@@ -27,7 +53,8 @@ def from_pretrained(
     revision: str | None = None,
     config: Mapping[str, Any] | None = None,
     exclude: list[str] | None = None,
-) -> Language:
+    task: str | None = None,
+) -> Language | TokenClassification:
     """Load a pipeline from a folder, an installed package or the Hugging Face hub.
 
     source (Union[str, Path]): A folder that `nlp.to_disk` wrote, the name of an installed pipeline
@@ -39,11 +66,19 @@ def from_pretrained(
     config (Optional[Mapping]): Overrides, as for `spacy.load`, e.g.
         {"components.llm2ner.model.llm.name": FOLDER}.
     exclude (Optional[List[str]]): Components that are not loaded.
-    RETURNS (Language): The pipeline. Its LLM is loaded with the first text.
+    task (Optional[str]): "token-classification" or "ner": return a callable with the interface of
+        transformers' `pipeline(task)`, whose attribute `nlp` is the pipeline.
+    RETURNS (Union[Language, TokenClassification]): The pipeline. Its LLM is loaded with the first
+        text.
+    RAISES (ValueError): If `task` is another one (E001).
     RAISES (ValueError): If `config` or `exclude` is given for a ToMMeR head (E802), or `llm` for a
         component with several LLMs (E807).
     RAISES (OSError): If there is no such pipeline, or the hub cannot be reached (E803, E804).
     """
+    if task is not None:
+        check_choice("task", task, TASKS, component="from_pretrained")
+        nlp = from_pretrained(source, llm=llm, revision=revision, config=config, exclude=exclude)
+        return TokenClassification(nlp)
     path = Path(source).expanduser()
     name = str(source)
     if not path.is_dir() and util.is_package(name):

@@ -1,0 +1,1 @@
+"""Pipelines in other tools: Presidio's analyzer, and a recipe for Prodigy."""
