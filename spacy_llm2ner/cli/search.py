@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
@@ -326,6 +327,10 @@ def best_config(
     new = config.copy()
     chosen = plan.space.chosen(parameters)
     component = new["components"][plan.name]
+    # Blocks that the config leaves to the component's defaults.
+    for name in ("model", "loss"):
+        if plan.trials.config.get(name):
+            component.setdefault(name, deepcopy(plan.trials.config[name]))
     component["model"]["llm"].update(
         name=chosen.llm, reading=chosen.reading, layers=[*chosen.layers]
     )
