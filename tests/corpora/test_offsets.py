@@ -1,7 +1,7 @@
 """What offsets count, against Python's own encoders; numbers as files have them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_llm2ner.corpora.documents import CorpusError
@@ -11,6 +11,7 @@ from spacy_llm2ner.corpora.values import Source
 TEXTS = st.text(st.sampled_from("ab é😀\r\n\u0301中"), max_size=12)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.data())
 def test_units_are_those_of_the_encoders(text, data):
     place = data.draw(st.integers(0, len(text)))
@@ -23,6 +24,7 @@ def test_units_are_those_of_the_encoders(text, data):
         assert Counting(unit).reader(text)(offset) == (place, True)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_offsets_within_a_character_and_after_the_text_are_seen(text):
     for unit, encoding, width in (("utf16", "utf-16-le", 2), ("bytes", "utf8", 1)):
@@ -35,6 +37,7 @@ def test_offsets_within_a_character_and_after_the_text_are_seen(text):
         assert find(len(encoded) // width + 1) == (len(text) + 1, True)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_a_carriage_return_with_a_line_feed_may_count_as_one(text):
     normal = text.replace("\r\n", "\n")

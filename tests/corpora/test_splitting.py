@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_llm2ner.corpora.splitting import Splitter, parse_shares
@@ -42,6 +42,7 @@ DOCUMENTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(DOCUMENTS, st.integers(0, 5), st.sampled_from([3, 7, 20_000]))
 def test_each_document_gets_one_part_and_the_seed_decides(documents, seed, block):
     first = split(documents, [0.8, 0.1, 0.1], seed=seed, block=block)

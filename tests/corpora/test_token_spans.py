@@ -2,7 +2,7 @@
 
 import pytest
 import spacy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spacy_llm2ner.corpora.findings import Findings
@@ -24,6 +24,7 @@ def align(text, *spans, fix="drop", **counting):
 
 
 @pytest.mark.parametrize("fix", FIXES)
+@settings(deadline=None)
 @given(data=st.data())
 def test_the_tokens_are_those_of_char_span(fix, data):
     text = data.draw(st.text(st.sampled_from("ab.,'- é😀"), min_size=1, max_size=15))
