@@ -58,11 +58,18 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Texts:
-    """Sentences: states float16 (tokens, layers, width), words, and gold (start, end, label)."""
+    """Sentences.
+
+    states (ndarray): float16 (tokens, layers, width).
+    words (List[List[str]]): The words of each sentence.
+    gold (List[Set]): (start, end, label) of each sentence.
+    unsure (Optional[List[Set]]): (start, end, label) that count neither as gold nor as none.
+    """
 
     states: np.ndarray
     words: list[list[str]]
     gold: list[set[tuple[int, int, int]]]
+    unsure: list[set[tuple[int, int, int]]] | None = None
 
     @property
     def starts(self) -> np.ndarray:
@@ -88,6 +95,14 @@ class WithLetters(nn.Module):
         return self.project(states) + self.from_shapes(self.dropout(shapes))
 
 
+class SideBySide(SpanScorer):
+    """`SpanScorer` with the texts of a batch side by side, for parts that need them apart."""
+
+    def features(self, states: Tensor, real: Tensor) -> Tensor:
+        """states (B, S, L, W), real bool (B, S) -> (B, S, hidden_width)."""
+        return self.dropout(self.norm(self.encoder(self._projected(states), real)))
+
+
 class Head(nn.Module):
     """`SpanScorer` with the additions of a recipe."""
 
@@ -97,7 +112,8 @@ class Head(nn.Module):
         self.recipe = recipe
         kind = recipe.head.get("encoder", "conv")
         other = kind in OTHER_ENCODERS
-        self.scorer = SpanScorer(
+        apart = other or recipe.characters
+        self.scorer = (SideBySide if apart else SpanScorer)(
             n_layers=n_layers,
             width=width,
             n_labels=n_labels,
@@ -166,6 +182,9 @@ def _loss(head: Head, recipe: Recipe, texts: Texts, batch: list[int], n_labels: 
             if end - start <= MAX_SPAN_TOKENS:
                 target[row, start, end - start - 1, label] = 1
     weight = (logits > MASKED / 2).float()
+    for row, i in enumerate(batch if texts.unsure else ()):
+        for start, end, label in texts.unsure[i]:
+            weight[row, start, end - start - 1, label] = 0
     z, t = logits.detach().numpy(), target.numpy()
     if recipe.focal:
         p_truth = torch.sigmoid(logits.detach() * (2 * target - 1))
