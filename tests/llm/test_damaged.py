@@ -20,6 +20,8 @@ from spacy_llm2ner.llm.checkpoint import Checkpoint, load_tokenizer
 from spacy_llm2ner.llm.extraction import FrozenLLMSettings
 from spacy_llm2ner.llm.frozen import FrozenLLM
 from spacy_llm2ner.llm.loading import LoadSpec, load
+from spacy_llm2ner.pipeline import pretrained_head
+from spacy_llm2ner.pipeline.pretrained_head import save_pretrained_head
 from tests.hf.checkpoints import save
 from tests.tiny import byte_level_bpe, llm_config, pipe_config, save_tiny_llama
 
@@ -100,6 +102,16 @@ def first_use(nlp: Language) -> None:
     nlp(TEXT)
 
 
+@pytest.fixture
+def shelf(trained: Language, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mention head for the tiny LLM in the place of the shipped ones."""
+    pipe: Any = trained.get_pipe("llm2ner")
+    head = trained.config["components"]["llm2ner"]["model"]["head"]
+    save_pretrained_head(tmp_path / "shelf" / "mentions", pipe.model, head, list(pipe.labels))
+    monkeypatch.setattr(pretrained_head, "FOLDER", tmp_path / "shelf")
+
+
+@pytest.mark.usefixtures("shelf")
 @pytest.mark.parametrize("kind", [recognizer, tagger, tommer, few_shot, prompted, classifier])
 def test_pieces_on_one_character_are_an_error_for_every_component(kind: Any, folder: Path):
     name, config = kind(damage_tokenizer(folder))

@@ -17,6 +17,9 @@ from spacy_llm2ner.llm.frozen import FrozenLLM
 from tests.llm.families import BLOCKS, FAMILIES, WIDTH
 from tests.llm.oracle import expected_states, make_doc, whole_model_states
 
+# Of tiny LLMs with narrow attention: what they read is compared with what transformers reads.
+pytestmark = pytest.mark.filterwarnings("ignore:.*L2N-W67")
+
 TEXTS = [
     "Ada Lovelace met Charles Babbage in London in 1833.",
     "  The Rhine flows\n\nfrom Düsseldorf to Москва, past 北京市.  ",
