@@ -49,4 +49,4 @@ def run_commands(code: str, llm: Path, more: dict[str, list[str]]) -> None:
         assert words[:3] == ["python", "-m", "spacy"], line
         command = words[4] if words[3] == "llm2ner" else words[3]
         result = CliRunner().invoke(app, words[3:] + more.get(command, []))
-        assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception}"
+        assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception!r}"

@@ -339,8 +339,9 @@ def best_config(
         component["loss"].update(chosen.loss)
     steps = epochs * plan.trials.steps_per_epoch
     training = new["training"]
+    # With max_epochs, spaCy would not evaluate the last step.
     training.update(
-        dropout=chosen.dropout, max_epochs=epochs, max_steps=0, patience=0,
+        dropout=chosen.dropout, max_epochs=0, max_steps=steps, patience=0,
         eval_frequency=plan.trials.steps_per_epoch,
     )  # fmt: skip
     training.setdefault("optimizer", {"@optimizers": "Adam.v1"})["learn_rate"] = {
