@@ -178,7 +178,8 @@ def train(nlp: Language, rows: list[Row], dev: dict[str, list[Row]]) -> list[dic
                 continue
             halves = np.full(len(LABELS), 0.5, dtype=np.float32)
             scores = {
-                part: f1(counts(pipe, some, halves).sum(axis=0)) for part, some in dev.items()
+                part: f1(counts(some, predict(pipe, some), LABELS, halves).sum(axis=0))
+                for part, some in dev.items()
             }
             mean = float(np.mean(list(scores.values())))
             history.append({"epoch": epoch, "loss": total, "mean_f": mean, "dev_f": scores})
