@@ -217,6 +217,8 @@ def goals() -> str:
                 if runs[0]["corpus"] == corpus and not runs[0].get("train_size"):
                     tests = [tuned_test(run) if corpus == "wnut17" else run["test"] for run in runs]
                     of_several = isinstance(runs[0]["seed"], list)
+                    if len(runs) == 1 and not of_several:
+                        continue  # a single seed says little
                     mean = statistics.mean(test["f"] for test in tests)
                     best[of_several] = max(best[of_several], mean)
         tuned = ", thresholds from dev" if corpus == "wnut17" else ""
