@@ -16,8 +16,8 @@ from pathlib import Path
 from benchmarks.command import command_line
 from benchmarks.paths import RESULTS
 
-WIDTH, HEIGHT = 680, 400
-LEFT, RIGHT, TOP, BOTTOM = 58, 160, 44, 52
+WIDTH, HEIGHT = 720, 400
+LEFT, RIGHT, TOP, BOTTOM = 58, 200, 60, 52
 COLOURS = ("#1f5fbf", "#c2571a", "#3a7d44", "#7a4fa3")
 # System -> training docs -> F1 of each seed
 Curves = dict[str, dict[int, list[float]]]
@@ -143,7 +143,7 @@ def main() -> None:
     args = parser.parse_args()
     curves, n_runs = read_curves(args.names)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    title = f"Entity F1 (test) on the same frozen states, {n_runs} trainings"
+    title = f"Entity F1 (test) of heads on frozen states, {n_runs} trainings"
     args.output.write_text(render(curves, title), encoding="utf8")
     print(args.output)
 
