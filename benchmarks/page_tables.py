@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.command import command_line
 from benchmarks.paths import RESULTS, ROOT
 from benchmarks.results import markdown_table, mean_and_range
+from benchmarks.typed.benchmark import CORPORA as TYPED
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 MARKED = re.compile(r"(?<=<!-- table )(\S+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -236,6 +237,24 @@ def goals() -> str:
     return markdown_table(header, rows)
 
 
+def languages() -> str:
+    """F1 of Gemma's typed recogniser on each corpus, trained on all languages and on English."""
+    found = {
+        name: {
+            run["corpus"]: run
+            for run in json.loads((RESULTS / f"{name}.json").read_text(encoding="utf8"))["runs"]
+            if run["llm"] == "gemma-3-270m" and not run["limit"]
+        }
+        for name in ("typed", "typed-english")
+    }
+    rows = [
+        (TYPED[corpus][0], *(f"{100 * found[name][corpus]['f']:.1f}" for name in found))
+        for corpus in found["typed"]
+        if corpus in found["typed-english"]
+    ]
+    return markdown_table(("test", "trained on all languages", "on English alone"), rows)
+
+
 def tuned_test(run: dict[str, Any]) -> dict[str, float]:
     return run["tuned"]["test"] if run["tuned"] else run["test"]
 
@@ -266,6 +285,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "litbank-spancat": lambda: side_by_side("accuracy-litbank-spancat"),
     "curve": curve,
     "goals": goals,
+    "languages": languages,
     "spancat": spancat,
     "end-to-end": end_to_end,
 }

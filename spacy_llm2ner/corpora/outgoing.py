@@ -117,7 +117,7 @@ class OutText:
             )
 
     def flat(self) -> list[TagSpan]:
-        """The longest disjoint spans, as `doc.ents` has them."""
+        """The longest disjoint spans, measured in the words that are written."""
         if not self.nested:
             return self.spans
         kept: list[TagSpan] = []

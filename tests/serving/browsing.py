@@ -64,6 +64,12 @@ class Tab:
             self.page.press("#text", "Control+Enter")
         self.idle()
 
+    def shows(self, selector: str, text: str) -> None:
+        """Wait until an element has a text."""
+        from playwright.sync_api import expect
+
+        expect(self.page.locator(selector)).to_contain_text(text, timeout=60_000)
+
     def idle(self) -> None:
         """Wait until no request is under way."""
         self.page.wait_for_selector("#view-text:not([aria-busy])", state="attached")

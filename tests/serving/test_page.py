@@ -157,7 +157,7 @@ def test_outputs(tab, client):
     answer = client.post("/v1/annotate", json=given["request"]).json()
     assert given["entities"] == answer["entities"] and given["spans"] == answer["spans"]["sc"]
     tab.page.check("input[value=displacy]", force=True)
-    tab.page.wait_for_function("document.getElementById('code').textContent.includes('<html')")
+    tab.shows("#code", "<html")
     assert "Lovelace" in tab.page.inner_text("#code")
     with tab.page.expect_download() as download:
         tab.page.click("#download")
@@ -217,7 +217,7 @@ def test_scripts_in_texts_and_labels_stay_text(chromium):
         assert tab.page.locator("img, script:not([src])").count() == 0
         # The page that displaCy makes is safe too, wherever it is opened.
         tab.page.check("input[value=displacy]", force=True)
-        tab.page.wait_for_function("document.getElementById('code').textContent.includes('<html')")
+        tab.shows("#code", "<html")
         other = context.new_page()
         other.on("dialog", lambda dialog: (tab.faults.append("dialog"), dialog.dismiss()))
         other.set_content(tab.page.inner_text("#code"))
