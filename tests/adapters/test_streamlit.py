@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 pytest.importorskip("spacy_streamlit", reason="needs the package spacy-streamlit")
@@ -25,6 +27,8 @@ def test_entities_and_spans(trained_folder, monkeypatch):
     from streamlit.testing.v1 import AppTest
 
     monkeypatch.setenv("TESTS_MODEL", str(trained_folder))
+    # The runner leaves its page as the main module, which new processes of later tests would run.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     page = AppTest.from_function(app, default_timeout=300).run()
     assert not page.exception
     shown = " ".join(markdown.value for markdown in page.markdown)
