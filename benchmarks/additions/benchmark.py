@@ -177,9 +177,7 @@ def bands(data: Data, member: Member, seed: int) -> dict[str, list[np.ndarray]]:
         }
         np.savez(path, **found)
     stored = np.load(path)
-    return {
-        split: np.split(stored[split], np.cumsum(of)[:-1]) for split, of in lengths.items()
-    }
+    return {split: np.split(stored[split], np.cumsum(of)[:-1]) for split, of in lengths.items()}
 
 
 def train(data: Data, member: Member, seed: int) -> heads.Head:

@@ -1,9 +1,9 @@
 """States of texts that an LLM reads in a frame of its own: more copies, or label names in front.
 
-    copies = 3, before = "person, place\n"
+copies = 3, before = "person, place\n"
 
-    [prefix] person, place \n  t1 t2 t3 \n t1 t2 t3 \n t1 t2 t3
-                               ^ first              ^ last
+[prefix] person, place \n  t1 t2 t3 \n t1 t2 t3 \n t1 t2 t3
+                           ^ first              ^ last
 """
 
 from __future__ import annotations
