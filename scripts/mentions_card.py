@@ -1,6 +1,6 @@
 """Cards of the shipped mention detector, with the figures of its benchmark.
 
-python scripts/mentions_card.py
+PYTHONPATH=. python scripts/mentions_card.py
 
 Needs benchmarks/results/mentions-LLM.json and .md of each edition (made by `python -m
 benchmarks.mentions FOLDER LLM` for the same head).
@@ -12,12 +12,12 @@ import json
 from pathlib import Path
 
 import spacy
+from typed_card import MADE_BY
 
 from benchmarks.paths import LLM, RESULTS, ROOT
 from spacy_llm2ner.hub.card import write_card
 from spacy_llm2ner.pipeline.pretrained_head import META, editions
 
-MADE_BY = {"gemma-3-270m": "`python scripts/fetch_llm.py gemma-3-270m`"}
 DATA = "CoNLL-2003 test (sentence by sentence, types ignored, greedy; nothing of it was seen)"
 
 

@@ -1,6 +1,6 @@
 """Cards of the shipped typed recogniser, with the figures of its benchmark.
 
-python scripts/typed_card.py
+PYTHONPATH=. python scripts/typed_card.py
 
 Needs benchmarks/results/typed.json (made by `python -m benchmarks.typed CORPORA` for the same
 heads). Writes README.md and LICENSE-DATA.md beside each edition.

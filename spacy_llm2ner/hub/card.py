@@ -114,12 +114,13 @@ def _card_and_picture(
     tables = _tables(scores)
     reads = [one for head in heads for one in head.reads]
     hub_ids = list(dict.fromkeys(one.llm.hub_id for one in reads if one.llm.hub_id))
+    languages = [code for head in heads for code in head.shipped.get("languages", ())]
     picture = None
     if tables:
         heading = f"{title}: {tables[0].unit}, on {dataset}"
         picture = scores_picture(tables[0].rows, heading)
     data = ModelCardData(
-        language=[nlp.meta["lang"]],
+        language=list(dict.fromkeys([nlp.meta["lang"], *languages])),
         license=license.lower(),
         library_name="spacy",
         base_model=hub_ids or None,

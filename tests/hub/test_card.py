@@ -121,6 +121,14 @@ def test_the_card_says_which_llms_the_head_takes(trained, tmp_path):
     assert "an LLM with other weights is refused" not in body
 
 
+def test_the_languages_of_a_shipped_head(tmp_path):
+    nlp = spacy.blank("en")
+    model = {"llm": {"name": str(tmp_path / "gemma-3-270m")}}
+    nlp.add_pipe("llm2ner", config={"pretrained": "entities", "model": model})
+    front, _ = parse(make_card(nlp))
+    assert front["language"] == ["en", "da", "pt", "sv", "zh"]
+
+
 def test_the_usage_reads_only_what_the_component_writes(tiny_llm, trained):
     _, body = parse(make_card(trained))
     assert 'print(doc.spans["sc"])' in body
