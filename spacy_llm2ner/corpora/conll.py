@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Errors
-from ..tags import Scheme, tags_to_spans
 from .documents import (
     CorpusError,
     CorpusFile,
     CorpusReport,
     Document,
-    DocumentStart,
     Sentence,
 )
 from .formats import KINDS, READERS, format_of
-from .inventory import Labels, TagInventory, TagNames, check_corpus_scheme
-from .lines import Lines, read_twice
-from .streams import Item, Stream
+from .inventory import Labels, TagInventory, check_corpus_scheme
+from .lines import Lines
+from .tagged_lines import TaggedLines, TaggedStream
 from .values import Source
 
 # Former names, from before all readers shared them.
@@ -39,15 +36,6 @@ _SEPARATOR = re.compile("[ \t]+")
 
 class ConllError(CorpusError):
     """Raised for a file that is not CoNLL-style, or lacks the requested columns."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The lines of one sentence: words, tags as they are in the file, and its first line."""
-
-    words: list[str]
-    tags: list[str]
-    line: int
 
 
 def read_conll(
@@ -134,7 +122,7 @@ def parse_conll(
     return ConllStream(lines, place, word_column, tag_column, comments, scheme, labels).read()
 
 
-class ConllStream(Stream):
+class ConllStream(TaggedStream):
     """The sentences of a CoNLL-style file.
 
     lines (Iterable[str]): Its lines, which can be iterated twice.
@@ -154,42 +142,12 @@ class ConllStream(Stream):
         scheme: str | None = None,
         labels: Labels | None = None,
     ) -> None:
-        super().__init__(source)
         check_corpus_scheme(scheme, CONLL_READER)
+        super().__init__(source, scheme, labels, reader=CONLL_READER, error=ConllError)
         self.lines = lines
         self.settings = (word_column, tag_column, comments)
-        self.names = TagNames.of_setting(labels, reader=CONLL_READER, error=ConllError)
-        self.given_scheme = scheme
-        self.inventory = TagInventory(source, scheme, self.names)
 
-    @property
-    def scheme(self) -> Scheme | None:
-        """The scheme of the tags by the settings; None if the tags show it."""
-        return self.inventory.scheme
-
-    def items(self) -> Iterator[Item]:
-        """Read the file.
-
-        YIELDS (Union[Sentence, DocumentStart]): For each document its start, then its sentences.
-        RAISES (ConllError): With file and line, for what cannot be read.
-        """
-        self.inventory = TagInventory(self.source, self.given_scheme, self.names)
-        within = found = False
-        for item in read_twice(self._rows, self.inventory.judge, self.keep):
-            if isinstance(item, int):
-                within = True
-                yield DocumentStart(item, named=True)
-                continue
-            if not within:
-                within = True
-                yield DocumentStart(item.line, named=False)
-            found = True
-            tags = self.inventory.tags_of(item.tags)
-            yield Sentence(item.words, tags, tags_to_spans(tags), item.line)
-        if not found:
-            raise ConllError(Errors.E711.format(source=self.source.name))
-
-    def _rows(self) -> Iterator[_Rows | int]:
+    def _rows(self) -> Iterator[TaggedLines | int]:
         parser = _Parser(self.inventory, *self.settings)
         yield from parser.sentences(self.lines)
         self.n_comments = parser.n_comments
@@ -210,21 +168,21 @@ class _Parser:
         self.n_columns = 0
         self.columns_line = 0
 
-    def sentences(self, lines: Iterable[str]) -> Iterator[_Rows | int]:
+    def sentences(self, lines: Iterable[str]) -> Iterator[TaggedLines | int]:
         """Yield the sentences in order and, for each document boundary, its line number."""
-        rows = _Rows([], [], 0)
+        rows = TaggedLines([], [], 0)
         for number, line in enumerate(lines, start=1):
             content = line.rstrip("\r\n").strip(" \t")
             border = content.startswith(DOCUMENT_BORDER)
             if rows.words and (border or not content):
                 yield rows
-                rows = _Rows([], [], 0)
+                rows = TaggedLines([], [], 0)
             if border:
                 yield number
             elif self.comments and (content == "#" or content.startswith("# ")):
                 self.n_comments += 1
             elif content:
-                rows = rows if rows.words else _Rows([], [], number)
+                rows = rows if rows.words else TaggedLines([], [], number)
                 word, tag = self.row(content, number)
                 rows.words.append(word)
                 rows.tags.append(tag)

@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Errors
-from ..tags import OUTSIDE, Scheme, TagSpan, spans_to_tags, tags_to_spans
-from .documents import CorpusError, DocumentStart, Sentence
-from .inventory import Labels, TagInventory, TagNames, check_corpus_scheme
-from .lines import Lines, read_twice
+from ..tags import OUTSIDE, TagSpan, spans_to_tags
+from .documents import CorpusError
+from .inventory import Labels, check_corpus_scheme
+from .lines import Lines
 from .outgoing import OutText
-from .streams import Item, Stream
+from .tagged_lines import TaggedLines, TaggedStream
 from .values import Source, listed
 
 CONLLU_READER = "spacy_llm2ner.ConlluPlusCorpus.v1"
@@ -39,17 +38,7 @@ class ConlluPlusError(CorpusError):
     """Raised for a file that is not CoNLL-U Plus, or has no column of entity tags."""
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The lines of one sentence."""
-
-    words: list[str]
-    tags: list[str]
-    spaces: list[bool] | None
-    line: int
-
-
-class ConlluPlusStream(Stream):
+class ConlluPlusStream(TaggedStream):
     """The sentences of a CoNLL-U Plus file.
 
     path (Path): The file.
@@ -67,42 +56,18 @@ class ConlluPlusStream(Stream):
         scheme: str | None = None,
         labels: Labels | None = None,
     ) -> None:
-        super().__init__(Source(str(path), "line", ConlluPlusError))
         check_corpus_scheme(scheme, CONLLU_READER)
+        super().__init__(
+            Source(str(path), "line", ConlluPlusError),
+            scheme,
+            labels,
+            reader=CONLLU_READER,
+            error=ConlluPlusError,
+        )
         self.path = path
         self.tags_column = tags_column
-        self.given_scheme = scheme
-        self.names = TagNames.of_setting(labels, reader=CONLLU_READER, error=ConlluPlusError)
-        self.inventory = TagInventory(self.source, scheme, self.names)
 
-    @property
-    def scheme(self) -> Scheme | None:
-        """The scheme of the tags by the settings; None if the tags show it."""
-        return self.inventory.scheme
-
-    def items(self) -> Iterator[Item]:
-        """Read the file.
-
-        YIELDS (Union[Sentence, DocumentStart]): For each document its start, then its sentences.
-        RAISES (ConlluPlusError): With file and line, for what cannot be read.
-        """
-        self.inventory = TagInventory(self.source, self.given_scheme, self.names)
-        within = found = False
-        for item in read_twice(self._rows, self.inventory.judge, self.keep):
-            if isinstance(item, int):
-                within = True
-                yield DocumentStart(item, named=True)
-                continue
-            if not within:
-                within = True
-                yield DocumentStart(item.line, named=False)
-            found = True
-            tags = self.inventory.tags_of(item.tags)
-            yield Sentence(item.words, tags, tags_to_spans(tags), item.line, item.spaces)
-        if not found:
-            raise ConlluPlusError(Errors.E711.format(source=self.source.name))
-
-    def _rows(self) -> Iterator[_Rows | int]:
+    def _rows(self) -> Iterator[TaggedLines | int]:
         self.n_comments = 0
         columns: _Columns | None = None
         rows: list[tuple[int, list[str]]] = []
@@ -138,7 +103,7 @@ class ConlluPlusStream(Stream):
 
     def _sentence(
         self, rows: list[tuple[int, list[str]]], columns: _Columns, text: str | None
-    ) -> _Rows:
+    ) -> TaggedLines:
         """The surface words of a sentence."""
         words: list[str] = []
         tags: list[str] = []
@@ -160,7 +125,7 @@ class ConlluPlusStream(Stream):
             words.append(columns.form(cells))
             tags.append(tag)
             spaces.append(not columns.joins(cells))
-        return _Rows(words, tags, _spaces(words, spaces, text), rows[0][0])
+        return TaggedLines(words, tags, rows[0][0], _spaces(words, spaces, text))
 
 
 def _spaces(words: list[str], spaces: list[bool], text: str | None) -> list[bool] | None:
