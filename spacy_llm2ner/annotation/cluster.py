@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import Errors, Warnings
 from .cluster_worker import ClusterWorker
+from .folder import OutputFolder
 from .manifest import Manifest
 from .processes import available_cpus
 from .shards import Shard
@@ -99,6 +100,8 @@ def work_on_cluster(
                     raise task.too_many_errors()
         finally:
             pool.end()
+            # Of workers that were killed.
+            OutputFolder(task.out).remove_leftovers()
 
 
 @dataclass

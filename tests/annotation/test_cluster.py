@@ -1,4 +1,8 @@
-"""The engine `ray`, on a real cluster of this machine: the same rows, each once, whoever is killed."""
+"""The engine `ray`, on a real cluster of this machine: the same rows, each once, whoever is killed.
+
+A worker takes seconds to start (spaCy, torch, transformers), so that each run here shows several
+things. What a worker checks before it works is in test_cluster_worker.py.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +20,16 @@ import pytest
 import spacy
 from spacy.util import import_file
 
+from spacy_llm2ner.annotation import cluster as engine
 from spacy_llm2ner.annotation.cluster import ClusterSettings
-from spacy_llm2ner.annotation.manifest import Manifest
 from spacy_llm2ner.annotation.work import TooManyErrors
 from tests.pipeline.sample import DATA
 
-from .running import annotate, pairs, read_lines, rules, write_lines
+from .running import annotate, read_lines, write_lines
 
 ray = pytest.importorskip("ray", reason="needs ray: extra `ray`")
 
-# Registered by --code on every worker: kills its process once, or whenever it meets a text; notes
-# who has worked; and is slow enough to be killed in the middle.
+# Registered by --code on every worker. Words of a text kill the worker or make it wait.
 CODE = """
 import os, signal, time
 from pathlib import Path
@@ -36,14 +39,20 @@ from spacy.language import Language
 def make_deadly(nlp, name, notes):
     notes = Path(notes)
 
+    def kill():
+        (notes / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def deadly(doc):
-        (notes / f"pid-{os.getpid()}").touch()
-        if "SLOW" in doc.text:
+        (notes / f"worker-{os.getpid()}").touch()
+        while "TOGETHER" in doc.text and len(list(notes.glob("worker-*"))) < 2:
             time.sleep(0.02)
-        once = notes / "killed"
-        if "POISON" in doc.text or ("KILL" in doc.text and not once.exists()):
-            once.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        while "HOLD" in doc.text and not (notes / "go").exists():
+            time.sleep(0.02)
+        if "KILL" in doc.text and not (notes / "killed").exists():
+            kill()
+        if "POISON" in doc.text and not (notes / "cured").exists():
+            kill()
         return doc
 
     return deadly
@@ -52,88 +61,138 @@ def make_deadly(nlp, name, notes):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A cluster of two CPUs, which the runs of this module join."""
-    ray.init(
-        address="local",
-        num_cpus=2,
-        object_store_memory=80 << 20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
-    yield
-    ray.shutdown()
+    """A cluster of two CPUs, started as a run starts it, which the runs of this module join."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "available_cpus", lambda: 2)
+        with engine._connected(ClusterSettings(2)):
+            yield
+
+
+class Place:
+    """A pipeline with a tiny LLM and the component above, and what its workers note."""
+
+    def __init__(self, folder: Path, trained_folder: Path, code: Path) -> None:
+        self.notes, self.code = folder / "notes", code
+        self.notes.mkdir()
+        nlp = spacy.load(trained_folder)
+        nlp.add_pipe("deadly", config={"notes": str(self.notes)})
+        nlp.to_disk(folder / "model")
+        self.nlp = spacy.load(folder / "model")
+        self.folder = folder
+
+    def run(self, rows: list[Any], out: str, **settings: Any) -> Any:
+        given = write_lines(self.folder / "in.jsonl", rows)
+        chosen = {"shard_rows": 4, "entity_table": True, "id_column": "id", **settings}
+        return annotate(self.nlp, given, self.folder / out, code=self.code, **chosen)
+
+    def workers(self) -> list[int]:
+        found = [path.name.partition("worker-")[2] for path in self.notes.iterdir()]
+        return [int(pid) for pid in found if pid]
+
+    def files(self, out: str) -> dict[str, bytes]:
+        """All rows, entities, failed rows and receipts, and no file that is not complete."""
+        folder = self.folder / out
+        assert not list(folder.rglob("*.tmp"))
+        found = [*folder.glob("*/part-*")]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+    def expect_those_of_no_cluster(self, rows: list[Any], out: str) -> None:
+        """The same files as without Ray."""
+        (self.notes / "cured").touch()
+        self.run(rows, "here")
+        assert self.files(out) == self.files("here")
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("code") / "code.py"
+    path.write_text(CODE)
+    import_file("deadly_code", path)
+    return path
 
 
 @pytest.fixture
-def deadly(tmp_path: Path) -> dict[str, Any]:
-    """A pipeline on disk with the component above, and the code of it."""
-    code, notes = tmp_path / "code.py", tmp_path / "notes"
-    code.write_text(CODE)
-    notes.mkdir()
-    import_file("deadly_code", code)
-    nlp = rules()
-    nlp.add_pipe("deadly", config={"notes": str(notes)})
-    nlp.to_disk(tmp_path / "model")
-    return {"nlp": spacy.load(tmp_path / "model"), "code": code}
+def place(tmp_path: Path, trained_folder: Path, code: Path) -> Place:
+    return Place(tmp_path, trained_folder, code)
 
 
-def texts(n: int, word: str = "", at: int = -1) -> list[dict[str, Any]]:
-    return [{"id": i, "text": f"Cologne {i} {word if at in (i, -1) else ''}"} for i in range(n)]
+def texts(n: int, **words: int) -> list[dict[str, Any]]:
+    """Texts with entities; some have a word."""
+    at = {place: word for word, place in words.items()}
+    return [{"id": i, "text": f"{DATA[i % len(DATA)][0]} {at.get(i, i)}"} for i in range(n)]
 
 
-def files(out: Path) -> dict[str, bytes]:
-    """All rows, failed rows and receipts."""
-    found = [*out.glob("*/part-*")]
-    assert not list(out.rglob("*.tmp"))
-    return {str(path.relative_to(out)): path.read_bytes() for path in found}
+def wait_until(true: Callable[[], bool], seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
-def test_rows_are_the_same_with_any_number_of_workers(cluster, trained_folder, tmp_path):
-    rows = [{"id": i, "text": f"{DATA[i % len(DATA)][0]} {i}"} for i in range(60)]
-    rows[7]["text"] = 7
-    given = write_lines(tmp_path / "in.jsonl", rows)
-    nlp = spacy.load(trained_folder)
-    chosen: dict[str, Any] = {"shard_rows": 8, "entity_table": True, "id_column": "id"}
-    total = annotate(nlp, given, tmp_path / "here", **chosen)
-    assert total["rows"] == 59 and total["failed"] == 1 and total["entities"] > 60
-    for workers in (1, 2):
-        out = tmp_path / f"{workers}"
-        done: list[int] = []
-        found = annotate(
-            nlp,
-            given,
-            out,
-            cluster=ClusterSettings(workers),
-            report=lambda rows, words, done=done: done.append(rows),
-            **chosen,
-        )
-        assert found == total and sorted(done) == [4, *[8] * 7]
-        assert files(out) == files(tmp_path / "here")
+def test_rows_are_the_same_with_two_workers(cluster: None, place: Place) -> None:
+    """One at first, and as many more as there is room for: here one, though nine are allowed."""
+    rows: list[Any] = [*texts(40, TOGETHER=9), {"id": 40, "text": 7}]
+    done: list[int] = []
+    settings = ClusterSettings(1, most_workers=9)
+    total = place.run(rows, "out", cluster=settings, report=lambda rows, words: done.append(rows))
+    assert total["rows"] == 40 and total["failed"] == 1 and total["entities"] > 40
+    assert sorted(done) == [1, *[4] * 10]
+    assert len(place.workers()) == 2
+    place.expect_those_of_no_cluster(rows, "out")
 
 
-def test_a_killed_worker_costs_no_row(cluster, deadly, tmp_path):
-    """One worker dies over a shard; another one is started for it, and a second as there is room."""
-    given = write_lines(tmp_path / "in.jsonl", [*texts(40, "KILL", 23), {"text": 5}])
-    total = annotate(
-        given=given,
-        out=tmp_path / "o",
-        cluster=ClusterSettings(1, most_workers=9),
-        shard_rows=4,
-        **deadly,
+def test_killed_workers_cost_no_row(
+    cluster: None, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker does the shard of one that was killed; a shard that kills all ends the run."""
+    monkeypatch.setattr(engine, "_DEATHS", 2)
+    rows = texts(16, KILL=6, POISON=11)
+    with pytest.raises(ValueError, match=r"E878.*2 times while they worked on the shard 2,"):
+        place.run(rows, "out", cluster=ClusterSettings(1))
+    assert {*range(8)} <= {row["id"] for row in read_lines(place.folder / "out" / "rows")}
+    assert len(place.workers()) == 3
+    (place.notes / "cured").touch()
+    assert place.run(rows, "out")["rows"] == 16
+    place.expect_those_of_no_cluster(rows, "out")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_killed_driver_leaves_no_worker_and_another_run_goes_on(
+    cluster: None, place: Place
+) -> None:
+    rows = texts(20, HOLD=9)
+    given, out = write_lines(place.folder / "in.jsonl", rows), place.folder / "out"
+    address = ray.get_runtime_context().gcs_address
+    options = ["--shard-rows", "4", "--entity-table", "--id-column", "id", "--engine", "ray"]
+    options += ["--address", address, "--code", str(place.code)]
+    command = [sys.executable, "-m", "spacy", "llm2ner", "annotate", str(place.folder / "model")]
+    process = subprocess.Popen(
+        [*command, str(given), str(out), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    assert total["rows"] == total["entities"] == 40 and total["failed"] == 1
-    assert [row["id"] for row in read_lines(tmp_path / "o" / "rows")] == [*range(40)]
-    notes = {path.name for path in (tmp_path / "notes").iterdir()}
-    assert "killed" in notes and len(notes) >= 3
-    annotate(deadly["nlp"], given, tmp_path / "here", code=deadly["code"], shard_rows=4)
-    assert files(tmp_path / "o") == files(tmp_path / "here")
+    wait_until(lambda: len(list(out.glob("done/*"))) == 2 or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    said, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said.decode()
+    (worker,) = place.workers()
+    wait_until(lambda: not psutil.pid_exists(worker))
+    (place.notes / "go").touch()
+    total = place.run(rows, "out", cluster=ClusterSettings(1))
+    assert total["rows"] == 20
+    place.expect_those_of_no_cluster(rows, "out")
 
 
-def test_a_shard_that_kills_every_worker_ends_the_run(cluster, deadly, tmp_path):
-    given = write_lines(tmp_path / "in.jsonl", texts(12, "POISON", 5))
-    with pytest.raises(ValueError, match=r"E878.*3 times.*worked on the shard 1,"):
-        annotate(
-            given=given, out=tmp_path / "o", cluster=ClusterSettings(1), shard_rows=4, **deadly
+def test_many_texts_take_no_memory_here_and_too_many_errors_end_a_run(
+    cluster: None, place: Place
+) -> None:
+    rows = [*texts(3000), {"id": -1, "text": None}, {"id": -2, "text": 5}]
+    process, sizes = psutil.Process(), []
+
+    def report(rows: int, words: int) -> None:
+        sizes.append(process.memory_info().rss)
+
+    with pytest.raises(TooManyErrors, match=r"E871.*more than 0 rows.*no text but 5"):
+        place.run(
+            rows, "out", cluster=ClusterSettings(1), shard_rows=20, max_errors=0, report=report
         )
-    assert [row["id"] for row in read_lines(tmp_path / "o" / "rows")][:4] == [0, 1, 2, 3]
+    assert len(sizes) == 150
+    assert max(sizes) - sizes[10] < 40 * 2**20
