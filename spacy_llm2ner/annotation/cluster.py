@@ -156,8 +156,7 @@ class _Pool:
                     allowed -= receipt["failed"]
                     yield receipt
             if not (self.proven or ready or warned) and monotonic() - begun > _PATIENCE:
-                warned = True
-                self._warn_of_room(monotonic() - begun)
+                warned = self._warn_of_room(monotonic() - begun)
             self._add_workers()
             self._drop_idle_starts()
 
@@ -214,12 +213,21 @@ class _Pool:
             text = Errors.E878.format(deaths=_DEATHS, what=what, last=" ".join(last))
             raise ValueError(text) from error
 
-    def _warn_of_room(self, seconds: float) -> None:
+    def _warn_of_room(self, seconds: float) -> bool:
+        """Warn if no worker has started for lack of room, and not because loading takes long."""
+        begun = [member.actor.__ray_ready__.remote() for member in self.calls.values()]
+        if begun and self.ray.wait(begun, num_returns=1, timeout=_LOOK)[0]:
+            return False
         found = self.ray.available_resources()
-        free = ", ".join(f"{found.get(kind, 0.0):g} {kind}s" for kind in ("CPU", "GPU"))
-        cpus, gpus = self.settings.cpus, self.settings.gpus
-        text = Warnings.W68.format(seconds=seconds, cpus=cpus, gpus=gpus, free=free)
+        needed = {"CPU": self.settings.cpus, "GPU": self.settings.gpus}
+        if all(number <= found.get(kind, 0.0) for kind, number in needed.items()):
+            return False
+        free = " and ".join(f"{found.get(kind, 0.0):g} {kind}s" for kind in needed)
+        text = Warnings.W68.format(
+            seconds=seconds, cpus=needed["CPU"], gpus=needed["GPU"], free=free
+        )
         warnings.warn(text, stacklevel=2)
+        return True
 
     def _end(self, member: _Member) -> None:
         self.ray.kill(member.actor, no_restart=True)

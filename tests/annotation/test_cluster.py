@@ -6,6 +6,7 @@ things. What a worker checks before it works is in test_cluster_worker.py.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -89,18 +90,26 @@ class Place:
         found = [path.name.partition("worker-")[2] for path in self.notes.iterdir()]
         return [int(pid) for pid in found if pid]
 
-    def files(self, out: str) -> dict[str, bytes]:
+    def files(self, out: str) -> dict[str, Any]:
         """All rows, entities, failed rows and receipts, and no file that is not complete."""
         folder = self.folder / out
         assert not list(folder.rglob("*.tmp"))
-        found = [*folder.glob("*/part-*")]
-        return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+        return {
+            str(path.relative_to(folder)): [json.loads(line) for line in path.open(encoding="utf8")]
+            for path in folder.glob("*/part-*")
+        }
 
-    def expect_those_of_no_cluster(self, rows: list[Any], out: str) -> None:
-        """The same files as without Ray."""
+    def expect_those_of_no_cluster(self, rows: list[Any], out: str, **settings: Any) -> None:
+        """The same files as without Ray; scores move within rounding, by what is in memory."""
         (self.notes / "cured").touch()
-        self.run(rows, "here")
-        assert self.files(out) == self.files("here")
+        self.run(rows, "here", **settings)
+        found, expected = self.files(out), self.files("here")
+        assert found.keys() == expected.keys()
+        for name, lines in expected.items():
+            for entity in [e for line in lines for e in (line, *line.get("entities", ()))]:
+                if "score" in entity:
+                    entity["score"] = pytest.approx(entity["score"], abs=1e-4)
+            assert lines == found[name], name
 
 
 @pytest.fixture(scope="module")
@@ -129,16 +138,24 @@ def wait_until(true: Callable[[], bool], seconds: float = 300) -> None:
         time.sleep(0.05)
 
 
-def test_rows_are_the_same_with_two_workers(cluster: None, place: Place) -> None:
+def test_rows_and_memory_with_two_workers(cluster: None, place: Place) -> None:
     """One at first, and as many more as there is room for: here one, though nine are allowed."""
-    rows: list[Any] = [*texts(40, TOGETHER=9), {"id": 40, "text": 7}]
+    rows: list[Any] = [*texts(2500, TOGETHER=30), {"id": 2500, "text": 7}]
+    process = psutil.Process()
     done: list[int] = []
+    sizes: list[int] = []
+
+    def report(rows: int, words: int) -> None:
+        done.append(rows)
+        sizes.append(process.memory_info().rss)
+
     settings = ClusterSettings(1, most_workers=9)
-    total = place.run(rows, "out", cluster=settings, report=lambda rows, words: done.append(rows))
-    assert total["rows"] == 40 and total["failed"] == 1 and total["entities"] > 40
-    assert sorted(done) == [1, *[4] * 10]
+    total = place.run(rows, "out", cluster=settings, report=report, shard_rows=20)
+    assert total["rows"] == 2500 and total["failed"] == 1 and total["entities"] > 2500
+    assert sorted(done) == [1, *[20] * 125]
     assert len(place.workers()) == 2
-    place.expect_those_of_no_cluster(rows, "out")
+    assert max(sizes) - sizes[12] < 40 * 2**20
+    place.expect_those_of_no_cluster(rows, "out", shard_rows=20)
 
 
 def test_killed_workers_cost_no_row(
@@ -160,7 +177,7 @@ def test_killed_workers_cost_no_row(
 def test_a_killed_driver_leaves_no_worker_and_another_run_goes_on(
     cluster: None, place: Place
 ) -> None:
-    rows = texts(20, HOLD=9)
+    rows = [*texts(20, HOLD=9), {"id": 20, "text": 5}]
     given, out = write_lines(place.folder / "in.jsonl", rows), place.folder / "out"
     address = ray.get_runtime_context().gcs_address
     options = ["--shard-rows", "4", "--entity-table", "--id-column", "id", "--engine", "ray"]
@@ -176,23 +193,18 @@ def test_a_killed_driver_leaves_no_worker_and_another_run_goes_on(
     (worker,) = place.workers()
     wait_until(lambda: not psutil.pid_exists(worker))
     (place.notes / "go").touch()
-    total = place.run(rows, "out", cluster=ClusterSettings(1))
-    assert total["rows"] == 20
+    # What a worker raises arrives as what it is.
+    with pytest.raises(TooManyErrors, match=r"E871.*more than 0 rows.*no text but 5"):
+        place.run(rows, "out", cluster=ClusterSettings(1), max_errors=0)
+    assert [row["id"] for row in read_lines(out / "rows")] == [*range(20)]
+    assert place.run(rows, "out")["failed"] == 1
     place.expect_those_of_no_cluster(rows, "out")
 
 
-def test_many_texts_take_no_memory_here_and_too_many_errors_end_a_run(
-    cluster: None, place: Place
+def test_a_cluster_without_room_is_reported(
+    cluster: None, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [*texts(3000), {"id": -1, "text": None}, {"id": -2, "text": 5}]
-    process, sizes = psutil.Process(), []
-
-    def report(rows: int, words: int) -> None:
-        sizes.append(process.memory_info().rss)
-
-    with pytest.raises(TooManyErrors, match=r"E871.*more than 0 rows.*no text but 5"):
-        place.run(
-            rows, "out", cluster=ClusterSettings(1), shard_rows=20, max_errors=0, report=report
-        )
-    assert len(sizes) == 150
-    assert max(sizes) - sizes[10] < 40 * 2**20
+    """The warning is an error in tests, so that the run ends that would wait."""
+    monkeypatch.setattr(engine, "_PATIENCE", 0.0)
+    with pytest.raises(UserWarning, match=r"W68.*each needs 5 CPUs and 0 GPUs.*2 CPUs and 0 GPUs"):
+        place.run(texts(4), "out", cluster=ClusterSettings(1, cpus=5))

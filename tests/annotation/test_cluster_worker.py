@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import spacy
 from spacy_llm2ner.annotation import cluster
 from spacy_llm2ner.annotation.cluster import ClusterSettings, _everywhere
 from spacy_llm2ner.annotation.cluster_worker import ClusterWorker
+from spacy_llm2ner.annotation.folder import OutputFolder
 from spacy_llm2ner.annotation.run import Run, begin
 from spacy_llm2ner.annotation.settings import AnnotationSettings
 
-from .running import annotate, pairs, read_lines, rules, write_lines
+from .running import pairs, read_lines, rules, write_lines
 
 
 @pytest.fixture
@@ -36,13 +38,13 @@ def start(run: Run) -> ClusterWorker:
 
 def test_a_worker_writes_a_shard_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Also if the one that was given up has written it."""
-    worker = start(run)
+    worker, other = start(run), start(run)
     monkeypatch.chdir("/")
     first = worker.work(1, 0)
     assert first == {"rows": 2, "failed": 0, "entities": 2, "words": 4}
     path = tmp_path / "out" / "rows" / "part-000001.jsonl"
     before = path.stat().st_mtime_ns
-    assert start(run).work(1, 0) == first
+    assert other.work(1, 0) == first
     assert path.stat().st_mtime_ns == before
     found = read_lines(tmp_path / "out" / "rows")
     assert [(row["id"], pairs(row["entities"])) for row in found] == [
@@ -62,7 +64,8 @@ def test_a_node_without_the_output_is_refused(run: Run):
     Path("out/manifest.json").unlink()
     with pytest.raises(ValueError, match=r"E876.*in .*/out\. Input and output"):
         start(run)
-    annotate(rules(), "in.jsonl", Path("out"))
+    other = replace(run.manifest, id="other")
+    OutputFolder(Path("out")).write_json(Path("out/manifest.json"), other.as_json())
     with pytest.raises(ValueError, match=r"E876.*in .*/out, but that of another run\."):
         start(run)
 
