@@ -28,14 +28,14 @@ def test_the_recipe_finds_what_the_pipeline_finds(trained_folder: Path, tmp_path
     table = pa.table({"id": range(31), "text": [*texts, None]})
     pq.write_table(table, tmp_path / "texts.parquet")
     code = snippets("docs/annotate.md")["spark"][1]
-    code = code.replace('"training/model-best"', repr(str(trained_folder))).replace("64", "2")
+    code = code.replace('"training/model-best"', repr(str(trained_folder))).replace("64", "1")
     (tmp_path / "recipe.py").write_text(code, encoding="utf8")
     env = {
         **os.environ,
         "PYSPARK_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",
         # Of the session that the recipe gets.
-        "PYSPARK_SUBMIT_ARGS": "--master local[2] --conf spark.ui.enabled=false pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": "--master local[1] --conf spark.ui.enabled=false pyspark-shell",
     }
     command = [sys.executable, "recipe.py"]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)

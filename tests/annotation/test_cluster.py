@@ -65,8 +65,19 @@ def cluster() -> Iterator[None]:
     """A cluster of two CPUs, started as a run starts it, which the runs of this module join."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "available_cpus", lambda: 2)
+        patch.setenv("RAY_worker_niceness", "0")  # else other programs keep workers from starting
         with engine._connected(ClusterSettings(2)):
             yield
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text(encoding="utf8").splitlines()
+
+
+def scored(line: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entities of a row; receipts have their number."""
+    found = line.get("entities")
+    return found if isinstance(found, list) else []
 
 
 class Place:
@@ -95,7 +106,7 @@ class Place:
         folder = self.folder / out
         assert not list(folder.rglob("*.tmp"))
         return {
-            str(path.relative_to(folder)): [json.loads(line) for line in path.open(encoding="utf8")]
+            str(path.relative_to(folder)): [json.loads(line) for line in lines_of(path)]
             for path in folder.glob("*/part-*")
         }
 
@@ -106,7 +117,7 @@ class Place:
         found, expected = self.files(out), self.files("here")
         assert found.keys() == expected.keys()
         for name, lines in expected.items():
-            for entity in [e for line in lines for e in (line, *line.get("entities", ()))]:
+            for entity in [e for line in lines for e in (line, *scored(line))]:
                 if "score" in entity:
                     entity["score"] = pytest.approx(entity["score"], abs=1e-4)
             assert lines == found[name], name
@@ -151,7 +162,7 @@ def test_rows_and_memory_with_two_workers(cluster: None, place: Place) -> None:
 
     settings = ClusterSettings(1, most_workers=9)
     total = place.run(rows, "out", cluster=settings, report=report, shard_rows=20)
-    assert total["rows"] == 2500 and total["failed"] == 1 and total["entities"] > 2500
+    assert total["rows"] == 2500 and total["failed"] == 1 and total["entities"] > 1000
     assert sorted(done) == [1, *[20] * 125]
     assert len(place.workers()) == 2
     assert max(sizes) - sizes[12] < 40 * 2**20

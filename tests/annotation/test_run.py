@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spacy_llm2ner.annotation import folder, work, writers
 from spacy_llm2ner.annotation.folder import OutputFolder
+from spacy_llm2ner.annotation.manifest import Manifest, versions
+from spacy_llm2ner.annotation.run import begin
+from spacy_llm2ner.annotation.settings import AnnotationSettings
+from spacy_llm2ner.annotation.shards import Piece, Shard
 from spacy_llm2ner.annotation.work import TooManyErrors
 
 from .running import annotate, pairs, read_lines, rules, write_lines
@@ -105,6 +114,50 @@ def test_other_pipelines_inputs_and_settings_are_refused(nlp, tmp_path):
         [("Cologne", "LOC"), ("number", "X")]
     ]
     assert (out / "mine.txt").exists()
+
+
+def test_a_shard_touches_its_own_files_only(nlp, tmp_path, monkeypatch):
+    """With very many shards, a list of a folder or a new manifest for each would take days."""
+    given = write_lines(tmp_path / "in.jsonl", texts(6))
+    chosen = AnnotationSettings(shard_rows=1, entity_table=True)
+    with begin(nlp, "rules", str(given), tmp_path / "o", chosen) as run:
+        manifest = tmp_path / "o" / "manifest.json"
+        before = manifest.stat().st_mtime_ns
+
+        def listed(*args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("a folder is listed")
+
+        for name in ("glob", "rglob", "iterdir"):
+            monkeypatch.setattr(Path, name, listed)
+        for name in ("scandir", "listdir"):
+            monkeypatch.setattr(os, name, listed)
+        run.complete(lambda rows, words: None)
+        monkeypatch.undo()
+        assert manifest.stat().st_mtime_ns == before
+    assert len(list((tmp_path / "o" / "rows").iterdir())) == 6
+
+
+def test_a_manifest_without_an_id_goes_on(nlp, tmp_path):
+    """Versions before the engine ray wrote none."""
+    given = write_lines(tmp_path / "in.jsonl", texts(4))
+    annotate(nlp, given, tmp_path / "o", shard_rows=2)
+    path = tmp_path / "o" / "manifest.json"
+    content = json.loads(path.read_text())
+    assert len(content.pop("id")) == 32
+    path.write_text(json.dumps(content))
+    (tmp_path / "o" / "done" / "part-000001.json").unlink()
+    assert annotate(nlp, given, tmp_path / "o", shard_rows=2)["rows"] == 4
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.tuples(*[st.integers(0, 2**40)] * 5), max_size=3), max_size=5))
+def test_a_manifest_is_read_as_it_was_written(shards: list[list[tuple[int, ...]]]):
+    made = [Shard(n, tuple(Piece(*p) for p in pieces)) for n, pieces in enumerate(shards)]
+    manifest = Manifest({"digest": "d"}, "in", [], {}, versions(), made, None, "id")
+    with TemporaryDirectory() as name:
+        path = Path(name) / "manifest.json"
+        path.write_text(json.dumps(manifest.as_json()))
+        assert Manifest.read(path) == manifest
 
 
 def test_a_manifest_that_is_none_is_refused(nlp, tmp_path):

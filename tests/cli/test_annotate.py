@@ -69,10 +69,18 @@ def test_rows_entities_and_a_summary(model: Path, tmp_path: Path):
         ("--text-column a --text-column a", "--text-column is a, a"),
         ("--states-only --uncertain 0.2", "--uncertain is 0.2; with --states-only"),
         ("--max-errors 0 --text-column id", "more than 0 rows failed (--max-errors); the last"),
+        ("--worker-gpus 1", "--worker-gpus is 1.0; it has a use with --engine ray only"),
+        ("--address auto", "--address is auto; it has a use with --engine ray only"),
+        ("--engine ray --workers 3 --max-workers 2", "cannot be less than --workers, which is 3"),
+        ("--engine ray --gpu-id 0", "--gpu-id is 0; with --engine ray, give --worker-gpus"),
+        ("--engine ray --states-only", "--engine is ray; a store of states"),
+        ("--engine ray --address 127.0.0.1:1", "--address is 127.0.0.1:1; no cluster can be"),
         ("--uncertain 0.2", "no component of the pipeline has scores below a threshold"),
     ],
 )
 def test_options_that_are_refused(options: str, message: str, model: Path, tmp_path: Path):
+    if "ray" in options:
+        pytest.importorskip("ray", reason="needs ray: extra `ray`")
     given = write_lines(tmp_path / "in.jsonl", [{"id": 1, "text": "x"}])
     status, output = run(model, given, tmp_path / "out", *options.split())
     assert status == 1 and message in output, output
