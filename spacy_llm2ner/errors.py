@@ -1344,3 +1344,8 @@ class Warnings(metaclass=_WithCodes):
         "'twice', words in windows of more than {reach:,} pieces do not see all that follows them. "
         "Set window = {most} or less (and stride to half of it), and train the head with that."
     )
+    W69 = (
+        "llm2ner: the LLM {name} computes in bfloat16 (setting 'dtype'), which this CPU only "
+        "emulates, slower than float32. Set dtype = 'auto': bfloat16 only where the device "
+        "computes it natively."
+    )
