@@ -8,7 +8,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LLM := assets/llm/SmolLM2-135M-Instruct
+# What the workflow needs; and, on top of it, all extras, and what tests and developers need.
 INSTALLED := $(VENV)/.installed
+INSTALLED_ALL := $(VENV)/.installed-all
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .PHONY: run test docs env llm lint format clean
 
@@ -16,16 +19,19 @@ run: llm
 	$(BIN)/python -m spacy project assets
 	$(BIN)/python -m spacy project run all
 
-test: llm
+test: env llm
 	$(BIN)/python -m pytest -n 2
 
-env: $(INSTALLED)
+env: $(INSTALLED_ALL)
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	rm -rf spacy_llm2ner.egg-info
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable ".[gguf,lora,presidio,search,serve,spacy-transformers,test,dev,docs]"
+	$(INSTALL) ".[gguf]" build
+	touch $@
+
+$(INSTALLED_ALL): $(INSTALLED)
+	$(INSTALL) ".[gguf,lora,presidio,ray,search,serve,spacy-transformers,test,dev,docs]"
 	touch $@
 
 llm: $(LLM)/config.json

@@ -15,6 +15,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.annotate import billion
 from benchmarks.command import command_line
 from benchmarks.paths import RESULTS, ROOT
 from benchmarks.results import markdown_table, mean_and_range
@@ -288,6 +289,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "languages": languages,
     "spancat": spancat,
     "end-to-end": end_to_end,
+    "billion": lambda: billion.costs(billion.speeds()),
 }
 
 

@@ -987,6 +987,29 @@ class Errors(metaclass=_WithCodes):
         "go on, with a smaller --n-process or --batch-size."
     )
     E874 = "{option} is {value}; {needed}."
+    E875 = (
+        "--engine ray needs the extra 'ray': pip install 'spacy-llm2ner[ray]' (missing: {package})."
+    )
+    E876 = (
+        "a worker on the node {node} does not find the output of this run in {out}{found}. Input "
+        "and output must be in a file system that all nodes have under the same path."
+    )
+    E877 = (
+        "a worker on the node {node} has another pipeline under the name {model} (digest {found}) "
+        "than this process (digest {expected}). All nodes need the same files of it, and of its "
+        "LLMs."
+    )
+    E878 = (
+        "workers ended unexpectedly {deaths} times while they {what}, usually because memory ran "
+        "out. Complete shards are kept; call the command again to go on, with a smaller "
+        "--batch-size, or with more memory for each worker (more --worker-cpus or --worker-gpus, "
+        "so that a machine has fewer). The last message: {last}"
+    )
+    E879 = (
+        "--workers is {workers}, with {cpus:g} CPUs (--worker-cpus) and {gpus:g} GPUs "
+        "(--worker-gpus) each; this machine has {has_cpus:g} CPUs and {has_gpus:g} GPUs. Give "
+        "smaller numbers, or the --address of a larger cluster."
+    )
     E880 = "the server has no pipeline '{pipeline}'; its pipelines are {pipelines}."
     E881 = (
         "pipeline '{pipeline}': the field '{field}' has no use, since the pipeline has no "
@@ -1343,6 +1366,11 @@ class Warnings(metaclass=_WithCodes):
         "{window:,}, and blocks of it attend to the last {reach:,} pieces only. With reading = "
         "'twice', words in windows of more than {reach:,} pieces do not see all that follows them. "
         "Set window = {most} or less (and stride to half of it), and train the head with that."
+    )
+    W68 = (
+        "--engine ray: the cluster has had no room for a worker for {seconds:.0f} seconds; each "
+        "needs {cpus:g} CPUs and {gpus:g} GPUs of one node, and {free} are free. The run goes on "
+        "waiting: other jobs may end, or the cluster may grow."
     )
     W69 = (
         "llm2ner: the LLM {name} computes in bfloat16 (setting 'dtype'), which this CPU only "

@@ -29,6 +29,8 @@ HEAVY = (
     "fastapi",
     "uvicorn",
     "prometheus_client",
+    "ray",
+    "pyspark",
 )
 
 # Folders that any other may import.

@@ -266,7 +266,7 @@ NOT_RUN = {
     "README.md": 2,
     "docs/accuracy.md": 1,
     "docs/adapters.md": 3,
-    "docs/annotate.md": 2,
+    "docs/annotate.md": 3,
     "docs/few-shot.md": 1,
     "docs/formats.md": 1,
     "docs/llms.md": 5,

@@ -15,6 +15,8 @@ from ..errors import Errors
 ROWS, ENTITIES, FAILED, STATES = "rows", "entities", "failed", "states"
 MANIFEST = "manifest.json"
 _DONE = "done"
+# Of all files that a shard can have.
+_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".csv", ".spacy")
 _LOCK = ".lock"
 
 
@@ -150,10 +152,13 @@ class ShardFiles:
         receipt (Dict[str, int]): What the shard has.
         """
         final = {*self._names.values()}
-        for kind in (ROWS, ENTITIES, FAILED):  # of a run that was killed at this point
-            for old in (self.folder.path / kind).glob(f"{_name(self.number)}.*"):
+        # Of a run that was killed at this point. No folder is listed: that would take longer with
+        # every shard.
+        for kind in (ROWS, ENTITIES, FAILED):
+            for suffix in _SUFFIXES:
+                old = self.folder.path / kind / f"{_name(self.number)}{suffix}"
                 if old not in final:
-                    old.unlink()
+                    old.unlink(missing_ok=True)
         for temporary, name in self._names.items():
             rename(temporary, name)
         self.folder.write_json(self.folder.receipt_file(self.number), receipt)

@@ -51,6 +51,8 @@ class Manifest:
     versions (Dict[str, str]): The versions of Python and packages.
     shards (List[Shard]): The parts.
     columns (Optional[Schema]): The columns of the input, if its format does not say them.
+    id (str): What tells the output from others, for workers on other machines; empty if it was
+        begun by a version without ids.
     """
 
     pipeline: dict[str, str]
@@ -60,6 +62,7 @@ class Manifest:
     versions: dict[str, str]
     shards: list[Shard]
     columns: pa.Schema | None = None
+    id: str = ""
 
     @property
     def rows(self) -> int:
@@ -71,6 +74,7 @@ class Manifest:
         columns = self.columns
         return {
             "format": _FORMAT,
+            "id": self.id,
             "pipeline": self.pipeline,
             "input": {
                 "given": self.given,
@@ -81,7 +85,7 @@ class Manifest:
             "settings": self.settings,
             "versions": self.versions,
             "columns": None if columns is None else _encoded(columns),
-            "shards": [[list(vars(piece).values()) for piece in s.pieces] for s in self.shards],
+            "shards": [[piece.as_list() for piece in shard.pieces] for shard in self.shards],
         }
 
     @classmethod
@@ -108,6 +112,7 @@ class Manifest:
                     for number, pieces in enumerate(found["shards"])
                 ],
                 columns=None if columns is None else _decoded(columns),
+                id=found.get("id", ""),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(Errors.E859.format(path=path, error=error)) from error

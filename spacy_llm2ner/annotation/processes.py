@@ -73,7 +73,7 @@ def work_in_processes(
     # Started anew: a fork of a process in which torch has run may hang.
     context = multiprocessing.get_context("spawn")
     reports = context.SimpleQueue()
-    threads = max(1, _cpus() // n_process)
+    threads = max(1, available_cpus() // n_process)
     initial = (task, gpu, context.Value("i", 0), threads, reports)
     waiting = iter(shards)
     with ProcessPoolExecutor(n_process, context, _start, initial) as pool:
@@ -114,7 +114,8 @@ def _require_gpus(gpu: int, n_process: int) -> None:
         raise ValueError(Errors.E872.format(processes=n_process, gpu=gpu, found=found))
 
 
-def _cpus() -> int:
+def available_cpus() -> int:
+    """The number of CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

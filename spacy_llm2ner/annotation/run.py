@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pyarrow as pa
 from spacy.language import Language
 
 from ..errors import Errors, reason
+from .cluster import ClusterSettings, work_on_cluster
 from .columns import check_columns, find_columns
 from .folder import OutputFolder
 from .identity import pipeline_digest
@@ -48,12 +50,22 @@ class Run:
     before: Counter[str]
     done: Counter[str] = field(default_factory=Counter)
 
-    def complete(self, report: Report, *, n_process: int = 1, gpu: int = -1) -> None:
+    def complete(
+        self,
+        report: Report,
+        *,
+        n_process: int = 1,
+        gpu: int = -1,
+        cluster: ClusterSettings | None = None,
+    ) -> None:
         """Complete the shards.
 
         report (Callable): Told of the rows and words that are done.
-        n_process (int): The number of processes.
+        n_process (int): The number of processes on this machine.
         gpu (int): The GPU of the first process; -1 for the CPU.
+        cluster (Optional[ClusterSettings]): The workers on a Ray cluster to use instead.
+        RAISES (ImportError): If there is no Ray for a cluster (E875).
+        RAISES (ValueError): If the workers cannot do it (E872, E873, E876 to E879).
         RAISES (TooManyErrors): If more rows fail than allowed (E871).
         """
         most = self.task.max_errors
@@ -62,7 +74,11 @@ class Run:
             return
         if allowed < 0:
             raise self.task.too_many_errors()
-        if n_process > 1:
+        if cluster is not None:
+            receipts = work_on_cluster(
+                self.task, self.manifest, self.waiting, allowed, report, cluster
+            )
+        elif n_process > 1:
             receipts = work_in_processes(
                 self.task, self.waiting, allowed, report, n_process=n_process, gpu=gpu
             )
@@ -132,6 +148,7 @@ def begin(
                 versions=versions(),
                 columns=_columns(sources, format, settings),
                 shards=list(make_shards(sources, settings.shard_rows)),
+                id=uuid.uuid4().hex,
             )
             folder.write_json(folder.manifest, manifest.as_json())
         task = Task(model, code, tuple(paths), format, out, settings, manifest.columns, max_errors)

@@ -9,7 +9,7 @@ from typing import Any
 from .rows import Source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """Consecutive rows of one file.
 
@@ -26,8 +26,12 @@ class Piece:
     rows: int
     position: int
 
+    def as_list(self) -> list[int]:
+        """Its values, in the order of the fields."""
+        return [self.file, self.first, self.start, self.rows, self.position]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Shard:
     """Consecutive rows of an input, from files with the same columns.
 

@@ -17,8 +17,16 @@ from .options import Code, GpuId
 from .output import Force, check_free
 
 if TYPE_CHECKING:
+    from ..annotation.cluster import ClusterSettings
     from ..annotation.run import Run
     from ..annotation.settings import AnnotationSettings
+
+
+class Engine(str, Enum):
+    """What shards are worked on by."""
+
+    local = "local"
+    ray = "ray"
 
 
 class OutputFormat(str, Enum):
@@ -80,9 +88,33 @@ def annotate(
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Rows that the pipeline gets at once")
     ] = 256,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="Processes of this machine, or a Ray cluster")
+    ] = Engine.local,
     n_process: Annotated[
-        int, typer.Option("--n-process", "-n", min=1, help="Processes, each with the pipeline")
+        int,
+        typer.Option(
+            "--n-process", "--workers", "-n", min=1, help="Processes, each with the pipeline"
+        ),
     ] = 1,
+    most_workers: Annotated[
+        Optional[int],
+        typer.Option("--max-workers", min=1, help="With ray: start more while there is room"),
+    ] = None,
+    worker_cpus: Annotated[
+        Optional[float],
+        typer.Option("--worker-cpus", min=0, help="With ray: CPUs of a worker (default: 1)"),
+    ] = None,
+    worker_gpus: Annotated[
+        Optional[float],
+        typer.Option(
+            "--worker-gpus", min=0, max=1, help="With ray: GPU of a worker, or part of it"
+        ),
+    ] = None,
+    address: Annotated[
+        Optional[str],
+        typer.Option("--address", help="With ray: the cluster; default: one on this machine"),
+    ] = None,
     max_errors: Annotated[
         int, typer.Option("--max-errors", min=-1, help="Rows that may fail; -1 for no limit")
     ] = 1000,
@@ -94,7 +126,8 @@ def annotate(
     Annotate a collection of texts of any size.
 
     Rows keep their columns and get a list of entities, with offsets and scores. A run that was
-    ended goes on when it is called again. Any spaCy pipeline that finds entities will do.
+    ended goes on when it is called again. Any spaCy pipeline that finds entities will do. The work
+    can be divided among processes of this machine (--workers), or workers on a Ray cluster.
 
     Example:
 
@@ -123,10 +156,13 @@ def annotate(
     )
     try:
         _check_options(settings)
+        cluster = _cluster(engine, n_process, most_workers, worker_cpus, worker_gpus, address)
+        if cluster is not None:
+            _check_cluster(cluster, settings, gpu_id)
         folder = OutputFolder(out)
         if not folder.manifest.exists() and not folder.is_free():
             check_free(out, force)
-        if n_process == 1:  # else each process takes a GPU of its own
+        if n_process == 1 and cluster is None:  # else each process takes a GPU of its own
             setup_gpu(gpu_id, silent=True)
         nlp = util.load_model(model)
         with begin(
@@ -147,7 +183,7 @@ def annotate(
                 smoothing=0.05,
                 disable=not run.waiting,
             ) as bar:
-                run.complete(_Speed(bar), n_process=n_process, gpu=gpu_id)
+                run.complete(_Speed(bar), n_process=n_process, gpu=gpu_id, cluster=cluster)
     # Faults of paths, pipelines and settings: their messages are written for users.
     except (ValueError, OSError, ImportError) as error:
         msg.fail(f"Can't annotate {input_path} with {model}", str(error), exits=1)
@@ -168,10 +204,51 @@ class _Speed:
         self.bar.update(rows)
 
 
-def _check_options(settings: AnnotationSettings) -> None:
-    def fail(option: str, value: Any, needed: str) -> None:
-        raise ValueError(Errors.E874.format(option=option, value=value, needed=needed))
+def _fail(option: str, value: Any, needed: str) -> None:
+    raise ValueError(Errors.E874.format(option=option, value=value, needed=needed))
 
+
+def _cluster(
+    engine: Engine,
+    workers: int,
+    most: int | None,
+    cpus: float | None,
+    gpus: float | None,
+    address: str | None,
+) -> ClusterSettings | None:
+    """The workers on a cluster; None for processes of this machine."""
+    from ..annotation.cluster import ClusterSettings
+
+    if engine is Engine.local:
+        for option, given in (
+            ("--max-workers", most),
+            ("--worker-cpus", cpus),
+            ("--worker-gpus", gpus),
+            ("--address", address),
+        ):
+            if given is not None:
+                _fail(option, given, "it has a use with --engine ray only")
+        return None
+    cpus, gpus = 1.0 if cpus is None else cpus, gpus or 0.0
+    return ClusterSettings(workers, most, cpus, gpus, address)
+
+
+def _check_cluster(cluster: ClusterSettings, settings: AnnotationSettings, gpu: int) -> None:
+    from ..annotation.cluster import require_ray
+
+    require_ray()
+    if cluster.most_workers is not None and cluster.most_workers < cluster.workers:
+        needed = f"it cannot be less than --workers, which is {cluster.workers}"
+        _fail("--max-workers", cluster.most_workers, needed)
+    if gpu >= 0:
+        _fail("--gpu-id", gpu, "with --engine ray, give --worker-gpus")
+    if settings.states_only:
+        needed = "a store of states is written by one machine: leave out --states-only"
+        _fail("--engine", Engine.ray.value, needed)
+
+
+def _check_options(settings: AnnotationSettings) -> None:
+    fail = _fail
     if settings.uncertain is not None and not 0 <= settings.uncertain < 1:
         fail("--uncertain", settings.uncertain, "a probability below 1 is needed")
     if settings.id_column is not None and not settings.entity_table:

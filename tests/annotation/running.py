@@ -14,8 +14,10 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from spacy_llm2ner.annotation.cluster import ClusterSettings
 from spacy_llm2ner.annotation.run import begin
 from spacy_llm2ner.annotation.settings import AnnotationSettings
+from spacy_llm2ner.annotation.work import Report
 
 PATTERNS = [
     {"label": "LOC", "pattern": "New Zealand"},
@@ -84,12 +86,18 @@ def annotate(
     *,
     max_errors: int = -1,
     anew: bool = False,
+    code: Path | None = None,
+    cluster: ClusterSettings | None = None,
+    report: Report = lambda rows, words: None,
     **settings: Any,
 ) -> Counter[str]:
     """Run to the end; the totals."""
     chosen = AnnotationSettings(**settings)
-    with begin(nlp, "rules", str(given), out, chosen, max_errors=max_errors, anew=anew) as run:
-        run.complete(lambda rows, words: None)
+    name = "rules" if cluster is None else str(nlp.path)
+    with begin(
+        nlp, name, str(given), out, chosen, code=code, max_errors=max_errors, anew=anew
+    ) as run:
+        run.complete(report, cluster=cluster)
         return run.total
 
 
