@@ -1372,3 +1372,8 @@ class Warnings(metaclass=_WithCodes):
         "needs {cpus:g} CPUs and {gpus:g} GPUs of one node, and {free} are free. The run goes on "
         "waiting: other jobs may end, or the cluster may grow."
     )
+    W69 = (
+        "llm2ner: the LLM {name} computes in bfloat16 (setting 'dtype'), which this CPU only "
+        "emulates, slower than float32. Set dtype = 'auto': bfloat16 only where the device "
+        "computes it natively."
+    )

@@ -28,7 +28,7 @@ from spacy.util import load_config, load_model_from_config
 from thinc.api import Config
 
 from benchmarks.accuracy.corpora import CORPORA, Corpus, examples_of
-from benchmarks.accuracy.llms import add_options, label_of, readers_of
+from benchmarks.accuracy.llms import add_options, label_of, readers_of, suffix_of
 from benchmarks.accuracy.systems import PRESETS, SYSTEMS, config_for
 from benchmarks.command import command_line
 from benchmarks.paths import CACHE, ROOT
@@ -110,7 +110,7 @@ def run(system: str, seed: int, args: argparse.Namespace, size: int) -> dict | N
     config = config_for(
         system, setting, args.data, limit=size, dtype=args.dtype, train_docs=lengths, llms=llms
     )
-    name = f"accuracy-{args.corpus}-{system}{_suffix(args)}-{size}-{seed}"
+    name = f"accuracy-{args.corpus}-{system}{suffix_of(args)}-{size}-{seed}"
     output = CACHE / f"{name}-{key_of(config, args, seed)}"
     finished = output / "result.json"
     if not finished.is_file():
@@ -141,18 +141,12 @@ def run(system: str, seed: int, args: argparse.Namespace, size: int) -> dict | N
     return {**finished_result(output, setting, args.data), "folder": str(output)}
 
 
-def _suffix(args: argparse.Namespace) -> str:
-    """The part of file names that tells the LLMs: empty for the default LLM."""
-    label = label_of(readers_of(args)).replace(" + ", "+").replace(" ", "-")
-    return f"-{label}" if label else ""
-
-
 def run_ensemble(members: list[dict], args: argparse.Namespace) -> dict:
     """Score the joined heads of several runs of a system (`llm2ner ensemble`)."""
     folders = [Path(member["folder"]) for member in members]
     names = "-".join(folder.name.rsplit("-", 1)[1] for folder in folders)
     key = hashlib.sha256(names.encode("utf8")).hexdigest()[:12]
-    system = members[0]["system"] + _suffix(args)
+    system = members[0]["system"] + suffix_of(args)
     output = CACHE / f"accuracy-{args.corpus}-{system}-ensemble-{key}"
     if not (output / "result.json").is_file():
         pipelines = [spacy.load(folder / "model-best") for folder in folders]
@@ -273,5 +267,5 @@ def main() -> None:
                 rows.append(row(runs[-1:]))
     for result in runs:
         result.pop("folder", None)
-    name = f"accuracy-{args.corpus}{_suffix(args)}" + (f"-{args.name}" if args.name else "")
+    name = f"accuracy-{args.corpus}{suffix_of(args)}" + (f"-{args.name}" if args.name else "")
     write(name, {"runs": runs}, markdown_table(HEADER, rows))

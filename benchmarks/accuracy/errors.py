@@ -1,13 +1,14 @@
 """Errors of a run of `python -m benchmarks.accuracy`, by class, with examples to read.
 
 python -m benchmarks.accuracy.errors --data FOLDER --corpus conll2003-documents --system accurate
-    [--seed 0] [--examples 20]
+    [--seed 0] [--examples 20] [--tuned] [--llm gemma-3-270m --layers 5 8 11 14]
 
 Counts are written to benchmarks/results; examples, which are text of the corpus, are only printed.
 """
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from spacy.tokens import Doc, Span
 
 from benchmarks.accuracy import systems  # noqa: F401  registers architectures
 from benchmarks.accuracy.corpora import CORPORA, examples_of
+from benchmarks.accuracy.llms import add_options, suffix_of
 from benchmarks.command import command_line
 from benchmarks.paths import CACHE
 from benchmarks.pipelines import use_store
@@ -26,9 +28,16 @@ Key = tuple[str, str]
 
 
 def errors_of(reference: Doc, predicted: Doc) -> list[tuple[str, Span]]:
-    """The outcome of each gold entity, and each prediction that overlaps no gold entity."""
-    gold = {(span.start, span.end): span for span in reference.ents}
-    found = {(span.start, span.end): span for span in predicted.ents}
+    """The outcome of each gold span, and each prediction that overlaps no gold span.
+
+    Spans are those of `doc.spans["sc"]` if the gold is there (LitBank), otherwise entities. Of
+    spans with the same edges and several labels, one counts.
+    """
+    nested = "sc" in reference.spans
+    gold, found = (
+        {(span.start, span.end): span for span in (doc.spans["sc"] if nested else doc.ents)}
+        for doc in (reference, predicted)
+    )
     named: list[tuple[str, Span]] = []
     for (start, end), span in gold.items():
         match = found.get((start, end))
@@ -53,13 +62,24 @@ def main() -> None:
     parser.add_argument("--system", default="accurate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--examples", type=int, default=0)
+    parser.add_argument("--tuned", action="store_true", help="with the thresholds from dev")
+    add_options(parser)
     args = parser.parse_args()
     setting = CORPORA[args.corpus]
-    pattern = f"accuracy-{args.corpus}-{args.system}-0-{args.seed}-*/model-best"
-    nlp = spacy.load(max(CACHE.glob(pattern), key=lambda path: path.stat().st_mtime))
+    suffix = suffix_of(args)
+    pattern = f"accuracy-{args.corpus}-{args.system}{suffix}-0-{args.seed}-*/model-best"
+    model = max(CACHE.glob(pattern), key=lambda path: path.stat().st_mtime)
+    nlp = spacy.load(model)
     use_store(nlp)
+    if args.tuned:
+        tuned = json.loads((model.parent / "calibrated.json").read_text(encoding="utf8"))
+        nlp.get_pipe("llm2ner").settings["threshold"] = tuned["threshold"]
     train = examples_of(setting, args.data, "train", nlp)
-    seen = {span.text.lower() for example in train for span in example.reference.ents}
+    seen = {
+        span.text.lower()
+        for example in train
+        for span in (*example.reference.ents, *example.reference.spans.get("sc", ()))
+    }
     counts: dict[str, Counter[Key]] = defaultdict(Counter)
     wrong: list[tuple[str, str]] = []
     for split in ("dev", "test"):
@@ -80,7 +100,8 @@ def main() -> None:
     ]
     header = ("entities", "dev, seen", "dev, unseen", "test, seen", "test, unseen")
     table = markdown_table(header, rows)
-    write(f"errors-{args.corpus}", {"system": args.system, "seed": args.seed, "rows": rows}, table)
+    facts = {"system": args.system, "seed": args.seed, "tuned": args.tuned}
+    write(f"errors-{args.corpus}{suffix}", {**facts, "rows": rows}, table)
     for name, text in random.Random(0).sample(wrong, min(args.examples, len(wrong))):
         print(f"{name}: {text}")
 

@@ -94,6 +94,12 @@ def label_of(readers: Sequence[Reader]) -> str:
     return "" if tuple(readers) == DEFAULT else " + ".join(reader.label for reader in readers)
 
 
+def suffix_of(args: Namespace) -> str:
+    """The part of file names that tells the LLMs: empty for the default LLM."""
+    label = label_of(readers_of(args)).replace(" + ", "+").replace(" ", "-")
+    return f"-{label}" if label else ""
+
+
 def llm_block(readers: Sequence[Reader], preset_block: Callable[[str], Block]) -> Block:
     """The section [components.llm2ner.model.llm].
 

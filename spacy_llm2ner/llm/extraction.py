@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from thinc.api import get_torch_default_device
 
-from ..errors import Errors
+from ..errors import Errors, Warnings
 from ..settings import check_choice, check_number
 from .alignment import PIECES, POOLINGS
 from .checkpoint import Checkpoint
@@ -128,8 +129,10 @@ class Extraction:
     @cached_property
     def dtype(self) -> str:
         """The precision of weights and computation, on this machine if the setting is "auto"."""
-        chosen = self.settings.dtype
-        return native_dtype(self.device) if chosen == AUTO else chosen
+        chosen, native = self.settings.dtype, native_dtype(self.device)
+        if chosen == "bfloat16" and native != chosen and self.device.startswith("cpu"):
+            warnings.warn(Warnings.W69.format(name=self.settings.name), stacklevel=3)
+        return native if chosen == AUTO else chosen
 
     @property
     def layers(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import socket
+import warnings
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,22 @@ def test_auto_means_bfloat16_where_the_cpu_computes_it(
     assert next(chosen.model.model.parameters()).dtype == getattr(torch, dtype)
     # What one machine stored serves another that chose the same.
     assert chosen.model is named.model and chosen.fingerprint == named.fingerprint
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_emulated_bfloat16_is_a_warning(
+    native: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loading, "native_bfloat16_cpu", lambda: native)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        for dtype in ("auto", "float32", "bfloat16"):
+            llm = make_llm(folder, dtype=dtype)
+            llm.read([DOC])
+            llm.read([DOC])
+    found = [str(warning.message) for warning in shown if "L2N-W69" in str(warning.message)]
+    assert len(found) == (0 if native else 1)
+    assert native or "dtype = 'auto'" in found[0]
 
 
 def test_auto_on_a_device_that_is_not_there(folder: Path):
