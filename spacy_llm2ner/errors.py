@@ -1081,6 +1081,9 @@ class Errors(metaclass=_WithCodes):
         "data path {path}: this is one document, which becomes one text, so that there is nothing "
         "to split. Set --sentences-per-doc to 1 or more."
     )
+    E949 = (
+        "{options}: these say how annotated data is read, but there is none: give it by {option}."
+    )
     E950 = "{path}: there is no state store (no file data.mdb)."
     E951 = (
         "--llm {given}: the fingerprints of {matches} LLMs in the store begin so, and one is "

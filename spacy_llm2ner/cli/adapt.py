@@ -14,7 +14,8 @@ from spacy.training import Example
 from wasabi import Printer
 
 from ..errors import Errors
-from .data import open_data
+from .data import DataOptions, open_data, require_data
+from .data_block import reads_data
 from .options import Code, GpuId
 from .output import Force, check_free
 from .texts import read_texts
@@ -33,6 +34,7 @@ Component = Annotated[
 ]
 
 
+@reads_data
 def adapt(
     model: Model,
     texts: Texts,
@@ -51,6 +53,8 @@ def adapt(
         int, typer.Option("--rounds", min=0, help="Most rounds on the texts; 0: names only")
     ] = 4,
     component: Component = "",
+    *,
+    options: DataOptions,
     gpu_id: GpuId = -1,
     code_path: Code = None,
     force: Force = False,
@@ -73,10 +77,11 @@ def adapt(
     setup_gpu(gpu_id)
     try:
         check_free(out, force)
+        require_data(examples, options, "--examples")
         nlp = util.load_model(model)
         pipe = _component(nlp, component)
         docs = read_texts(texts, nlp)
-        held_back = [] if examples is None else list(open_data(examples)(nlp))
+        held_back = [] if examples is None else list(open_data(examples, options)(nlp))
         before = _score(nlp, held_back)
         if patterns is not None:
             pipe.add_patterns(srsly.read_jsonl(patterns))

@@ -27,19 +27,8 @@ from ..calibration.threshold_search import FOLDS, Objective, prf
 from ..errors import Errors
 from ..pipeline.base import EntityPipe
 from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
-from .data import (
-    Comments,
-    DataOptions,
-    LabelsFile,
-    Scheme,
-    SentencesPerDoc,
-    Split,
-    TagColumn,
-    TagsColumn,
-    TokensColumn,
-    WordColumn,
-    open_data,
-)
+from .data import DataOptions, open_data
+from .data_block import reads_data
 from .debug_data import find_component
 from .options import Code, GpuId
 from .output import check_free
@@ -47,6 +36,7 @@ from .output import check_free
 PAGE, FIGURES = "index.html", "calibration.json"
 
 
+@reads_data
 def calibrate(
     model: Annotated[str, typer.Argument(help="Path (or, with --output, name) of a pipeline")],
     dev: Annotated[
@@ -97,15 +87,8 @@ def calibrate(
             help="Overwrite existing output; write also if held-out texts miss --objective",
         ),
     ] = False,
-    sentences_per_doc: SentencesPerDoc = 1,
-    word_column: WordColumn = 0,
-    tag_column: TagColumn = -1,
-    comments: Comments = False,
-    split: Split = None,
-    tokens_column: TokensColumn = None,
-    tags_column: TagsColumn = None,
-    labels: LabelsFile = None,
-    scheme: Scheme = None,
+    *,
+    options: DataOptions,
     code_path: Code = None,
     gpu_id: GpuId = -1,
 ) -> None:
@@ -123,17 +106,6 @@ def calibrate(
     """
     msg = Printer()
     import_code(code_path)
-    options = DataOptions(
-        sentences_per_doc=sentences_per_doc,
-        word_column=word_column,
-        tag_column=tag_column,
-        comments=comments,
-        split=split,
-        tokens_column=tokens_column,
-        tags_column=tags_column,
-        labels=labels,
-        scheme=scheme,
-    )
     try:
         settings = CalibrationSettings(
             objective=Objective.parse(objective),

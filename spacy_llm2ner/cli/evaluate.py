@@ -49,20 +49,8 @@ from ..reports.report_page import ReportPage, render_report
 from ..reports.scored_spans import ScoredSpans, scored_spans
 from ..settings import check_choice
 from .columns import column_values
-from .data import (
-    Comments,
-    DataOptions,
-    LabelsFile,
-    Scheme,
-    SentencesPerDoc,
-    Split,
-    TagColumn,
-    TagsColumn,
-    TokensColumn,
-    WordColumn,
-    open_data,
-    read_examples,
-)
+from .data import DataOptions, open_data, read_examples, with_spans_key
+from .data_block import reads_data
 from .options import Code, GpuId
 from .output import Force, check_free
 
@@ -76,6 +64,7 @@ FLOOR = 0.01
 _ASKED_TWICE = ("llm2ner_prompted",)
 
 
+@reads_data
 def evaluate(
     model: Annotated[str, typer.Argument(help="Name or path of a trained pipeline")],
     data: Annotated[
@@ -129,15 +118,8 @@ def evaluate(
     casing: Annotated[
         bool, typer.Option("--casing", help="Also run on the texts in lower and in upper case")
     ] = False,
-    sentences_per_doc: SentencesPerDoc = 1,
-    word_column: WordColumn = 0,
-    tag_column: TagColumn = -1,
-    comments: Comments = False,
-    split: Split = None,
-    tokens_column: TokensColumn = None,
-    tags_column: TagsColumn = None,
-    labels: LabelsFile = None,
-    scheme: Scheme = None,
+    *,
+    options: DataOptions,
     code_path: Code = None,
     gpu_id: GpuId = -1,
     force: Force = False,
@@ -156,17 +138,6 @@ def evaluate(
     """
     msg = Printer()
     import_code(code_path)
-    options = DataOptions(
-        sentences_per_doc=sentences_per_doc,
-        word_column=word_column,
-        tag_column=tag_column,
-        comments=comments,
-        split=split,
-        tokens_column=tokens_column,
-        tags_column=tags_column,
-        labels=labels,
-        scheme=scheme,
-    )
     try:
         for path in (output, page):
             check_free(path, force)
@@ -284,8 +255,7 @@ def evaluate_file(
     RAISES (ValueError, OSError): If a pipeline or the data cannot be read, or nothing is compared.
     """
     options = options or DataOptions()
-    if data.suffix == ".jsonl":  # the one format whose spans have a key by default
-        options = replace(options, spans_key=settings.spans_key)
+    options = with_spans_key(data, options, settings.spans_key)
     corpus = open_data(data, options)
     train_corpus = None
     if train is not None:
@@ -402,7 +372,7 @@ def _what(found: Evaluation) -> str:
 
 def _train_options(train: Path, data: Path, options: DataOptions, spans_key: str) -> DataOptions:
     if format_of(train) != format_of(data):
-        return DataOptions(spans_key=spans_key if train.suffix == ".jsonl" else None)
+        return with_spans_key(train, DataOptions(), spans_key)
     return replace(options, split="train") if options.split else options
 
 
