@@ -1101,6 +1101,11 @@ class Errors(metaclass=_WithCodes):
         "'{column}'."
     )
     E962 = "data path {path}: there is no gold span in it, so that --fail-under has no F1 to judge."
+    E963 = (
+        "--meta: {model} is not the folder of a pipeline, whose meta.json could be written. Give "
+        "the path of one."
+    )
+    E964 = "--meta: {path} has no gold span, so that there are no scores to store."
     E970 = (
         "learning from the texts made the pipeline worse on {examples}: F1 {before:.1f} -> "
         "{after:.1f}. Nothing is written; --force writes it."

@@ -14,6 +14,7 @@ from spacy.training import Example
 from wasabi import Printer
 
 from ..errors import Errors
+from ..pipeline.meta_facts import forget_evaluation
 from .data import DataOptions, open_data, require_data
 from .data_block import reads_data
 from .options import Code, GpuId
@@ -106,6 +107,7 @@ def adapt(
                 raise ValueError(Errors.E970.format(**said))
             tell = msg.good if after >= before else msg.warn
             tell(f"F1 on {examples}: {before:.1f} before, {after:.1f} after")
+        forget_evaluation(nlp.meta)
         nlp.to_disk(out)
     # Faults of paths and pipelines: their messages are written for users.
     except (ValueError, OSError) as error:

@@ -26,6 +26,7 @@ from ..calibration.reliability import Reliability
 from ..calibration.threshold_search import FOLDS, Objective, prf
 from ..errors import Errors
 from ..pipeline.base import EntityPipe
+from ..pipeline.meta_facts import forget_evaluation
 from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
 from .data import DataOptions, open_data
 from .data_block import reads_data
@@ -180,10 +181,12 @@ def write_calibrated(
     nlp (Language): The pipeline, loaded from `model`.
     calibration (Calibration): The result that was applied to it.
     model (Union[str, Path]): The folder of the pipeline.
-    output (Optional[Path]): A folder for the whole pipeline; None to rewrite the two changed files
-        in `model`, the config and the component's `cfg`.
+    output (Optional[Path]): A folder for the whole pipeline; None to rewrite the changed files in
+        `model`: the config, the component's `cfg`, and the meta if it has scores of an evaluation,
+        which are those of other thresholds.
     RETURNS (Path): The folder.
     """
+    forgotten = forget_evaluation(nlp.meta)
     if output is not None:
         nlp.to_disk(output)
         return output
@@ -193,6 +196,8 @@ def write_calibrated(
     # The weights, and a bundled LLM that is in use, stay untouched.
     _replace(folder / calibration.name / "cfg", srsly.json_dumps(pipe.cfg))
     _replace(folder / "config.cfg", nlp.config.to_str())
+    if forgotten:
+        _replace(folder / "meta.json", srsly.json_dumps(nlp.meta, indent=2))
     return folder
 
 

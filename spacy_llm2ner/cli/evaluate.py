@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -34,6 +34,7 @@ from ..evaluation.evaluate import (
 from ..evaluation.evaluate import evaluate as evaluate_pipeline
 from ..evaluation.intervals import Resampling
 from ..evaluation.text_spans import ANNOTATIONS
+from ..pipeline.meta_facts import DataFacts, record_evaluation
 from ..reports.evaluation_page import PipelineResult, evaluation_page
 from ..reports.evaluation_report import (
     Table,
@@ -42,6 +43,7 @@ from ..reports.evaluation_report import (
     difference_table,
     evaluation_json,
     evaluation_tables,
+    performance,
     span_reliability,
 )
 from ..reports.judged_texts import judged_texts, pipeline_facts, pipeline_name
@@ -56,6 +58,7 @@ from .output import Force, check_free
 
 _Corpus = Callable[[Language], Iterable[Example]]
 
+META = "meta.json"
 # The exit code of a pipeline below --fail-under; 1 and 2 mean that there is no score.
 BELOW = 3
 # The least score of the spans that the page's curves are made of.
@@ -85,6 +88,12 @@ def evaluate(
         Optional[Path],
         typer.Option("--report", "-r", help="HTML file for a page with charts and all texts"),
     ] = None,
+    meta: Annotated[
+        bool,
+        typer.Option(
+            "--meta", help="Store the scores in MODEL's meta.json, for `spacy info` and `card`"
+        ),
+    ] = False,
     fail_under: Annotated[
         Optional[float],
         typer.Option(
@@ -141,6 +150,8 @@ def evaluate(
     try:
         for path in (output, page):
             check_free(path, force)
+        if meta and not (Path(model) / META).is_file():
+            raise ValueError(Errors.E963.format(model=model))
         for option, value, accepted in (
             ("--resample", resample, UNITS),
             ("--annotation", annotation or ANNOTATIONS[0], ANNOTATIONS),
@@ -160,11 +171,13 @@ def evaluate(
         if page is not None and report.page is not None:
             page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(render_report(report.page), encoding="utf8")
+        if meta:
+            store_scores(Path(model), data, report, options)
     # Errors in paths, settings and the installation; their messages are written for users.
     except (ValueError, OSError, ImportError) as error:
         msg.fail(f"Can't evaluate {model} on {data}", str(error), exits=1)
     _print(msg, report, data)
-    for path in (output, page):
+    for path in (output, page, Path(model) / META if meta else None):
         if path is not None:
             msg.good(f"Wrote {path}")
     if fail_under is None:
@@ -187,6 +200,7 @@ class EvaluationReport:
     baseline (Optional[str]): The other pipeline, as it was named.
     comparison (Optional[Comparison]): The comparison with it.
     notes (Sequence[str]): What the scores do not say.
+    facts (Dict[str, Any]): Size, labels and digest of the data.
     page (Optional[ReportPage]): The HTML page, if it was asked for.
     """
 
@@ -196,6 +210,7 @@ class EvaluationReport:
     baseline: str | None = None
     comparison: Comparison | None = None
     notes: Sequence[str] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
     page: ReportPage | None = None
 
     @property
@@ -271,8 +286,9 @@ def evaluate_file(
         found = replace(found, training=training)
     cased = evaluate_casings(nlp, examples, settings, documents=documents) if casing else {}
     report = EvaluationReport(
-        str(model), found, cased, notes=_notes(nlp, found, settings.spans_key)
-    )
+        str(model), found, cased, notes=_notes(nlp, found, settings.spans_key),
+        facts=_data_facts(examples, found),
+    )  # fmt: skip
     beside = None
     if baseline is not None:
         other = util.load_model(baseline)
@@ -297,6 +313,30 @@ def evaluate_file(
         sentence=report.comparison.sentence(*names) if report.comparison else "",
     )
     return replace(report, page=page)
+
+
+def store_scores(
+    model: Path, data: Path, report: EvaluationReport, options: DataOptions | None = None
+) -> None:
+    """Store scores in the meta.json of a pipeline, under the names of spaCy.
+
+    model (Path): The folder of the pipeline.
+    data (Path): The data that it was evaluated on.
+    report (EvaluationReport): The result.
+    options (Optional[DataOptions]): How the data was read.
+    RAISES (ValueError): If the data has no gold span (E964).
+    """
+    found = report.evaluation
+    if not found.has_gold:
+        raise ValueError(Errors.E964.format(path=data))
+    split = options.split if options is not None else None
+    facts = {"data": f"{data.name} ({split})" if split else data.name, **report.facts}
+    meta = srsly.read_json(model / META)
+    assert isinstance(meta, dict)
+    record_evaluation(meta, performance(found), facts)
+    new = model / f"{META}.new"
+    srsly.write_json(new, meta)
+    new.replace(model / META)
 
 
 def _run(
@@ -363,6 +403,14 @@ def _facts(nlp: Language, data: Path, report: EvaluationReport) -> list[tuple[st
     facts.append(("Gold spans", f"{len(found.matches.gold):,}"))
     facts.append(("Compared", _what(found)))
     return facts + ([("Baseline", report.baseline)] if report.baseline else [])
+
+
+def _data_facts(examples: Sequence[Example], found: Evaluation) -> dict[str, Any]:
+    compared = found.compared
+    facts = DataFacts(compared.spans_key if compared.annotation == "spans" else "")
+    for _ in facts.count(examples):
+        pass
+    return facts.as_json()
 
 
 def _what(found: Evaluation) -> str:
