@@ -33,6 +33,7 @@ from ..evaluation.evaluate import (
 )
 from ..evaluation.evaluate import evaluate as evaluate_pipeline
 from ..evaluation.intervals import Resampling
+from ..evaluation.slices import Value
 from ..evaluation.text_spans import ANNOTATIONS
 from ..pipeline.meta_facts import DataFacts, record_evaluation
 from ..reports.evaluation_page import PipelineResult, evaluation_page
@@ -344,7 +345,7 @@ def _run(
     examples: Sequence[Example],
     *,
     settings: EvaluationSettings,
-    values: Mapping[str, Sequence[str]],
+    values: Mapping[str, Sequence[Value]],
     documents: Sequence[Hashable] | None,
     scored: bool,
 ) -> tuple[Evaluation, ScoredSpans | None]:
@@ -440,7 +441,7 @@ def _slices(
     options: DataOptions,
     corpus: _Corpus,
     examples: Sequence[Example],
-) -> tuple[EvaluationSettings, dict[str, list[str]]]:
+) -> tuple[EvaluationSettings, Mapping[str, Sequence[Value]]]:
     """Keys of `doc.user_data` stay in the settings; for others, columns of the data are read."""
     known = {key for example in examples for key in example.reference.user_data}
     columns = [key for key in settings.slices if key not in known]
