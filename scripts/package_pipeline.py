@@ -21,6 +21,7 @@ from wasabi import msg
 from spacy_llm2ner.hub.card import write_card
 from spacy_llm2ner.llm.bundle import PRECISIONS
 from spacy_llm2ner.pipeline.bundle import write_bundled
+from spacy_llm2ner.pipeline.meta_facts import record_evaluation
 
 
 def named(data: Path) -> str:
@@ -44,6 +45,9 @@ def main() -> None:
     if args.metrics is not None and args.metrics.is_file():
         scores = json.loads(args.metrics.read_text(encoding="utf8"))
     nlp = spacy.load(args.model)
+    dataset = None if scores is None or args.data is None else named(args.data)
+    if scores is not None and dataset is not None:  # `spacy info` of the package shows them
+        record_evaluation(nlp.meta, scores, {"data": dataset})
     args.packages.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.packages, prefix=".") as scratch:
         folder = Path(scratch)
@@ -53,7 +57,6 @@ def main() -> None:
             for llm in write_bundled(nlp, folder, args.bundle):
                 msg.info(f"With {llm.blocks} of {llm.of_blocks} blocks of '{llm.name}'")
         title = f"{nlp.lang}_{args.name}"
-        dataset = None if scores is None or args.data is None else named(args.data)
         write_card(nlp, folder / "README.md", metrics=scores, dataset=dataset, title=title)
         package(
             folder,

@@ -1104,6 +1104,9 @@ class Errors(metaclass=_WithCodes):
         "data path {path}: this is one document, which becomes one text, so that there is nothing "
         "to split. Set --sentences-per-doc to 1 or more."
     )
+    E949 = (
+        "{options}: these say how annotated data is read, but there is none: give it by {option}."
+    )
     E950 = "{path}: there is no state store (no file data.mdb)."
     E951 = (
         "--llm {given}: the fingerprints of {matches} LLMs in the store begin so, and one is "
@@ -1121,6 +1124,11 @@ class Errors(metaclass=_WithCodes):
         "'{column}'."
     )
     E962 = "data path {path}: there is no gold span in it, so that --fail-under has no F1 to judge."
+    E963 = (
+        "--meta: {model} is not the folder of a pipeline, whose meta.json could be written. Give "
+        "the path of one."
+    )
+    E964 = "--meta: {path} has no gold span, so that there are no scores to store."
     E970 = (
         "learning from the texts made the pipeline worse on {examples}: F1 {before:.1f} -> "
         "{after:.1f}. Nothing is written; --force writes it."

@@ -17,6 +17,7 @@ from typer.main import get_command
 
 import spacy_llm2ner
 from spacy_llm2ner.cli import llm2ner_app
+from spacy_llm2ner.cli.data_block import PANEL
 from spacy_llm2ner.errors import Warnings
 from spacy_llm2ner.tommer.transfer import load_tommer, save_tommer
 
@@ -56,11 +57,18 @@ FACTORIES = [name for name, _ in entry_points("spacy_factories")]
 
 def rows(section: str) -> dict[str, str]:
     """The first table of a section: what stands in the first column -> in the second."""
-    lines = [line for line in SECTIONS[section].splitlines() if line.startswith("|")][2:]
+    return rows_of(SECTIONS[section], section)
+
+
+def rows_of(text: str, section: str) -> dict[str, str]:
+    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert all(len(row) == 3 and row[2] for row in cells), section
     assert len({row[0] for row in cells}) == len(cells), section
     return {row[0]: row[1] for row in cells}
+
+
+DATA_OPTIONS = rows_of(PAGES[1].partition("## Options of data\n")[2], "Options of data")
 
 
 def agrees(cell: str, default: Any) -> bool:
@@ -108,6 +116,24 @@ def test_settings_of_components(name):
     check(name, Language.get_factory_meta(name).default_config)
 
 
+def described(parameter: Any) -> tuple[str, str]:
+    """The names and the default of an option, as its row says them."""
+    names = [*parameter.opts, *parameter.secondary_opts]
+    default = getattr(parameter.default, "value", parameter.default)
+    quiet = default in (None, "") or (default is False and not parameter.secondary_opts)
+    shown = json.dumps(default) if isinstance(default, bool) else str(default)
+    return ", ".join(f"`{n}`" for n in names), "" if quiet else f"`{shown}`"
+
+
+def test_options_of_data_are_those_of_a_command():
+    options = [p for p in COMMANDS["evaluate"].params if p.rich_help_panel == PANEL]
+    assert dict(map(described, options)) == DATA_OPTIONS
+    # Those with a reader of the same setting: a config can read what a command reads.
+    readers = {name for name in REGISTERED if name.endswith("Corpus.v1")}
+    settings = {setting for name in readers for setting in defaults_of(REGISTERED[name])}
+    assert {p.name for p in options} <= settings
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_options_of_commands(name):
     expected = {}
@@ -117,11 +143,12 @@ def test_options_of_commands(name):
             and parameter.name != "help"
             and not parameter.hidden
         ):
-            names = [*parameter.opts, *parameter.secondary_opts]
-            default = getattr(parameter.default, "value", parameter.default)
-            quiet = default in (None, "") or (default is False and not parameter.secondary_opts)
-            shown = json.dumps(default) if isinstance(default, bool) else str(default)
-            expected[", ".join(f"`{n}`" for n in names)] = "" if quiet else f"`{shown}`"
+            option, default = described(parameter)
+            if parameter.rich_help_panel == PANEL:  # described once, for all commands
+                known = next(x for x in DATA_OPTIONS if x.startswith(option))
+                assert DATA_OPTIONS[known] == default
+                option, default = "[options of data](#options-of-data)", ""
+            expected[option] = default
     assert rows(name) == expected
     arguments = [p for p in COMMANDS[name].params if p.param_type_name == "argument"]
     assert f"`{name} " in SECTIONS[name] and arguments

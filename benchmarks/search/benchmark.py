@@ -99,7 +99,7 @@ def searched(nlp: Language, args: Any, folder: Path) -> dict[str, Any]:
     tests = {}
     for name, result in (("preset", own), ("best", best)):
         path = folder / f"{name}-train.cfg"
-        best_config(config, plan, result.parameters, data, settings.epochs).to_disk(path)
+        best_config(config, plan, result.parameters, settings.epochs).to_disk(path)
         tests[name] = scores_on_test(path, folder / name, args.folder / "test.txt")
     without = seconds_without_store(plan, settings.epochs)
     return {

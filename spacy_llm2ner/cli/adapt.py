@@ -14,7 +14,9 @@ from spacy.training import Example
 from wasabi import Printer
 
 from ..errors import Errors
-from .data import open_data
+from ..pipeline.meta_facts import forget_evaluation
+from .data import DataOptions, open_data, require_data
+from .data_block import reads_data
 from .options import Code, GpuId
 from .output import Force, check_free
 from .texts import read_texts
@@ -33,6 +35,7 @@ Component = Annotated[
 ]
 
 
+@reads_data
 def adapt(
     model: Model,
     texts: Texts,
@@ -51,6 +54,8 @@ def adapt(
         int, typer.Option("--rounds", min=0, help="Most rounds on the texts; 0: names only")
     ] = 4,
     component: Component = "",
+    *,
+    options: DataOptions,
     gpu_id: GpuId = -1,
     code_path: Code = None,
     force: Force = False,
@@ -73,10 +78,11 @@ def adapt(
     setup_gpu(gpu_id)
     try:
         check_free(out, force)
+        require_data(examples, options, "--examples")
         nlp = util.load_model(model)
         pipe = _component(nlp, component)
         docs = read_texts(texts, nlp)
-        held_back = [] if examples is None else list(open_data(examples)(nlp))
+        held_back = [] if examples is None else list(open_data(examples, options)(nlp))
         before = _score(nlp, held_back)
         if patterns is not None:
             pipe.add_patterns(srsly.read_jsonl(patterns))
@@ -101,6 +107,7 @@ def adapt(
                 raise ValueError(Errors.E970.format(**said))
             tell = msg.good if after >= before else msg.warn
             tell(f"F1 on {examples}: {before:.1f} before, {after:.1f} after")
+        forget_evaluation(nlp.meta)
         nlp.to_disk(out)
     # Faults of paths and pipelines: their messages are written for users.
     except (ValueError, OSError) as error:

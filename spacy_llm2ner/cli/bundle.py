@@ -19,7 +19,8 @@ from wasabi import Printer, table
 
 from ..errors import Errors
 from ..pipeline.bundle import Carried, state_difference, write_bundled
-from .data import DataOptions, Split, open_data
+from .data import DataOptions, open_data, require_data
+from .data_block import reads_data
 from .options import Code, GpuId
 from .output import Force, check_free
 
@@ -37,6 +38,7 @@ class Precision(str, Enum):
     four_bits = "4bit"
 
 
+@reads_data
 def bundle(
     model: Annotated[str, typer.Argument(help="Name or path of a trained pipeline")],
     out: Annotated[Path, typer.Argument(help="Folder for the pipeline that carries its LLM")],
@@ -48,7 +50,8 @@ def bundle(
         Optional[Path],
         typer.Option("--data", help="Annotated data: compare the predictions of both pipelines"),
     ] = None,
-    split: Split = None,
+    *,
+    options: DataOptions,
     force: Force = False,
     code_path: Code = None,
     gpu_id: GpuId = -1,
@@ -69,7 +72,8 @@ def bundle(
     try:
         setup_gpu(gpu_id, silent=True)
         _check_output(model, out, force)
-        examples = None if data is None else open_data(data, DataOptions(split=split))
+        require_data(data, options, "--data")
+        examples = None if data is None else open_data(data, options)
         before = util.load_model(model)
         measured = None if examples is None else measure(before, list(examples(before)))
         carried = write_bundled(before, out, dtype.value)

@@ -26,20 +26,10 @@ from ..calibration.reliability import Reliability
 from ..calibration.threshold_search import FOLDS, Objective, prf
 from ..errors import Errors
 from ..pipeline.base import EntityPipe
+from ..pipeline.meta_facts import forget_evaluation
 from ..reports.calibration_page import CalibrationPage, LabelRow, render_calibration_page
-from .data import (
-    Comments,
-    DataOptions,
-    LabelsFile,
-    Scheme,
-    SentencesPerDoc,
-    Split,
-    TagColumn,
-    TagsColumn,
-    TokensColumn,
-    WordColumn,
-    open_data,
-)
+from .data import DataOptions, open_data
+from .data_block import reads_data
 from .debug_data import find_component
 from .options import Code, GpuId
 from .output import check_free
@@ -47,6 +37,7 @@ from .output import check_free
 PAGE, FIGURES = "index.html", "calibration.json"
 
 
+@reads_data
 def calibrate(
     model: Annotated[str, typer.Argument(help="Path (or, with --output, name) of a pipeline")],
     dev: Annotated[
@@ -97,15 +88,8 @@ def calibrate(
             help="Overwrite existing output; write also if held-out texts miss --objective",
         ),
     ] = False,
-    sentences_per_doc: SentencesPerDoc = 1,
-    word_column: WordColumn = 0,
-    tag_column: TagColumn = -1,
-    comments: Comments = False,
-    split: Split = None,
-    tokens_column: TokensColumn = None,
-    tags_column: TagsColumn = None,
-    labels: LabelsFile = None,
-    scheme: Scheme = None,
+    *,
+    options: DataOptions,
     code_path: Code = None,
     gpu_id: GpuId = -1,
 ) -> None:
@@ -123,17 +107,6 @@ def calibrate(
     """
     msg = Printer()
     import_code(code_path)
-    options = DataOptions(
-        sentences_per_doc=sentences_per_doc,
-        word_column=word_column,
-        tag_column=tag_column,
-        comments=comments,
-        split=split,
-        tokens_column=tokens_column,
-        tags_column=tags_column,
-        labels=labels,
-        scheme=scheme,
-    )
     try:
         settings = CalibrationSettings(
             objective=Objective.parse(objective),
@@ -208,10 +181,12 @@ def write_calibrated(
     nlp (Language): The pipeline, loaded from `model`.
     calibration (Calibration): The result that was applied to it.
     model (Union[str, Path]): The folder of the pipeline.
-    output (Optional[Path]): A folder for the whole pipeline; None to rewrite the two changed files
-        in `model`, the config and the component's `cfg`.
+    output (Optional[Path]): A folder for the whole pipeline; None to rewrite the changed files in
+        `model`: the config, the component's `cfg`, and the meta if it has scores of an evaluation,
+        which are those of other thresholds.
     RETURNS (Path): The folder.
     """
+    forgotten = forget_evaluation(nlp.meta)
     if output is not None:
         nlp.to_disk(output)
         return output
@@ -221,6 +196,8 @@ def write_calibrated(
     # The weights, and a bundled LLM that is in use, stay untouched.
     _replace(folder / calibration.name / "cfg", srsly.json_dumps(pipe.cfg))
     _replace(folder / "config.cfg", nlp.config.to_str())
+    if forgotten:
+        _replace(folder / "meta.json", srsly.json_dumps(nlp.meta, indent=2))
     return folder
 
 

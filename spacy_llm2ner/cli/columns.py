@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,10 +11,15 @@ from typing import Any
 from spacy.language import Language
 from spacy.training import Example
 
+from ..corpora.conll import conll_stream
+from ..corpora.conllu_plus import ConlluPlusStream
+from ..corpora.documents import CorpusError
 from ..corpora.hf_dataset import HFDatasetCorpus
+from ..corpora.tagged_lines import TaggedLines
 from ..doc_data import SOURCE_KEY
 from ..errors import Errors
-from ..evaluation.slices import NO_VALUE
+from ..evaluation.slices import NO_VALUE, Value
+from ..tags import OUTSIDE
 from .data import DataOptions, InputError, data_format
 
 
@@ -24,19 +29,24 @@ def column_values(
     corpus: Callable[[Language], Iterable[Example]],
     examples: Sequence[Example],
     columns: Sequence[str],
-) -> dict[str, list[str]] | None:
-    """Read columns of a dataset, or fields of a .jsonl file.
+) -> Mapping[str, Sequence[Value]] | None:
+    """Read columns of a dataset or a CoNLL-style file, or fields of a .jsonl file.
 
     path (Path): The data.
     options (DataOptions): How it is read.
     corpus (Callable[[Language], Iterable[Example]]): Its corpus.
     examples (Sequence[Example]): The texts of the corpus.
-    columns (Sequence[str]): The names.
-    RETURNS (Optional[Dict[str, List[str]]]): Name -> the value of the first sentence of each text;
-        None for data of other formats, which have no such columns.
+    columns (Sequence[str]): The names; in a CoNLL-style file the number of a column, from 0.
+    RETURNS (Optional[Mapping[str, Sequence[Union[str, Sequence[str]]]]]): Name -> the value of the
+        first sentence of each text or, if words have the values, those of its words; None for data
+        of other formats, which have no such columns.
     RAISES (InputError): For a column that no row has (E961).
     """
-    if data_format(path, options) != "dataset" and path.suffix == ".jsonl":
+    kind = data_format(path, options)
+    if kind in ("conll", "conllu_plus"):
+        lines = {column: _cells(path, kind, options, column) for column in columns}
+        return {column: _of_words(examples, found) for column, found in lines.items()}
+    if kind != "dataset" and path.suffix == ".jsonl":
         rows = _jsonl_rows(path, columns)
     elif isinstance(corpus, HFDatasetCorpus):
         rows = _dataset_rows(corpus, columns)
@@ -50,6 +60,33 @@ def column_values(
         column: [str(rows.get(line, {}).get(column, NO_VALUE)) for line in lines]
         for column in columns
     }
+
+
+def _cells(path: Path, kind: str, options: DataOptions, column: str) -> Iterator[TaggedLines]:
+    """The cells of a column, by sentence."""
+    try:
+        if kind == "conllu_plus":
+            yield from ConlluPlusStream(path, tags_column=column).cells()
+        else:
+            stream = conll_stream(
+                path, word_column=options.word_column, tag_column=int(column),
+                comments=options.comments,
+            )  # fmt: skip
+            yield from stream.cells()
+    except (CorpusError, ValueError) as error:
+        # The file itself was read before.
+        raise InputError(Errors.E961.format(path=path, column=column)) from error
+
+
+def _of_words(examples: Sequence[Example], cells: Iterator[TaggedLines]) -> list[list[str]]:
+    """The cells of the words of each text, which has one or several sentences."""
+    found = []
+    for example in examples:
+        values: list[str] = []
+        while len(values) < len(example.reference):
+            values += next(cells).tags
+        found.append([NO_VALUE if value in (OUTSIDE, "_") else value for value in values])
+    return found
 
 
 def _jsonl_rows(path: Path, columns: Sequence[str]) -> dict[int, dict[str, Any]]:

@@ -15,11 +15,11 @@ from spacy.training.corpus import walk_corpus
 from spacy.vocab import Vocab
 
 from ..corpora.formats import format_of
-from ..corpora.reader import open_corpus
 from ..errors import Errors
 from ..llm.checkpoint import expects_causal, folder_at_hand, load_config
 from ..pipeline.gold import annotated_spans
 from ..pipeline.span_recognizer import MAX_SPAN_TOKENS_CAP
+from .data import DataOptions, open_data
 
 # The LLM that the presets are made for, and its depth.
 DEFAULT_LLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -201,10 +201,11 @@ class CorpusFacts:
         return max(self.lengths, default=0)
 
 
-def count_corpus(path: Path) -> CorpusFacts:
-    """Count docs, tokens and entities of data in any format that `open_corpus` supports.
+def count_corpus(path: Path, options: DataOptions | None = None) -> CorpusFacts:
+    """Count docs, tokens and entities of data in any format that `open_data` supports.
 
     path (Path): The data.
+    options (Optional[DataOptions]): How it is read.
     RETURNS (CorpusFacts): The counts.
     RAISES (ValueError): If it cannot be read or is empty (E923 to E925).
     """
@@ -213,7 +214,7 @@ def count_corpus(path: Path) -> CorpusFacts:
     docs = tokens = 0
     labels: Counter[str] = Counter()
     lengths: Counter[int] = Counter()
-    for n_tokens, spans in _texts(path):
+    for n_tokens, spans in _texts(path, options):
         docs += 1
         tokens += n_tokens
         labels.update(label for _, _, label in spans)
@@ -223,9 +224,11 @@ def count_corpus(path: Path) -> CorpusFacts:
     return CorpusFacts(docs, tokens, labels, lengths)
 
 
-def _texts(path: Path) -> Iterator[tuple[int, Sequence[tuple[int, int, str]]]]:
+def _texts(
+    path: Path, options: DataOptions | None
+) -> Iterator[tuple[int, Sequence[tuple[int, int, str]]]]:
     """Yield the number of tokens and the gold spans of each text."""
-    corpus = open_corpus(path)
+    corpus = open_data(path, options)
     if isinstance(corpus, Corpus):
         try:
             docs = list(corpus.read_docbin(Vocab(), walk_corpus(path, SUFFIX)))

@@ -9,27 +9,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import spacy
 from spacy.tokens import Doc, DocBin
-from spacy.vocab import Vocab
+from spacy.util import get_lang_class
+from spacy.vocab import Vocab, create_vocab
 
 from ..corpora.docs import StreamedDoc, stream_docs
 from ..corpora.documents import CorpusReport, DocumentStart, Tally
 from ..corpora.formats import Format
 from ..corpora.label_mapping import LabelMap
+from ..corpora.renewed import Renewed
 from ..corpora.splitting import NAMES, Splitter
 from ..corpora.streams import Item, Stream
 from ..corpora.writers import OUTPUTS, Output, SpacyWriter, Writer, open_writer
 from ..errors import Errors
 from .data import SUFFIX, DataOptions, InputError, data_format, open_data
-
-# Texts that are in memory together.
-CHUNK = 1000
 
 _OWN_FILE = re.compile(r"\d{5,6}\.(spacy|txt|ann)")
 
@@ -132,13 +129,10 @@ def _write(source: _Sentences | _Binary, writers: list[Writer], units: _Units | 
     with ExitStack() as stack:
         for writer in writers:
             stack.callback(writer.close)
-        number = 0
-        for chunk in source.chunks(writers):
-            for streamed in chunk:
-                unit = streamed.document if units is None or units.by_document else number
-                part = 0 if units is None else units.parts[unit]
-                writers[part].write(streamed.doc, streamed.document, streamed.starts)
-                number += 1
+        for number, streamed in enumerate(source.streamed(writers)):
+            unit = streamed.document if units is None or units.by_document else number
+            part = 0 if units is None else units.parts[unit]
+            writers[part].write(streamed.doc, streamed.document, streamed.starts)
 
 
 # Input ----------------------------------------------------------------------------------------
@@ -195,41 +189,22 @@ class _Sentences:
             raise InputError(Errors.E948.format(path=self.path))
         return _Units(parts, False)
 
-    def chunks(self, writers: list[Writer]) -> Iterator[Iterable[StreamedDoc]]:
-        """Yield Docs in chunks, each valid until the next."""
-        nlp = spacy.blank(self.options.lang)
+    def streamed(self, writers: list[Writer]) -> Iterator[StreamedDoc]:
+        """Yield Docs."""
+        lang = self.options.lang
+        defaults = get_lang_class(lang).Defaults
         self.tally = Tally()
-        docs = stream_docs(
+        return stream_docs(
             self.tally.count(self.items()),
-            nlp.vocab,
+            Renewed(lambda: create_vocab(lang, defaults)),
             source=self.stream.source.name,
             sentences_per_doc=self.options.sentences_per_doc,
             spans_key=self.spans_key,
         )
-        ended = False
-        while not ended:
-            # Words of a chunk are forgotten with it: a vocabulary would hold all of them.
-            with nlp.memory_zone():
-                read = _Counted(islice(docs, CHUNK))
-                yield read
-                ended = read.n < CHUNK
 
     def report(self) -> CorpusReport:
         """The report on the data, after all of it was read."""
         return self.stream.report(self.tally)
-
-
-class _Counted:
-    """An iterator that says how many items it yielded."""
-
-    def __init__(self, items: Iterator[StreamedDoc]) -> None:
-        self.items = items
-        self.n = 0
-
-    def __iter__(self) -> Iterator[StreamedDoc]:
-        for item in self.items:
-            self.n += 1
-            yield item
 
 
 def _labels(items: Iterable[Item], sentences: int) -> Iterator[Counter[str]]:
@@ -288,11 +263,8 @@ class _Binary:
             splitter.add(Counter(span.label_ for span in _spans(doc)))
         return _Units(splitter.finish(), True)
 
-    def chunks(self, writers: list[Writer]) -> Iterator[Iterable[StreamedDoc]]:
+    def streamed(self, writers: list[Writer]) -> Iterator[StreamedDoc]:
         """Yield the Docs."""
-        yield self._streamed(writers)
-
-    def _streamed(self, writers: list[Writer]) -> Iterator[StreamedDoc]:
         for number, (doc_bin, doc) in enumerate(self.docs()):
             for writer in writers:
                 if isinstance(writer, SpacyWriter) and number == 0:

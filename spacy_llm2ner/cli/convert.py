@@ -12,32 +12,20 @@ from ..corpora.documents import CorpusReport
 from ..corpora.findings import Findings
 from ..corpora.formats import KINDS, Format
 from ..corpora.label_mapping import SHIPPED, LabelMap
-from ..corpora.offsets import ENDS, UNITS
 from ..corpora.splitting import NAMES, parse_shares
-from ..corpora.token_spans import FIXES
 from ..corpora.writers import OUTPUTS
 from ..errors import Errors
 from ..settings import check_choice
 from ..tags import SCHEMES
 from .conversion import Conversion, ConversionSettings, OutputError, run_conversion
-from .data import (
-    SUFFIX,
-    Comments,
-    DataOptions,
-    LabelsFile,
-    Scheme,
-    SentencesPerDoc,
-    TagColumn,
-    TagsColumn,
-    TokensColumn,
-    WordColumn,
-    check_format,
-)
+from .data import SUFFIX, DataOptions, check_format
+from .data_block import reads_data
 from .output import Force, check_free
 
 __all__ = ["OutputError", "convert", "convert_file"]
 
 
+@reads_data
 def convert(
     input_path: Annotated[Path, typer.Argument(help="Data of any format, or a folder of it")],
     output_path: Annotated[
@@ -47,23 +35,13 @@ def convert(
         Optional[str],
         typer.Option("--to", "-t", help=f"Format to write; default: spacy; {', '.join(OUTPUTS)}"),
     ] = None,
-    format: Annotated[
-        Optional[str],
-        typer.Option("--format", "-f", help=f"Format of the input: {', '.join(KINDS)}"),
-    ] = None,
-    sentences_per_doc: SentencesPerDoc = 1,
-    word_column: WordColumn = 0,
-    tag_column: TagColumn = -1,
-    comments: Comments = False,
     split: Annotated[
         Optional[str],
         typer.Option("--split", help="Split of a dataset; or shares of train/dev/test: 80/10/10"),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the shares of --split")] = 0,
-    tokens_column: TokensColumn = None,
-    tags_column: TagsColumn = None,
-    labels: LabelsFile = None,
-    scheme: Scheme = None,
+    *,
+    options: DataOptions,
     to_scheme: Annotated[
         str, typer.Option("--to-scheme", help=f"Scheme of written tags: {', '.join(SCHEMES)}")
     ] = "BIO2",
@@ -71,30 +49,9 @@ def convert(
         Optional[str],
         typer.Option("--map", help=f"JSON or CSV file of label -> label; or {', '.join(SHIPPED)}"),
     ] = None,
-    fix: Annotated[
-        str,
-        typer.Option("--fix", help=f"Spans that do not fit tokens: {', '.join(FIXES)}"),
-    ] = "drop",
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail if the annotation has faults")
     ] = False,
-    offsets: Annotated[
-        Optional[str],
-        typer.Option("--offsets", help=f"What offsets count: {', '.join(UNITS)}"),
-    ] = None,
-    ends: Annotated[
-        Optional[str], typer.Option("--ends", help=f"Ends of spans: {', '.join(ENDS)}")
-    ] = None,
-    annotator: Annotated[
-        Optional[str],
-        typer.Option(
-            "--annotator", help="Whose annotation, if several: a name, first, last, each, agreed"
-        ),
-    ] = None,
-    layer: Annotated[
-        Optional[str],
-        typer.Option("--layer", help="Name of the annotation, if a text has several"),
-    ] = None,
     lang: Annotated[
         str, typer.Option("--lang", "-l", help="Language of the tokenizer, for texts with offsets")
     ] = "en",
@@ -128,25 +85,7 @@ def convert(
         done = _convert(
             input_path,
             output_path,
-            DataOptions(
-                sentences_per_doc=sentences_per_doc,
-                word_column=word_column,
-                tag_column=tag_column,
-                comments=comments,
-                split=split,
-                tokens_column=tokens_column,
-                tags_column=tags_column,
-                labels=labels,
-                scheme=scheme,
-                spans_key=spans_key,
-                format=format,
-                fix=fix,
-                offsets=offsets,
-                ends=ends,
-                annotator=annotator,
-                layer=layer,
-                lang=lang,
-            ),
+            replace(options, split=split, spans_key=spans_key, lang=lang),
             to=to,
             to_scheme=to_scheme,
             label_map=label_map,
@@ -160,7 +99,7 @@ def convert(
     _print_report(msg, done.report, done.docs)
     _print_findings(msg, done.report.findings)
     tags = [text for text in done.report.warnings() if "tags that are not valid" in text]
-    for message in [*tags, *border_warnings(done.report, sentences_per_doc)]:
+    for message in [*tags, *border_warnings(done.report, options.sentences_per_doc)]:
         msg.warn(message)
     for note in done.notes:
         msg.info(note)
@@ -241,7 +180,7 @@ def convert_file(
             split=split,
             tokens_column=tokens_column,
             tags_column=tags_column,
-            labels=labels,
+            labels=None if labels is None else Path(labels),
             scheme=scheme,
             spans_key=spans_key,
             format=format,

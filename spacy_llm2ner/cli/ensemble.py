@@ -12,6 +12,7 @@ from wasabi import Printer
 
 from ..errors import Errors
 from ..pipeline.ensemble import join_heads
+from ..pipeline.meta_facts import forget_evaluation
 from .debug_data import find_component
 from .options import Code
 from .output import Force, check_free
@@ -49,6 +50,7 @@ def ensemble(
         pipelines = [util.load_model(model) for model in models]
         pipe = find_component(pipelines[0], component, msg)
         kept = join_heads(pipelines, pipe.name)
+        forget_evaluation(pipelines[0].meta)
         pipelines[0].to_disk(output)
     # Faults of paths and pipelines: their messages are written for users.
     except (ValueError, OSError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -33,7 +33,9 @@ from ..evaluation.evaluate import (
 )
 from ..evaluation.evaluate import evaluate as evaluate_pipeline
 from ..evaluation.intervals import Resampling
+from ..evaluation.slices import Value
 from ..evaluation.text_spans import ANNOTATIONS
+from ..pipeline.meta_facts import DataFacts, record_evaluation
 from ..reports.evaluation_page import PipelineResult, evaluation_page
 from ..reports.evaluation_report import (
     Table,
@@ -42,6 +44,7 @@ from ..reports.evaluation_report import (
     difference_table,
     evaluation_json,
     evaluation_tables,
+    performance,
     span_reliability,
 )
 from ..reports.judged_texts import judged_texts, pipeline_facts, pipeline_name
@@ -49,25 +52,14 @@ from ..reports.report_page import ReportPage, render_report
 from ..reports.scored_spans import ScoredSpans, scored_spans
 from ..settings import check_choice
 from .columns import column_values
-from .data import (
-    Comments,
-    DataOptions,
-    LabelsFile,
-    Scheme,
-    SentencesPerDoc,
-    Split,
-    TagColumn,
-    TagsColumn,
-    TokensColumn,
-    WordColumn,
-    open_data,
-    read_examples,
-)
+from .data import DataOptions, open_data, read_examples, with_spans_key
+from .data_block import reads_data
 from .options import Code, GpuId
 from .output import Force, check_free
 
 _Corpus = Callable[[Language], Iterable[Example]]
 
+META = "meta.json"
 # The exit code of a pipeline below --fail-under; 1 and 2 mean that there is no score.
 BELOW = 3
 # The least score of the spans that the page's curves are made of.
@@ -76,6 +68,7 @@ FLOOR = 0.01
 _ASKED_TWICE = ("llm2ner_prompted",)
 
 
+@reads_data
 def evaluate(
     model: Annotated[str, typer.Argument(help="Name or path of a trained pipeline")],
     data: Annotated[
@@ -96,6 +89,12 @@ def evaluate(
         Optional[Path],
         typer.Option("--report", "-r", help="HTML file for a page with charts and all texts"),
     ] = None,
+    meta: Annotated[
+        bool,
+        typer.Option(
+            "--meta", help="Store the scores in MODEL's meta.json, for `spacy info` and `card`"
+        ),
+    ] = False,
     fail_under: Annotated[
         Optional[float],
         typer.Option(
@@ -129,15 +128,8 @@ def evaluate(
     casing: Annotated[
         bool, typer.Option("--casing", help="Also run on the texts in lower and in upper case")
     ] = False,
-    sentences_per_doc: SentencesPerDoc = 1,
-    word_column: WordColumn = 0,
-    tag_column: TagColumn = -1,
-    comments: Comments = False,
-    split: Split = None,
-    tokens_column: TokensColumn = None,
-    tags_column: TagsColumn = None,
-    labels: LabelsFile = None,
-    scheme: Scheme = None,
+    *,
+    options: DataOptions,
     code_path: Code = None,
     gpu_id: GpuId = -1,
     force: Force = False,
@@ -156,20 +148,11 @@ def evaluate(
     """
     msg = Printer()
     import_code(code_path)
-    options = DataOptions(
-        sentences_per_doc=sentences_per_doc,
-        word_column=word_column,
-        tag_column=tag_column,
-        comments=comments,
-        split=split,
-        tokens_column=tokens_column,
-        tags_column=tags_column,
-        labels=labels,
-        scheme=scheme,
-    )
     try:
         for path in (output, page):
             check_free(path, force)
+        if meta and not (Path(model) / META).is_file():
+            raise ValueError(Errors.E963.format(model=model))
         for option, value, accepted in (
             ("--resample", resample, UNITS),
             ("--annotation", annotation or ANNOTATIONS[0], ANNOTATIONS),
@@ -189,11 +172,13 @@ def evaluate(
         if page is not None and report.page is not None:
             page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(render_report(report.page), encoding="utf8")
+        if meta:
+            store_scores(Path(model), data, report, options)
     # Errors in paths, settings and the installation; their messages are written for users.
     except (ValueError, OSError, ImportError) as error:
         msg.fail(f"Can't evaluate {model} on {data}", str(error), exits=1)
     _print(msg, report, data)
-    for path in (output, page):
+    for path in (output, page, Path(model) / META if meta else None):
         if path is not None:
             msg.good(f"Wrote {path}")
     if fail_under is None:
@@ -216,6 +201,7 @@ class EvaluationReport:
     baseline (Optional[str]): The other pipeline, as it was named.
     comparison (Optional[Comparison]): The comparison with it.
     notes (Sequence[str]): What the scores do not say.
+    facts (Dict[str, Any]): Size, labels and digest of the data.
     page (Optional[ReportPage]): The HTML page, if it was asked for.
     """
 
@@ -225,6 +211,7 @@ class EvaluationReport:
     baseline: str | None = None
     comparison: Comparison | None = None
     notes: Sequence[str] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
     page: ReportPage | None = None
 
     @property
@@ -284,8 +271,7 @@ def evaluate_file(
     RAISES (ValueError, OSError): If a pipeline or the data cannot be read, or nothing is compared.
     """
     options = options or DataOptions()
-    if data.suffix == ".jsonl":  # the one format whose spans have a key by default
-        options = replace(options, spans_key=settings.spans_key)
+    options = with_spans_key(data, options, settings.spans_key)
     corpus = open_data(data, options)
     train_corpus = None
     if train is not None:
@@ -301,8 +287,9 @@ def evaluate_file(
         found = replace(found, training=training)
     cased = evaluate_casings(nlp, examples, settings, documents=documents) if casing else {}
     report = EvaluationReport(
-        str(model), found, cased, notes=_notes(nlp, found, settings.spans_key)
-    )
+        str(model), found, cased, notes=_notes(nlp, found, settings.spans_key),
+        facts=_data_facts(examples, found),
+    )  # fmt: skip
     beside = None
     if baseline is not None:
         other = util.load_model(baseline)
@@ -329,12 +316,36 @@ def evaluate_file(
     return replace(report, page=page)
 
 
+def store_scores(
+    model: Path, data: Path, report: EvaluationReport, options: DataOptions | None = None
+) -> None:
+    """Store scores in the meta.json of a pipeline, under the names of spaCy.
+
+    model (Path): The folder of the pipeline.
+    data (Path): The data that it was evaluated on.
+    report (EvaluationReport): The result.
+    options (Optional[DataOptions]): How the data was read.
+    RAISES (ValueError): If the data has no gold span (E964).
+    """
+    found = report.evaluation
+    if not found.has_gold:
+        raise ValueError(Errors.E964.format(path=data))
+    split = options.split if options is not None else None
+    facts = {"data": f"{data.name} ({split})" if split else data.name, **report.facts}
+    meta = srsly.read_json(model / META)
+    assert isinstance(meta, dict)
+    record_evaluation(meta, performance(found), facts)
+    new = model / f"{META}.new"
+    srsly.write_json(new, meta)
+    new.replace(model / META)
+
+
 def _run(
     nlp: Language,
     examples: Sequence[Example],
     *,
     settings: EvaluationSettings,
-    values: Mapping[str, Sequence[str]],
+    values: Mapping[str, Sequence[Value]],
     documents: Sequence[Hashable] | None,
     scored: bool,
 ) -> tuple[Evaluation, ScoredSpans | None]:
@@ -395,6 +406,14 @@ def _facts(nlp: Language, data: Path, report: EvaluationReport) -> list[tuple[st
     return facts + ([("Baseline", report.baseline)] if report.baseline else [])
 
 
+def _data_facts(examples: Sequence[Example], found: Evaluation) -> dict[str, Any]:
+    compared = found.compared
+    facts = DataFacts(compared.spans_key if compared.annotation == "spans" else "")
+    for _ in facts.count(examples):
+        pass
+    return facts.as_json()
+
+
 def _what(found: Evaluation) -> str:
     is_spans = found.compared.annotation == "spans"
     return f"doc.spans['{found.compared.spans_key}']" if is_spans else "doc.ents"
@@ -402,7 +421,7 @@ def _what(found: Evaluation) -> str:
 
 def _train_options(train: Path, data: Path, options: DataOptions, spans_key: str) -> DataOptions:
     if format_of(train) != format_of(data):
-        return DataOptions(spans_key=spans_key if train.suffix == ".jsonl" else None)
+        return with_spans_key(train, DataOptions(), spans_key)
     return replace(options, split="train") if options.split else options
 
 
@@ -422,7 +441,7 @@ def _slices(
     options: DataOptions,
     corpus: _Corpus,
     examples: Sequence[Example],
-) -> tuple[EvaluationSettings, dict[str, list[str]]]:
+) -> tuple[EvaluationSettings, Mapping[str, Sequence[Value]]]:
     """Keys of `doc.user_data` stay in the settings; for others, columns of the data are read."""
     known = {key for example in examples for key in example.reference.user_data}
     columns = [key for key in settings.slices if key not in known]

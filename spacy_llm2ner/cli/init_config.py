@@ -16,7 +16,6 @@ import typer
 from thinc.api import Config
 from wasabi import Printer
 
-from ..corpora.reader import reader_block
 from ..errors import Errors
 from ..settings import check_choice
 from .config_choices import (
@@ -28,6 +27,15 @@ from .config_choices import (
     count_corpus,
     span_choice,
 )
+from .data import (
+    DataOptions,
+    InputError,
+    corpus_block,
+    options_of_each,
+    require_data,
+    with_lang,
+)
+from .data_block import reads_data
 
 Values = dict[str, dict[str, Any]]  # section -> setting -> value
 
@@ -51,6 +59,7 @@ class Preset(str, Enum):
     accurate = "accurate"
 
 
+@reads_data(without=("split",))
 def init_config(
     out: Annotated[Path, typer.Argument(help="Output config, or - for standard output")],
     preset: Annotated[
@@ -79,6 +88,8 @@ def init_config(
     force: Annotated[
         bool, typer.Option("--force", "-F", help="Overwrite an existing file")
     ] = False,
+    *,
+    options: DataOptions,
     # The former short name of --preset; elsewhere -p is --component.
     former_preset: Annotated[Optional[Preset], typer.Option("-p", hidden=True)] = None,
 ) -> None:
@@ -109,6 +120,7 @@ def init_config(
                 dev=dev,
                 gpu=gpu,
                 calibrate=calibrate,
+                options=options,
             )
         except (ValueError, OSError) as error:
             msg.fail(f"Can't make a config for {out}", str(error), exits=1)
@@ -162,6 +174,7 @@ def plan_config(
     dev: Path | None = None,
     gpu: bool = False,
     calibrate: bool = False,
+    options: DataOptions | None = None,
 ) -> ConfigPlan:
     """Choose the settings of a config.
 
@@ -174,6 +187,7 @@ def plan_config(
     train, dev (Optional[Path]): The data. Training data is counted for the schedule.
     gpu (bool): Whether a GPU will be used.
     calibrate (bool): Whether to calibrate checkpoints.
+    options (Optional[DataOptions]): How the data is read.
     RETURNS (ConfigPlan): The config, and the reasons for its settings.
     RAISES (FileNotFoundError): If there is no such LLM (E104 to E106).
     RAISES (ValueError): For an unknown preset, or data that is missing, unreadable or without
@@ -193,12 +207,16 @@ def plan_config(
         values.setdefault("training", {})["before_to_disk"] = _CALIBRATE
     text = set_values(_preset_text("base"), values)
     text = set_values(text, _GPU if gpu else {})
+    given = _options(paths, options or DataOptions())
     for name, path in paths.items():
-        block = None if path is None else _reader_of(path)
+        block = None if path is None else corpus_block(path, given[name])
         if block is not None:
             reader = {"path": f"${{paths.{name}}}", **block}
             text = _replace_section(text, f"corpora.{name}", reader)
-    counts = {name: None if path is None else count_corpus(path) for name, path in paths.items()}
+    counts = {
+        name: None if path is None else count_corpus(path, with_lang(path, given[name], lang))
+        for name, path in paths.items()
+    }
     warnings = [*facts.warnings, *check_gold(counts["train"], counts["dev"], values["paths"])]
     choices.append(span_choice(counts["train"]))
     if counts["train"] is None:
@@ -211,11 +229,14 @@ def plan_config(
     return ConfigPlan(text, choices, warnings)
 
 
-def _reader_of(path: Path) -> dict[str, Any] | None:
-    """Return the settings of the reader for a path; None for spaCy's own reader."""
-    if not path.exists():
-        raise ValueError(Errors.E922.format(path=path))
-    return reader_block(path)
+def _options(paths: dict[str, Path | None], options: DataOptions) -> dict[str, DataOptions]:
+    """The options of training and dev data."""
+    known = {name: path for name, path in paths.items() if path is not None}
+    require_data(next(iter(known), None), options, "--train or --dev")
+    for path in known.values():
+        if not path.exists():
+            raise InputError(Errors.E922.format(path=path))
+    return dict(zip(known, options_of_each([*known.values()], options), strict=True))
 
 
 def read_preset(preset: str) -> Values:

@@ -19,12 +19,14 @@ from wasabi import Printer
 
 from ..errors import Errors
 from ..llm.inspection import Facts, Inspection, PieceCounts, inspect_llm
-from .data import DataOptions, Split, open_data
+from .data import DataOptions, open_data, require_data
+from .data_block import reads_data
 from .output import Force, check_free
 
 _LARGEST_FLOAT16 = 65504
 
 
+@reads_data
 def inspect(
     name: Annotated[str, typer.Argument(help="Hub id, model folder or .gguf file", metavar="LLM")],
     data: Annotated[
@@ -33,7 +35,8 @@ def inspect(
             "--data", help="Your texts: .spacy (file or folder), .jsonl, CoNLL file or dataset"
         ),
     ] = None,
-    split: Split = None,
+    *,
+    options: DataOptions,
     limit: Annotated[
         int, typer.Option("--limit", help="Number of texts of the data to split; 0 for all")
     ] = 1000,
@@ -75,11 +78,12 @@ def inspect(
         setup_gpu(use_gpu, silent=True)
         try:
             check_free(None if to_stdout else json_path, force)
+            require_data(data, options, "--data")
             found = inspect_llm(
                 name,
                 revision=revision,
                 trust_remote_code=trust_remote_code,
-                texts=list(islice(_texts(data, lang, split), limit or None)) if data else (),
+                texts=list(islice(_texts(data, lang, options), limit or None)) if data else (),
                 run=run,
             )
         except (ValueError, OSError, ImportError) as error:
@@ -118,14 +122,14 @@ def suggested_config(settings: dict[str, Any], lang: str) -> str:
     ).to_str()
 
 
-def _texts(path: Path, lang: str, split: str | None) -> Iterator[tuple[str, int]]:
+def _texts(path: Path, lang: str, options: DataOptions) -> Iterator[tuple[str, int]]:
     """Yield the texts of the data with their numbers of words, marks not counted.
 
     RAISES (ValueError): If there are none (E925).
     """
     nlp = spacy.blank(lang)
     empty = True
-    for example in open_data(path, DataOptions(split=split))(nlp):
+    for example in open_data(path, options)(nlp):
         doc, empty = example.reference, False
         yield doc.text, sum(not (token.is_punct or token.is_space) for token in doc)
     if empty:

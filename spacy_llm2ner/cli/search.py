@@ -19,7 +19,6 @@ from thinc.api import Config
 from tqdm import tqdm
 from wasabi import Printer
 
-from ..corpora.reader import reader_block
 from ..errors import Errors
 from ..llm.checkpoint import expects_causal
 from ..llm.frozen import FrozenLLM
@@ -39,7 +38,8 @@ from ..sweep.space import GROUPS, LLM, LLMChoices, Space, layer_choices
 from ..sweep.study import LOG, STRATEGIES, TPE, Search, SearchSettings, import_optuna
 from ..sweep.training import Score, TrainingSettings, frozen_config, what_counts
 from ..sweep.trials import Trials
-from .data import open_data, read_examples
+from .data import DataOptions, corpus_block, open_data, options_of_each, read_examples
+from .data_block import reads_data
 from .debug_data import find_component
 from .options import Code, GpuId
 from .output import Force, check_free
@@ -49,6 +49,7 @@ _STATES = "states"
 _SHOWN = 10  # trials in the console
 
 
+@reads_data(without=("split",))
 def search(
     ctx: typer.Context,
     config_path: Annotated[Path, typer.Argument(help="Training config", exists=True)],
@@ -90,6 +91,8 @@ def search(
     ram_mb: Annotated[
         int, typer.Option("--ram-mb", min=1, help="Memory for states; takes fewer texts if needed")
     ] = 4096,
+    *,
+    options: DataOptions,
     force: Force = False,
     code_path: Code = None,
     gpu_id: GpuId = -1,
@@ -130,7 +133,7 @@ def search(
             _begin_anew(output)
         plan = make_plan(
             nlp, pipe, (train, dev), llms=llm or [], groups=groups, epochs=epochs, limit=limit,
-            ram_mb=ram_mb, states=output / _STATES,
+            ram_mb=ram_mb, states=output / _STATES, options=options,
         )  # fmt: skip
         settings = SearchSettings(trials, strategy, seed, plan.trials.epochs)
         found = Search(plan.space, settings, storage or output, plan.digest(settings))
@@ -140,7 +143,7 @@ def search(
     except (ValueError, OSError, ImportError) as error:
         msg.fail(f"Can't search with {config_path}", str(error), exits=1)
     report = make_report(plan, found, settings)
-    _write(msg, output, report, plan, config, settings, (train, dev))
+    _write(msg, output, report, plan, config, settings)
     _print(msg, report, output)
 
 
@@ -166,6 +169,8 @@ class SearchPlan:
     trials (Trials): Trains what was chosen.
     key (str): The span group that may hold gold spans.
     left_out (int): Texts for which there was no memory.
+    data (Tuple[Path, Path]): Training and dev data.
+    options (Tuple[DataOptions, DataOptions]): How they are read.
     """
 
     name: str
@@ -173,6 +178,8 @@ class SearchPlan:
     trials: Trials
     key: str
     left_out: int
+    data: tuple[Path, Path]
+    options: tuple[DataOptions, DataOptions]
 
     def digest(self, settings: SearchSettings) -> str:
         """What the scores of parameters depend on."""
@@ -202,6 +209,7 @@ def make_plan(
     limit: int = 0,
     ram_mb: int = 4096,
     states: Path | None = None,
+    options: DataOptions | None = None,
 ) -> SearchPlan:
     """Read the data, and find out what can be varied.
 
@@ -214,6 +222,7 @@ def make_plan(
     limit (int): Most texts of a set; 0 for all.
     ram_mb (float): Memory for states.
     states (Optional[Path]): The folder of the store.
+    options (Optional[DataOptions]): How the data is read.
     RETURNS (SearchPlan): The plan.
     RAISES (ValueError): For data without gold spans (E664), a component of another kind (E660), or
         too little memory (E665).
@@ -237,7 +246,11 @@ def make_plan(
     )  # fmt: skip
     readers = [trials.reader(name, space.llms[name].readings[0]) for name in space.llms]
     widest = max(readers, key=lambda reader: len(reader.layers) * reader.width)
-    examples = [read_examples(open_data(path), path, nlp) for path in data]
+    of_train, of_dev = options_of_each(data, options)
+    examples = [
+        read_examples(open_data(path, given), path, nlp)
+        for path, given in zip(data, (of_train, of_dev), strict=True)
+    ]
     some, left_out = choose_texts(examples, limit, ram_mb, widest)
     for which, texts in zip(("training", "dev"), some, strict=True):
         if not any(read_gold(example, pipe.key).spans for example in texts):
@@ -245,7 +258,7 @@ def make_plan(
     trials = Trials(
         nlp, pipe.name, config, own, space.llms, *some, epochs=trials.epochs, states=states
     )
-    return SearchPlan(pipe.name, space, trials, pipe.key, left_out)
+    return SearchPlan(pipe.name, space, trials, pipe.key, left_out, data, (of_train, of_dev))
 
 
 def _llm_choices(own: FrozenLLM, name: str, layers: list[int] | None) -> LLMChoices:
@@ -312,7 +325,6 @@ def best_config(
     config: Config,
     plan: SearchPlan,
     parameters: Mapping[str, Any],
-    data: tuple[Path, Path],
     epochs: int,
 ) -> Config:
     """Write what was found into a config, ready for `spacy train`.
@@ -320,7 +332,6 @@ def best_config(
     config (Config): The config of the search.
     plan (SearchPlan): The plan.
     parameters (Mapping[str, Any]): The parameters of a trial.
-    data (Tuple[Path, Path]): Training and dev data.
     epochs (int): The epochs of the trial.
     RETURNS (Config): The config.
     """
@@ -350,8 +361,8 @@ def best_config(
         "total_steps": steps,
         "initial_rate": chosen.learn_rate,
     }
-    for name, path in zip(("train", "dev"), data, strict=True):
-        block = reader_block(path) or {"@readers": "spacy.Corpus.v1", "max_length": 0}
+    for name, path, options in zip(("train", "dev"), plan.data, plan.options, strict=True):
+        block = corpus_block(path, options) or {"@readers": "spacy.Corpus.v1", "max_length": 0}
         new.setdefault("paths", {})[name] = str(path)
         new.setdefault("corpora", {})[name] = {**block, "path": f"${{paths.{name}}}"}
     training.update(train_corpus="corpora.train", dev_corpus="corpora.dev")
@@ -384,7 +395,6 @@ def _write(
     plan: SearchPlan,
     config: Config,
     settings: SearchSettings,
-    data: tuple[Path, Path],
 ) -> None:
     output.mkdir(parents=True, exist_ok=True)
     best = report.best
@@ -401,7 +411,7 @@ def _write(
     (output / PICTURE).write_text(render_search_picture(report), encoding="utf8")
     names = [FIGURES, TABLE, PICTURE]
     if best is not None:
-        found = best_config(config, plan, best.parameters, data, best.epochs)
+        found = best_config(config, plan, best.parameters, best.epochs)
         text = (
             "# Found by `python -m spacy llm2ner search`: trial "
             f"{best.number}, F1 {100 * (best.f or 0):.2f} on dev. Train with\n#\n"

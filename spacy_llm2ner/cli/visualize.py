@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -20,21 +19,8 @@ from ..reports.error_classes import Tally, share
 from ..reports.judged_texts import judged_spans, judged_texts, pipeline_facts, pipeline_name
 from ..reports.prediction_page import PredictionPage, render_prediction_page
 from ..reports.texts_part import JudgedText
-from .data import (
-    Comments,
-    DataOptions,
-    InputError,
-    LabelsFile,
-    Scheme,
-    SentencesPerDoc,
-    Split,
-    TagColumn,
-    TagsColumn,
-    TokensColumn,
-    WordColumn,
-    open_data,
-    read_examples,
-)
+from .data import DataOptions, InputError, open_data, read_examples, with_spans_key
+from .data_block import reads_data
 from .options import Code, GpuId
 from .output import Force, check_free
 
@@ -46,6 +32,7 @@ _WRITTEN = {"doc.ents", "doc.spans"}
 _MOST_LABELS = 10
 
 
+@reads_data
 def visualize(
     model: Annotated[str, typer.Argument(help="Name or path of a trained pipeline")],
     data: Annotated[
@@ -63,15 +50,8 @@ def visualize(
     title: Annotated[
         Optional[str], typer.Option("--title", "-t", help="The page's heading")
     ] = None,
-    sentences_per_doc: SentencesPerDoc = 1,
-    word_column: WordColumn = 0,
-    tag_column: TagColumn = -1,
-    comments: Comments = False,
-    split: Split = None,
-    tokens_column: TokensColumn = None,
-    tags_column: TagsColumn = None,
-    labels: LabelsFile = None,
-    scheme: Scheme = None,
+    *,
+    options: DataOptions,
     code_path: Code = None,
     force: Force = False,
 ) -> None:
@@ -89,17 +69,6 @@ def visualize(
     """
     msg = Printer()
     import_code(code_path)
-    options = DataOptions(
-        sentences_per_doc=sentences_per_doc,
-        word_column=word_column,
-        tag_column=tag_column,
-        comments=comments,
-        split=split,
-        tokens_column=tokens_column,
-        tags_column=tags_column,
-        labels=labels,
-        scheme=scheme,
-    )
     try:
         check_free(out / PAGE, force)
         setup_gpu(gpu_id, silent=False)
@@ -149,8 +118,7 @@ def visualize_file(
     if out.exists() and not out.is_dir():
         raise InputError(Errors.E901.format(path=out))
     options = options or DataOptions()
-    if data.suffix == ".jsonl":  # the one format whose spans have a key by default
-        options = replace(options, spans_key=spans_key)
+    options = with_spans_key(data, options, spans_key)
     corpus = open_data(data, options)
     nlp = util.load_model(model)
     report = make_report(

@@ -1,6 +1,6 @@
 """Convert the sentences of a corpus to spaCy Docs with natural spacing and gold entities."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spacy.tokens import Doc, Span
@@ -56,7 +56,7 @@ class StreamedDoc:
 
 def stream_docs(
     items: Iterable[Sentence | DocumentStart],
-    vocab: Vocab,
+    vocab: Vocab | Callable[[], Vocab],
     *,
     source: str,
     sentences_per_doc: int = 1,
@@ -65,25 +65,27 @@ def stream_docs(
     """Make Docs of a stream of sentences, one after the other.
 
     items (Iterable[Union[Sentence, DocumentStart]]): The stream.
-    vocab (Vocab): The vocabulary of the Docs.
+    vocab (Union[Vocab, Callable[[], Vocab]]): The vocabulary of the Docs, or what returns that of
+        the next one.
     source (str): The file or dataset.
     sentences_per_doc, spans_key: As for `make_docs`.
     YIELDS (StreamedDoc): The Docs.
     RAISES (ValueError): If `sentences_per_doc` is negative (E700).
     """
     check_sizes("stream_docs", sentences_per_doc, 0)
+    of_next = (lambda: vocab) if isinstance(vocab, Vocab) else vocab
     number, starts, waiting = -1, False, list[Sentence]()
     for item in items:
         full = len(waiting) == sentences_per_doc > 0
         if waiting and (full or isinstance(item, DocumentStart)):
-            yield StreamedDoc(_make_doc(waiting, vocab, source, spans_key), number, starts)
+            yield StreamedDoc(_make_doc(waiting, of_next(), source, spans_key), number, starts)
             waiting, starts = [], False
         if isinstance(item, DocumentStart):
             number, starts = number + 1, item.named
         else:
             waiting.append(item)
     if waiting:
-        yield StreamedDoc(_make_doc(waiting, vocab, source, spans_key), number, starts)
+        yield StreamedDoc(_make_doc(waiting, of_next(), source, spans_key), number, starts)
 
 
 def copy_words(reference: Doc) -> Doc:

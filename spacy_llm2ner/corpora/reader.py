@@ -233,19 +233,21 @@ def _settings_of(path: Path, kind: Format, settings: dict[str, Any]) -> dict[str
     return settings
 
 
-def reader_block(path: Path) -> dict[str, Any] | None:
+def reader_block(path: Path, kind: Format | None = None, **given: Any) -> dict[str, Any] | None:
     """The config block of the reader for a path, without the path.
 
     path (Path): The data, which need not exist.
-    RETURNS (Optional[Dict[str, Any]]): The reader's name and its settings, all at their defaults;
-        None for .spacy files, which spaCy's own reader reads.
+    kind (Optional[Format]): The format; None for the one that the path and its content show.
+    given (Any): Settings of the format's reader.
+    RETURNS (Optional[Dict[str, Any]]): The reader's name and its settings, the others at their
+        defaults; None for .spacy files, which spaCy's own reader reads.
     """
-    kind = format_of(path)
+    kind = kind or format_of(path)
     if kind == "spacy":
         return None
     parameters = inspect.signature(_CREATE[kind]).parameters.values()
     settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return {"@readers": READERS[kind], **settings, **_settings_of(path, kind, {})}
+    return {"@readers": READERS[kind], **settings, **_settings_of(path, kind, given)}
 
 
 def _check_path(path: str | Path | None) -> Path:

@@ -82,6 +82,17 @@ class TaggedStream(Stream):
         if not found:
             raise self.error(Errors.E711.format(source=self.source.name))
 
+    def cells(self) -> Iterator[TaggedLines]:
+        """Read what stands in the column of the tags, whatever it is.
+
+        YIELDS (TaggedLines): For each sentence its words, with the cells as tags.
+        RAISES (CorpusError): With file and line, for what cannot be read.
+        """
+        self.inventory = TagInventory(self.source, self.given_scheme, self.names)
+        for item in self._rows():
+            if not isinstance(item, int):
+                yield item
+
     @abstractmethod
     def _rows(self) -> Iterator[TaggedLines | int]:
         """The sentences, and the lines at which documents start."""

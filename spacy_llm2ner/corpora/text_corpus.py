@@ -20,6 +20,7 @@ from .documents import CorpusError, CorpusFile, DocumentStart, Sentence
 from .formats import format_of
 from .lines import read_twice
 from .offsets import EXCLUSIVE, Counting, Evidence, RawText, check_offset_settings
+from .renewed import Renewed
 from .rows import JsonRows
 from .streams import Item, Stream
 from .text_formats import TEXT_FORMATS, Reading
@@ -27,6 +28,8 @@ from .token_spans import SpanAligner, check_fix, mend_surrogates
 from .values import Source
 
 TEXT_READER = "spacy_llm2ner.TextCorpus.v1"
+# Texts until the tokenizer is made anew, which takes as long as some hundred texts.
+_TOKENIZER_USES = 20_000
 
 
 class TextCorpusError(CorpusError):
@@ -195,7 +198,9 @@ class TextCorpus:
             the setting `lang`.
         RETURNS (TextStream): The texts.
         """
-        return TextStream(self, (nlp or spacy.blank(self.lang)).tokenizer)
+        if nlp is not None:
+            return TextStream(self, lambda: nlp.tokenizer)
+        return TextStream(self, Renewed(lambda: spacy.blank(self.lang).tokenizer, _TOKENIZER_USES))
 
     def _report(self, file: CorpusFile) -> None:
         if not self._reported:
@@ -215,12 +220,12 @@ class TextStream(Stream):
     """The texts of a file, each a document, with tokens.
 
     corpus (TextCorpus): The file and its settings.
-    tokenizer (Callable[[str], Doc]): Makes the tokens.
+    tokenizer (Callable[[], Callable[[str], Doc]]): Returns what makes the tokens of the next text.
     """
 
     border = "document"
 
-    def __init__(self, corpus: TextCorpus, tokenizer: Callable[[str], Doc]) -> None:
+    def __init__(self, corpus: TextCorpus, tokenizer: Callable[[], Callable[[str], Doc]]) -> None:
         unit = "document" if corpus.format == "brat" else "line"
         if corpus.path.suffix in JSON_SUFFIXES:
             unit = JsonRows(corpus.path, Source("", "", TextCorpusError)).unit
@@ -246,7 +251,7 @@ class TextStream(Stream):
             if not text:
                 self.findings.left_out["texts without characters"] += 1
                 continue
-            doc = self.tokenizer(text)
+            doc = self.tokenizer()(text)
             starts = [token.idx for token in doc]
             ends = [token.idx + len(token) for token in doc]
             words = [token.text for token in doc]

@@ -18,7 +18,7 @@ from .counts import Counts, Matches, Units, macro, match, micro, prf
 from .intervals import Difference, Estimate, Figure, Resampling, difference, estimate
 from .matching import BOTH, BOUNDARY, CORRECT, LABEL, MISSED, SPURIOUS
 from .metrics import Metric, named_metrics
-from .slices import NO_VALUE, TrainingSpans, all_slices
+from .slices import NO_VALUE, TrainingSpans, Value, all_slices
 from .text_spans import Compared, TextSpans, predict
 
 TEXT, SENTENCE, DOCUMENT = UNITS = ("text", "sentence", "document")
@@ -62,7 +62,8 @@ class Evaluation:
     matches (Matches): The compared spans of the annotated texts.
     mentions (Matches): The same without labels.
     training (Optional[TrainingSpans]): The gold spans of the training data, for slices.
-    values (Mapping[str, Sequence[str]]): Slices of the user: name -> the value of each text.
+    values (Mapping[str, Sequence[Union[str, Sequence[str]]]]): Slices of the user: name -> the
+        value of each text, or those of its words.
     """
 
     compared: Compared
@@ -71,7 +72,7 @@ class Evaluation:
     matches: Matches
     mentions: Matches
     training: TrainingSpans | None = None
-    values: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    values: Mapping[str, Sequence[Value]] = field(default_factory=dict)
 
     @cached_property
     def labels(self) -> Counts:
@@ -148,7 +149,7 @@ def evaluate(
     examples: Sequence[Example],
     settings: EvaluationSettings | None = None,
     *,
-    values: Mapping[str, Sequence[str]] | None = None,
+    values: Mapping[str, Sequence[Value]] | None = None,
     documents: Sequence[Hashable] | None = None,
 ) -> Evaluation:
     """Run a pipeline on annotated texts and compare its predictions with the gold annotation.
@@ -156,7 +157,8 @@ def evaluate(
     nlp (Language): Any pipeline that writes `doc.ents` or span groups.
     examples (Sequence[Example]): The texts; the predicted docs are replaced.
     settings (Optional[EvaluationSettings]): The settings; None for the defaults.
-    values (Optional[Mapping[str, Sequence[str]]]): More slices: name -> the value of each text.
+    values (Optional[Mapping[str, Sequence[Union[str, Sequence[str]]]]]): More slices: name -> the
+        value of each text, or those of its words.
     documents (Optional[Sequence[Hashable]]): The document of each text; None: a document each.
     RETURNS (Evaluation): The result.
     RAISES (ValueError): If the pipeline writes no such annotation (E610), if no text is annotated
@@ -177,7 +179,7 @@ def evaluate(
         )
         raise ValueError(Errors.E611.format(texts=len(examples), where=where))
     units = [_units(text, settings.unit, documents) for text in texts]
-    sliced = {key: _user_values(texts, key) for key in settings.slices}
+    sliced: dict[str, Sequence[Value]] = {k: _user_values(texts, k) for k in settings.slices}
     for name, of_all in (values or {}).items():
         sliced[name] = [of_all[text.number] for text in texts]
     return Evaluation(

@@ -25,6 +25,9 @@ FREQUENCY = "label frequency"
 
 NO_VALUE = "(none)"
 
+# What a user slices by: a value of a text, or one of each of its words.
+Value = str | Sequence[str]
+
 # Upper ends of ranges, in tokens or spans; the last range is open.
 _LENGTHS = (1, 2, 3, 4)
 _TEXT_LENGTHS = (10, 20, 40, 80, 160, 320)
@@ -70,7 +73,7 @@ def surface(doc: Doc, mention: Mention) -> str:
 def all_slices(
     matches: Matches,
     training: TrainingSpans | None = None,
-    values: Mapping[str, Sequence[str]] | None = None,
+    values: Mapping[str, Sequence[Value]] | None = None,
 ) -> dict[str, Counts]:
     """Count the matches of all slices that apply.
 
@@ -78,8 +81,9 @@ def all_slices(
     training (Optional[TrainingSpans]): The training data, for the slices of seen and unseen
         surfaces and of the frequency of labels; without it, frequencies are those of the gold
         annotation itself.
-    values (Optional[Mapping[str, Sequence[str]]]): Slices of the user: name -> category of each
-        text of `matches.texts`.
+    values (Optional[Mapping[str, Sequence[Union[str, Sequence[str]]]]]): Slices of the user: name
+        -> category of each text of `matches.texts`, or the categories of its words, of which a span
+        has that of its first.
     RETURNS (Dict[str, Counts]): Name of the slice -> counts by category. A slice with one category
         only is left out, unless the user asked for it.
     """
@@ -98,8 +102,8 @@ def all_slices(
     found[NESTING] = _nesting(matches)
     found = {name: counts for name, counts in found.items() if len(counts.categories) > 1}
     for name, categories in (values or {}).items():
-        of_side = ([categories[t] for t in s.texts] for s in (matches.predicted, matches.gold))
-        found[name] = matches.count(*of_side)
+        sides = (matches.predicted, matches.gold)
+        found[name] = matches.count(*(_given(categories, side) for side in sides))
     return found
 
 
@@ -111,6 +115,15 @@ def _count(matches: Matches, category: _Category, order: Sequence[str]) -> Count
         ]
 
     return matches.count(categories(matches.predicted), categories(matches.gold), order)
+
+
+def _given(values: Sequence[Value], side: Side) -> list[str]:
+    """The category of each span by the values of texts, or of words."""
+    of_texts = (values[text] for text in side.texts)
+    return [
+        value if isinstance(value, str) else value[mention.start]
+        for value, mention in zip(of_texts, side.mentions, strict=True)
+    ]
 
 
 def _ranges(ends: Sequence[int]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from spacy.language import Language
 
 from ..errors import Errors
+from ..pipeline.meta_facts import EVALUATION, TRAINING_DATA
 from .facts import HeadFacts, Reads, head_facts
 from .picture import PICTURE, scores_picture
 
@@ -34,11 +35,14 @@ class Scores(NamedTuple):
     unit (str): The counted units.
     rows (List[Tuple[str, List[Optional[float]]]]): A label, or "all", with precision, recall and
         F1 in [0, 1].
+    intervals (Mapping[str, Sequence[float]]): Label or "all" -> the interval of 95 % of F1, if
+        `llm2ner evaluate` measured the scores.
     """
 
     prefix: str
     unit: str
     rows: list[tuple[str, list[float | None]]]
+    intervals: Mapping[str, Sequence[float]]
 
 
 def make_card(
@@ -54,9 +58,10 @@ def make_card(
 
     nlp (Language): The pipeline.
     metrics (Optional[Mapping]): Scores as `spacy evaluate --output` writes them. None: those that
-        `spacy train` stored with the pipeline.
-    dataset (Optional[str]): The name of the data of the scores. None: that of the development data
-        for scores of the training; the card says that other data was not named.
+        `llm2ner evaluate --meta` or `spacy train` stored with the pipeline.
+    dataset (Optional[str]): The name of the data of the scores. None: the one that is stored with
+        them, or that of the development data for scores of the training; the card says that other
+        data was not named.
     title (Optional[str]): The model's name. None: the pipeline's.
     license (Optional[str]): As the hub abbreviates it. None: the pipeline's, else that of a
         pretrained head, else "unknown".
@@ -108,7 +113,7 @@ def _card_and_picture(
     shipped = next((head.shipped["license"] for head in heads if "license" in head.shipped), None)
     license = license or nlp.meta.get("license") or shipped or "unknown"
     scores = dict(nlp.meta.get("performance") or {}) if metrics is None else dict(metrics)
-    dataset = dataset or ("the development data of its training" if metrics is None else _UNNAMED)
+    dataset = dataset or (_data_of(nlp.meta) if metrics is None else _UNNAMED)
     if metrics is None and not _tables(scores):
         scores, dataset = _shipped_scores(heads, dataset)
     tables = _tables(scores)
@@ -140,6 +145,7 @@ def _card_and_picture(
         picture=PICTURE if picture else None,
         repo_id=repo_id,
         training=nlp.config.interpolate()["training"],
+        training_data=nlp.meta.get(TRAINING_DATA) or {},
         evaluation=tables,
         notes=scores.get("notes"),
         dataset=dataset,
@@ -149,6 +155,12 @@ def _card_and_picture(
         json=partial(json.dumps, default=str),
     )
     return card.content.rstrip("\n") + "\n", picture
+
+
+def _data_of(meta: Mapping[str, Any]) -> str:
+    """The data of the scores in a meta."""
+    evaluation = meta.get(EVALUATION)
+    return str(evaluation["data"]) if evaluation else "the development data of its training"
 
 
 def _files(heads: Sequence[HeadFacts]) -> list[tuple[HeadFacts, Reads]]:
@@ -185,20 +197,17 @@ def _tables(scores: Mapping[str, Any]) -> list[Scores]:
     found = [("ents", "entities")] if scores.get("ents_f") is not None else []
     keys = [k for k in scores if k.startswith("spans_") and k.endswith("_f")]
     found += [(k[:-2], f'spans in doc.spans["{k[6:-2]}"]') for k in keys if scores[k] is not None]
-    return [
-        Scores(
-            prefix,
-            unit,
-            [
-                ("all", [scores.get(f"{prefix}_{key}") for key in _METRICS]),
-                *(
-                    (label, [values.get(key) for key in _METRICS])
-                    for label, values in sorted((scores.get(f"{prefix}_per_type") or {}).items())
-                ),
-            ],
-        )
-        for prefix, unit in found
+    return [_table(scores, prefix, unit) for prefix, unit in found]
+
+
+def _table(scores: Mapping[str, Any], prefix: str, unit: str) -> Scores:
+    labels = sorted((scores.get(f"{prefix}_per_type") or {}).items())
+    rows = [
+        ("all", [scores.get(f"{prefix}_{key}") for key in _METRICS]),
+        *((label, [values.get(key) for key in _METRICS]) for label, values in labels),
     ]
+    ends = {"all": scores.get(f"{prefix}_f_ci"), **{x: values.get("f_ci") for x, values in labels}}
+    return Scores(prefix, unit, rows, {x: value["95"] for x, value in ends.items() if value})
 
 
 def _shipped_scores(heads: Sequence[HeadFacts], dataset: str) -> tuple[dict[str, Any], str]:

@@ -42,6 +42,7 @@ from .base import (
 from .candidates import Candidates
 from .data_checks import count_unreachable
 from .gold import Gold, longest_span, read_gold, target_band
+from .meta_facts import DataFacts, record_training
 from .pretrained_head import with_pretrained_head
 from .scorer import score_span_recognizer
 
@@ -266,7 +267,9 @@ class SpanRecognizer(EntityPipe):
         validate_get_examples(get_examples, "SpanRecognizer.initialize")
         self._warned.clear()
         self.target_hooks.clear()
-        golds = [read_gold(example, self.key) for example in get_examples()]
+        facts = DataFacts(self.key)
+        golds = [read_gold(example, self.key) for example in facts.count(get_examples())]
+        record_training(nlp, self.name, facts)
         self._take_labels(golds, labels, get_examples)
         width = self._band_width(golds)
         self._report_lost(golds, width)

@@ -33,6 +33,7 @@ from .base import (
 )
 from .candidates import Candidates, DisjointCandidates
 from .gold import Gold, allowed_tags, read_gold, unsayable
+from .meta_facts import DataFacts, record_training
 from .scorer import score_span_recognizer
 
 DEFAULT_CONFIG = """
@@ -267,7 +268,9 @@ class TokenTagger(EntityPipe):
         """
         validate_get_examples(get_examples, "TokenTagger.initialize")
         self._warned.clear()
-        golds = [read_gold(example, self.key) for example in get_examples()]
+        facts = DataFacts(self.key)
+        golds = [read_gold(example, self.key) for example in facts.count(get_examples())]
+        record_training(nlp, self.name, facts)
         if self.model.has_dim("nO"):
             self.model.set_dim("nO", None, force=True)  # type: ignore[arg-type]
         self._adopt_tags()

@@ -26,6 +26,7 @@ from ..pipeline.base import (
 )
 from ..pipeline.candidates import Candidates
 from ..pipeline.gold import Gold, annotated_ents, read_gold
+from ..pipeline.meta_facts import DataFacts, record_training
 from ..pipeline.scorer import score_span_recognizer, unscored_weights
 from ..pipeline.state import State
 from ..pipeline.thresholds import known_labels, read_threshold
@@ -496,7 +497,9 @@ class PromptedRecognizer(LLMPipe):
         """
         validate_get_examples(get_examples, "PromptedRecognizer.initialize")
         self._warned.clear()
-        golds = [read_gold(example, self.key) for example in get_examples()]
+        facts = DataFacts(self.key)
+        golds = [read_gold(example, self.key) for example in facts.count(get_examples())]
+        record_training(nlp, self.name, facts)
         self._label_counts = count_labels(golds)
         self._take_labels(golds, labels, get_examples)
         self._report_lost(golds)

@@ -94,6 +94,29 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def performance(evaluation: Evaluation) -> dict[str, Any]:
+    """The scores under the names of spaCy, as `meta["performance"]` has them, with intervals.
+
+    evaluation (Evaluation): The result.
+    RETURNS (Dict[str, Any]): Fractions of 1: precision, recall and F1 of entities ("ents_p") or of
+        a span group ("spans_sc_p"), of all labels and of each ("ents_per_type"); the intervals of
+        F1 by their level in percent ("ents_f_ci"). Nothing without a gold span.
+    """
+    if not evaluation.has_gold:
+        return {}
+    compared = evaluation.compared
+    prefix = "ents" if compared.annotation == "ents" else f"spans_{compared.spans_key}"
+    labels = evaluation.by_category(evaluation.labels)
+    return {
+        **{f"{prefix}_{key}": value for key, value in _spacy_scores(evaluation.micro).items()},
+        f"{prefix}_per_type": {name: _spacy_scores(found) for name, found in labels.items()},
+    }
+
+
+def _spacy_scores(found: Estimate) -> dict[str, Any]:
+    return {**dict(zip("prf", found.value.tolist(), strict=True)), "f_ci": _ends(found, 2)}
+
+
 def comparison_json(comparison: Comparison, sentence: str) -> dict[str, Any]:
     """Convert a comparison with a baseline to JSON values; differences are model - baseline.
 

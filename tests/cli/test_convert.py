@@ -466,7 +466,8 @@ def test_many_texts_become_a_folder_which_may_replace_a_file(source, tmp_path, r
 def test_memory_does_not_grow_with_the_data(tmp_path, name, monkeypatch):
     """Sentences of other words, which a vocabulary would keep."""
     monkeypatch.setattr("spacy_llm2ner.corpora.writers.SHARD_TOKENS", 400)
-    monkeypatch.setattr("spacy_llm2ner.cli.conversion.CHUNK", 100)
+    monkeypatch.setattr("spacy_llm2ner.corpora.renewed.USES", 100)
+    monkeypatch.setattr("spacy_llm2ner.corpora.text_corpus._TOKENIZER_USES", 100)
 
     def peak(n):
         with (tmp_path / name).open("w") as file:

@@ -170,6 +170,34 @@ def test_slices_by_user_data_and_by_column(place):
     assert code == 1 and "nor a column of the data is called 'topic'" in output
 
 
+@pytest.mark.parametrize("sentences", [0, 1, 2])
+def test_slices_by_a_column_of_words(place, sentences):
+    """A span has the value of its first word, also in docs of several sentences."""
+    rows = [
+        ("Ada", "NNP", "news", "B-PER"), ("Lovelace", "NNP", "news", "I-PER"), ("came", "VBD",
+         "news", "O"), None, ("-DOCSTART-", "-X-", "-", "O"), None,
+        ("London", "NN", "web", "B-PER"), ("slept", "VBD", "web", "O"),
+    ]  # fmt: skip
+    columns = "\n".join(" ".join(row) if row else "" for row in rows) + "\n"
+    (place / "columns.conll").write_text(columns)
+    plus = "\n".join(
+        "\t".join(row) if row else "" for row in rows if row is None or row[1] != "-X-"
+    )
+    (place / "columns.conllup").write_text(f"# global.columns = FORM POS GENRE NER\n{plus}\n\n")
+    options = DataOptions(sentences_per_doc=sentences)
+    for data, keys in (("columns.conll", ("2", "-3")), ("columns.conllup", ("GENRE", "POS"))):
+        settings = EvaluationSettings(slices=keys, resampling=Resampling(20))
+        found = evaluate_file("model", place / data, settings, options=options).evaluation.slices
+        totals = [
+            dict(zip(found[key].categories, found[key].total.tolist(), strict=True)) for key in keys
+        ]
+        assert totals[0] == {"news": [1, 1, 1, 1], "web": [0, 1, 0, 1]}, data
+        assert totals[1] == {"NNP": [1, 1, 1, 1], "NN": [0, 1, 0, 1]}, data
+    for data in ("columns.conll", "columns.conllup"):
+        code, output = run("model", data, "--slice", "7")
+        assert code == 1 and "nor a column of the data is called '7'" in output
+
+
 def test_span_groups_of_any_component(place):
     make_model(place / "spans", [*PATTERNS, {"label": "PER", "pattern": "Lovelace"}], spans=True)
     rows = [{"tokens": ["Ada", "Lovelace", "came"], "spans": [[0, 2, "PER"], [1, 2, "PER"]]}]
