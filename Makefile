@@ -20,7 +20,8 @@ run: llm
 	$(BIN)/python -m spacy project run all
 
 test: env llm
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not cluster"
+	$(BIN)/python -m pytest -m cluster
 
 env: $(INSTALLED_ALL)
 

@@ -21,6 +21,7 @@ pytest.importorskip("pyspark", reason="needs the package pyspark")
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="needs java")
 
 
+@pytest.mark.cluster
 @needs_java
 def test_the_recipe_finds_what_the_pipeline_finds(trained_folder: Path, tmp_path: Path) -> None:
     """In a process of its own, as a user runs it: Spark's Java ends with it."""

@@ -44,8 +44,8 @@ def column_values(
     """
     kind = data_format(path, options)
     if kind in ("conll", "conllu_plus"):
-        lines = {column: _cells(path, kind, options, column) for column in columns}
-        return {column: _of_words(examples, found) for column, found in lines.items()}
+        cells = {column: _cells(path, kind, options, column) for column in columns}
+        return {column: _of_words(examples, found) for column, found in cells.items()}
     if kind != "dataset" and path.suffix == ".jsonl":
         rows = _jsonl_rows(path, columns)
     elif isinstance(corpus, HFDatasetCorpus):

@@ -29,6 +29,7 @@ from tests.pipeline.sample import DATA
 from .running import annotate, read_lines, write_lines
 
 ray = pytest.importorskip("ray", reason="needs ray: extra `ray`")
+pytestmark = pytest.mark.cluster
 
 # Registered by --code on every worker. Words of a text kill the worker or make it wait.
 CODE = """
