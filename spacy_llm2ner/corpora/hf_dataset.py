@@ -10,13 +10,21 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..errors import Errors
 from ..log import logger
 from ..tags import Scheme, tags_to_spans
-from .docs import border_warnings, check_sizes, copy_words, make_docs
-from .documents import CorpusError, CorpusFile, DocumentStart, Sentence
+from .docs import border_warnings, check_sizes, copy_words, make_docs, stream_docs
+from .documents import (
+    CorpusError,
+    CorpusFile,
+    CorpusReport,
+    DocumentStart,
+    Sentence,
+    Tally,
+)
 from .formats import format_of
 from .inventory import Labels, TagInventory, TagNames, check_corpus_scheme
 from .lines import read_twice
@@ -33,6 +41,9 @@ _TAGS = ("ner_tags", "tags", "labels")
 _DOCUMENTS = ("document_id", "doc")
 # Dataset names on the hub. Anything else without a file or folder is a mistyped path.
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_PLAIN = "%s: the labels have no prefixes, and are read as IO tags"
+# Rows that are read together; fewer of a stream, which may be left early.
+_BATCH = {False: 1000, True: 50}
 # File suffix -> the name of its format in `datasets`.
 _FORMATS = {".parquet": "parquet", ".arrow": "arrow", ".json": "json", ".jsonl": "json"}
 
@@ -102,7 +113,7 @@ class HFDatasetCorpus:
     prefixes (all of "O", "PER", "LOC", ...) are read as IO tags, which is logged; tags that do not
     show whether they have prefixes are an error that names the settings that decide (see
     inventory.py). The dataset is read once, at the first call, which also logs its contents and
-    warns if tags had to be repaired.
+    warns if tags had to be repaired; with `streaming`, it is read at each call.
 
     path (Union[str, Path, None]): A folder written by `Dataset.save_to_disk` or
         `DatasetDict.save_to_disk`; a folder of parquet or JSON files laid out as on the hub; one
@@ -125,7 +136,9 @@ class HFDatasetCorpus:
     spans_key (Optional[str]): A key of `doc.spans` that receives the entities too, for components
         that learn from span groups, such as spaCy's `spancat`.
     streaming (bool): Whether rows are read one after the other (`datasets` calls it streaming):
-        a dataset on the hub is then not downloaded as a whole, and files are not converted.
+        a dataset on the hub is then not downloaded as a whole, files are not converted, and rows
+        after the last Doc of `limit` are not read. Unless the dataset names its tags (ClassLabel),
+        a first pass over all rows is needed to know how they are read.
     RAISES (ValueError): For a setting that is not accepted (E001, E700, E707, E720).
     """
 
@@ -164,6 +177,7 @@ class HFDatasetCorpus:
         self.spans_key = spans_key
         self.streaming = streaming
         self._file: CorpusFile | None = None
+        self._logged = False
 
     def __call__(self, nlp: Language) -> Iterator[Example]:
         """Yield examples from the dataset.
@@ -172,14 +186,35 @@ class HFDatasetCorpus:
         YIELDS (Example): The examples.
         RAISES (HFDatasetError): If the dataset cannot be read.
         """
-        docs = make_docs(
+        docs = self._streamed(nlp) if self.streaming else make_docs(
             self.file.documents,
             nlp.vocab,
             sentences_per_doc=self.sentences_per_doc,
             spans_key=self.spans_key,
-        )
+        )  # fmt: skip
         for reference in islice(docs, self.limit or None):
             yield Example(copy_words(reference), reference)
+
+    def _streamed(self, nlp: Language) -> Iterator[Doc]:
+        """Make Docs of rows as they come. What was read is logged after the last one."""
+        stream, tally = self.stream(), Tally()
+        docs = stream_docs(
+            tally.count(stream),
+            nlp.vocab,
+            source=self.source,
+            sentences_per_doc=self.sentences_per_doc,
+            spans_key=self.spans_key,
+        )
+        for streamed in docs:
+            yield streamed.doc
+        self._log(stream.report(tally))
+
+    def _log(self, report: CorpusReport) -> None:
+        if not self._logged:
+            self._logged = True
+            logger.info("%s", report)
+            for message in [*report.warnings(), *border_warnings(report, self.sentences_per_doc)]:
+                logger.warning("%s", message)
 
     @property
     def file(self) -> CorpusFile:
@@ -189,11 +224,7 @@ class HFDatasetCorpus:
         """
         if self._file is None:
             self._file = self.read()
-            report = self._file.report
-            logger.info("%s", report)
-            borders = border_warnings(report, self.sentences_per_doc)
-            for message in [*report.warnings(), *borders]:
-                logger.warning("%s", message)
+            self._log(self._file.report)
         return self._file
 
     def read(self) -> CorpusFile:
@@ -283,13 +314,16 @@ class HFDatasetCorpus:
             )
         return name
 
-    def _inventory(self, dataset: "Dataset") -> TagInventory:
-        """The tags of the dataset, none of them read yet, with the names that it declares."""
+    def _declared(self, dataset: "Dataset") -> list[str] | None:
+        """The names that the dataset gives to numbers of tags."""
         _, tags = self._columns(dataset)
         feature = dataset.features[tags]
-        declared = getattr(getattr(feature, "feature", feature), "names", None)
+        return getattr(getattr(feature, "feature", feature), "names", None)
+
+    def _inventory(self, dataset: "Dataset") -> TagInventory:
+        """The tags of the dataset, none of them read yet, with the names that it declares."""
         names = TagNames.of_setting(
-            self.labels, reader=_READER, error=HFDatasetError, default=declared
+            self.labels, reader=_READER, error=HFDatasetError, default=self._declared(dataset)
         )
         return TagInventory(Source(self.source, "row", HFDatasetError), self.scheme, names)
 
@@ -321,7 +355,7 @@ class HFDatasetCorpus:
         tokens, tags = self._columns(dataset)
         source = inventory.source
         columns = [tokens, tags, *([named] if named else [])]
-        for number, row in enumerate(_iterate(dataset, columns), 1):
+        for number, row in enumerate(_iterate(dataset, columns, _BATCH[self.streaming]), 1):
             words, given = row[tokens], row[tags]
             if not isinstance(words, list) or not isinstance(given, list):
                 source.fail(Errors.E726, number, found=shown([words, given]))
@@ -332,9 +366,11 @@ class HFDatasetCorpus:
             yield name, number, words, [inventory.add(tag, number) for tag in given]
 
 
-def _iterate(dataset: Any, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _iterate(
+    dataset: Any, columns: Sequence[str], batch_size: int = 1000
+) -> Iterator[dict[str, Any]]:
     """The rows of a dataset with these columns, read in batches."""
-    for batch in dataset.select_columns(list(columns)).iter(1000):
+    for batch in dataset.select_columns(list(columns)).iter(batch_size):
         for values in zip(*(batch[column] for column in columns), strict=True):
             yield dict(zip(columns, values, strict=True))
 
@@ -371,16 +407,21 @@ class HFDatasetStream(Stream):
             def judge() -> None:
                 inventory.judge()
                 if inventory.plain:
-                    logger.info(
-                        "%s: the labels have no prefixes, and are read as IO tags", corpus.source
-                    )
+                    logger.info(_PLAIN, corpus.source)
 
             def read() -> Iterator[tuple[Any, int, list[str], list[str]]]:
                 return corpus._rows(dataset, inventory, named)
 
             last: Any = None
             within = found = False
-            for name, number, words, given in read_twice(read, judge, self.keep):
+            declared = corpus._declared(dataset) is not None
+            if corpus.streaming and declared and inventory.judge_declared():
+                rows = read()
+                if inventory.plain:
+                    logger.info(_PLAIN, corpus.source)
+            else:
+                rows = read_twice(read, judge, self.keep)
+            for name, number, words, given in rows:
                 within = within and name is not None and name == last
                 last = name
                 if not words:

@@ -186,6 +186,24 @@ class TagInventory:
         """
         self.plain = self._judge()
 
+    def judge_declared(self) -> bool:
+        """Decide how the tags must be read by the names of numbers, before any tag is read.
+
+        RETURNS (bool): Whether they show it; if not, `judge` decides after all tags were added.
+        """
+        declared = self.names.declared()
+        try:
+            if self.given_scheme not in (PLAIN, None):
+                _require_prefixes(declared, self.given_scheme)  # type: ignore[arg-type]
+                self.plain = False
+            elif self.given_scheme is None:
+                self.plain = is_plain(declared, declared)
+            else:
+                self.plain = True
+        except TagDoubt:
+            return False
+        return bool(declared)
+
     def tags_of(self, tags: Sequence[str]) -> list[str]:
         """Read the tags of a sentence, after `judge`.
 
