@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+
+from benchmarks.annotate import billion
+from tests.snippets import snippets
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *ROOT.glob("benchmarks/*.md"), *ROOT.glob("docs/**/*.md")]
@@ -46,3 +50,17 @@ def test_pages_name_commands_that_exist() -> None:
         for name in re.findall(r"python -m (benchmarks[\w.]*\w)", page.read_text(encoding="utf8"))
     }
     assert named - {"benchmarks.TOPIC"} <= set(COMMANDS)
+
+
+def test_what_a_collection_costs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command of docs/annotate.md: 6 billion words at 20,000 a second are 83.3 hours."""
+    argv = shlex.split(snippets("docs/annotate.md")["billion"][1])
+    assert argv[:3] == ["python", "-m", "benchmarks.annotate.billion"]
+    monkeypatch.setattr("sys.argv", argv[2:])
+    billion.main()
+    table, shards = capsys.readouterr().out.split("\n\n")
+    cells = [cell.strip() for cell in table.splitlines()[2].strip("|").split("|")]
+    assert cells == ["own speed", "20,000", "-", "83", "0.4", "-", "208"]
+    assert shards.startswith("5,000 shards of 10,000 documents")

@@ -80,6 +80,18 @@ def test_workers_must_fit_on_this_machine(run: Run, monkeypatch: pytest.MonkeyPa
             run.complete(lambda rows, words: None, cluster=settings)
 
 
+def test_an_address_without_a_cluster_is_named(run: Run, monkeypatch: pytest.MonkeyPatch):
+    """Ray itself tries for minutes."""
+    ray = pytest.importorskip("ray", reason="needs ray: extra `ray`")
+
+    def init(**settings: Any) -> None:
+        raise ConnectionError(f"nothing at {settings['address']}")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(ValueError, match=r"E874.*--address is x:1; no cluster.*\(nothing at x:1\)"):
+        run.complete(lambda rows, words: None, cluster=ClusterSettings(1, address="x:1"))
+
+
 def test_without_ray_its_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cluster, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"E875.*spacy-llm2ner\[ray\]"):

@@ -74,7 +74,6 @@ def test_rows_entities_and_a_summary(model: Path, tmp_path: Path):
         ("--engine ray --workers 3 --max-workers 2", "cannot be less than --workers, which is 3"),
         ("--engine ray --gpu-id 0", "--gpu-id is 0; with --engine ray, give --worker-gpus"),
         ("--engine ray --states-only", "--engine is ray; a store of states"),
-        ("--engine ray --address 127.0.0.1:1", "--address is 127.0.0.1:1; no cluster can be"),
         ("--uncertain 0.2", "no component of the pipeline has scores below a threshold"),
     ],
 )
