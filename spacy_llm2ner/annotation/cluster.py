@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,8 @@ _DEATHS = 3
 # Seconds between two looks at whether workers have started, and until a lack of room is reported.
 _LOOK = 1.0
 _PATIENCE = 60.0
+# Seconds until an address that does not answer is an error.
+_ANSWER = 10.0
 # The store of a cluster of one machine: no rows travel, and the least that Ray accepts is 75 MB.
 _OBJECT_STORE = 80 << 20
 
@@ -253,8 +256,9 @@ def _connected(settings: ClusterSettings) -> Iterator[None]:
         _require_room(settings, cpus)
         common.update(num_cpus=cpus, object_store_memory=_OBJECT_STORE, include_dashboard=False)
     try:
+        _require_answer(settings.address)
         ray.init(address=settings.address or "local", **common)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         needed = f"no cluster can be reached there ({' '.join(str(error).split())[:200]})"
         option = {"option": "--address", "value": settings.address, "needed": needed}
         raise ValueError(Errors.E874.format(**option)) from error
@@ -262,6 +266,17 @@ def _connected(settings: ClusterSettings) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str | None) -> None:
+    """Require that a host and port answer: Ray itself tries for minutes.
+
+    RAISES (OSError): If they do not.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal():  # not "auto"
+        host = host.rpartition("/")[2]  # ray://host:port
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
 
 
 def _require_room(settings: ClusterSettings, cpus: int) -> None:
