@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,16 +81,29 @@ def test_workers_must_fit_on_this_machine(run: Run, monkeypatch: pytest.MonkeyPa
             run.complete(lambda rows, words: None, cluster=settings)
 
 
-def test_an_address_without_a_cluster_is_named(run: Run, monkeypatch: pytest.MonkeyPatch):
-    """Ray itself tries for minutes."""
+def test_an_address_where_nothing_answers_is_named(run: Run, monkeypatch: pytest.MonkeyPatch):
+    """Ray itself tries for minutes, so it is not asked."""
+    ray = pytest.importorskip("ray", reason="needs ray: extra `ray`")
+    monkeypatch.setattr(ray, "init", lambda **settings: pytest.fail("Ray was asked"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    for written in (address, f"ray://{address}"):
+        with pytest.raises(ValueError, match=rf"E874.*--address is {written}; no cluster.*\("):
+            run.complete(lambda rows, words: None, cluster=ClusterSettings(1, address=written))
+
+
+def test_a_server_that_is_no_cluster_is_named(run: Run, monkeypatch: pytest.MonkeyPatch):
     ray = pytest.importorskip("ray", reason="needs ray: extra `ray`")
 
     def init(**settings: Any) -> None:
-        raise ConnectionError(f"nothing at {settings['address']}")
+        raise ConnectionError(f"no Ray at {settings['address']}")
 
     monkeypatch.setattr(ray, "init", init)
-    with pytest.raises(ValueError, match=r"E874.*--address is x:1; no cluster.*\(nothing at x:1\)"):
-        run.complete(lambda rows, words: None, cluster=ClusterSettings(1, address="x:1"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        expected = rf"E874.*--address is {address}; no cluster.*\(no Ray at {address}\)"
+        with pytest.raises(ValueError, match=expected):
+            run.complete(lambda rows, words: None, cluster=ClusterSettings(1, address=address))
 
 
 def test_without_ray_its_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch):
