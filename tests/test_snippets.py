@@ -143,6 +143,7 @@ def test_commands_on_a_trained_pipeline(workplace: Path, tiny_llm: Path) -> None
         ("docs/tommer.md", "explain"),
         ("docs/training.md", "after"),
         ("docs/evaluation.md", "evaluate"),
+        ("docs/evaluation.md", "evaluate-meta"),
         ("docs/evaluation.md", "evaluate-page"),
         ("docs/evaluation.md", "fail-under"),
     ):

@@ -44,12 +44,25 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _llms(nlp: Language) -> list[Any]:
-    """The component and identity of each LLM, which is not in the pipeline's files."""
+    """The component and identity of each LLM, which is not in the pipeline's files.
+
+    The dtype is in the config: with "auto", the nodes of a cluster, or the machine that goes on
+    with a run, may compute in another one.
+    """
     return [
-        [name, shim.identity]
+        [name, _without_dtype(shim.identity)]
         for name, pipe in nlp.pipeline
         if isinstance(pipe, LLMPipe)
         for node in pipe.model.walk()
         for shim in node.shims
         if isinstance(shim, IdentityShim)
     ]
+
+
+def _without_dtype(identity: Any) -> Any:
+    """An identity, at any depth (a stack holds those of several LLMs), without dtypes."""
+    if isinstance(identity, dict):
+        found = {key: _without_dtype(value) for key, value in identity.items()}
+        found.pop("dtype", None)
+        return found
+    return [_without_dtype(part) for part in identity] if isinstance(identity, list) else identity

@@ -87,7 +87,8 @@ class Place:
     def __init__(self, folder: Path, trained_folder: Path, code: Path) -> None:
         self.notes, self.code = folder / "notes", code
         self.notes.mkdir()
-        nlp = spacy.load(trained_folder)
+        # Workers are other processes, where "auto" may mean another dtype than in tests.
+        nlp = spacy.load(trained_folder, config={"components.llm2ner.model.llm.dtype": "float32"})
         nlp.add_pipe("deadly", config={"notes": str(self.notes)})
         nlp.to_disk(folder / "model")
         self.nlp = spacy.load(folder / "model")
