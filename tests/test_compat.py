@@ -7,9 +7,12 @@ import logging
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import srsly
 import torch
 import transformers
+from srsly import msgpack
 
 from spacy_llm2ner import compat
 from spacy_llm2ner.architectures import torch_head
@@ -89,3 +92,23 @@ def test_dequantised_models_are_ordinary_ones():
     compat.forget_quantization(model)
     assert model.hf_quantizer is None
     assert vars(model.config) == {"a": 2}
+
+
+def test_msgpack_functions_are_looked_up_once(monkeypatch: pytest.MonkeyPatch):
+    looked_up = []
+    kind = type(msgpack.msgpack_encoders)
+    original = kind.get_all
+    monkeypatch.setattr(kind, "get_all", lambda self: looked_up.append(self) or original(self))
+    value = {"a": np.arange(3), "b": [1, None]}
+    expected = srsly.msgpack_dumps(value)
+    assert looked_up.pop() is msgpack.msgpack_encoders
+    with compat.msgpack_functions_once():
+        looked_up.clear()
+        with compat.msgpack_functions_once():
+            assert srsly.msgpack_dumps(value) == expected
+        assert srsly.msgpack_dumps(value) == expected
+        found = srsly.msgpack_loads(expected)
+        assert found["a"].tolist() == [0, 1, 2] and found["b"] == [1, None]
+    looked_up.clear()
+    srsly.msgpack_loads(expected)
+    assert looked_up == [msgpack.msgpack_decoders]

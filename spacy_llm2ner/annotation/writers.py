@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import srsly
 from spacy.tokens import Doc, DocBin
 
+from ..compat import msgpack_functions_once
 from .rows import ROW, TEXT, BatchRow, DocRow, Row
 
 OutFormat = Literal["parquet", "arrow", "jsonl", "csv", "spacy"]
@@ -218,11 +219,12 @@ class DocBinWriter:
 
     def write(self, rows: Sequence[OutRow]) -> None:
         """Write the docs of rows."""
-        for out in rows:
-            for doc in out.docs:
-                if beside := self._beside(out.row):
-                    doc.user_data[ROW] = beside
-                self.docs.add(doc)
+        with msgpack_functions_once():
+            for out in rows:
+                for doc in out.docs:
+                    if beside := self._beside(out.row):
+                        doc.user_data[ROW] = beside
+                    self.docs.add(doc)
 
     def close(self) -> None:
         """Write the file."""

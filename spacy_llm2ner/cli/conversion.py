@@ -17,6 +17,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.util import get_lang_class
 from spacy.vocab import Vocab, create_vocab
 
+from ..compat import msgpack_functions_once
 from ..corpora.docs import StreamedDoc, stream_docs
 from ..corpora.documents import CorpusReport, DocumentStart, Tally
 from ..corpora.formats import Format
@@ -97,7 +98,8 @@ def run_conversion(input_path: Path, output: Path, settings: ConversionSettings)
     units = source.assign(settings) if settings.shares else None
     base = output if settings.shares else output.parent
     base.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".convert-", dir=base) as folder:
+    temporary = TemporaryDirectory(prefix=".convert-", dir=base)
+    with temporary as folder, msgpack_functions_once():
         names = NAMES[len(settings.shares)] if settings.shares else ("",)
         suffix = OUTPUTS[settings.to].suffix
         files = {name: f"{name}{suffix}" if name else output.name for name in names}

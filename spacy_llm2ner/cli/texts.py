@@ -8,6 +8,7 @@ from pathlib import Path
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
+from ..compat import msgpack_functions_once
 from ..errors import Errors
 
 
@@ -24,7 +25,8 @@ def read_texts(path: Path, nlp: Language) -> list[Doc]:
     if not path.is_file():
         raise ValueError(Errors.E902.format(path=path))
     if path.suffix == ".spacy":
-        docs = list(DocBin().from_disk(path).get_docs(nlp.vocab))
+        with msgpack_functions_once():
+            docs = list(DocBin().from_disk(path).get_docs(nlp.vocab))
     elif path.suffix in (".txt", ".jsonl"):
         lines = path.read_text(encoding="utf8").splitlines()
         texts = lines if path.suffix == ".txt" else _texts_of(path, lines)
