@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from spacy.cli._util import import_code, setup_gpu
@@ -12,6 +12,9 @@ from wasabi import Printer
 from ..errors import Errors
 from ..serving.settings import ServerSettings
 from .options import Code, GpuId
+
+if TYPE_CHECKING:
+    from ..serving.served import ServedPipeline
 
 _DEFAULT = ServerSettings()
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
@@ -86,11 +89,16 @@ def serve(
                 raise ImportError(Errors.E898.format(package=package))
         from ..serving.app import create_app
         from ..serving.frame import LOOPBACK
+        from ..serving.pipeline_thread import PipelineThread
         from ..serving.server import load_pipelines, run
 
-        setup_gpu(gpu_id, silent=True)
+        def load() -> dict[str, ServedPipeline]:
+            setup_gpu(gpu_id, silent=True)
+            return load_pipelines(models)
+
+        thread = PipelineThread()
         with msg.loading("Loading ..."):
-            pipelines = load_pipelines(models)
+            pipelines = thread.call(load)
         settings = ServerSettings(
             batch_tokens=batch_tokens,
             batch_texts=batch_texts,
@@ -102,7 +110,7 @@ def serve(
             max_chars=max_chars,
         )
         hosts = {*LOOPBACK, *allow_host} if host in _LOOPBACK or allow_host else None
-        app = create_app(pipelines, settings, hosts=hosts, page=page)
+        app = create_app(pipelines, settings, hosts=hosts, page=page, thread=thread)
 
         def announce(address: str) -> None:
             names = ", ".join(pipelines)

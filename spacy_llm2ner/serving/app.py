@@ -34,6 +34,7 @@ from .messages import (
     TextRequest,
 )
 from .metrics import CONTENT_TYPE, Metrics
+from .pipeline_thread import PipelineThread
 from .rendering import colours, render
 from .served import ChoiceError, Plan, ServedPipeline, described
 from .settings import ServerSettings
@@ -78,13 +79,19 @@ class Service:
 
     pipelines (Mapping[str, ServedPipeline]): The pipelines by name; the first one is the default.
     settings (ServerSettings): The limits.
+    thread (Optional[PipelineThread]): The thread that has loaded the pipelines; None for a new one.
     """
 
-    def __init__(self, pipelines: Mapping[str, ServedPipeline], settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        pipelines: Mapping[str, ServedPipeline],
+        settings: ServerSettings,
+        thread: PipelineThread | None = None,
+    ) -> None:
         self.pipelines = pipelines
         self.settings = settings
         self.metrics = Metrics()
-        self.batcher = Batcher(pipelines, settings, self.metrics)
+        self.batcher = Batcher(pipelines, settings, self.metrics, thread)
 
     def info(self) -> dict[str, Any]:
         """The pipelines and the limits; see `messages.ServerInfo`."""
@@ -227,6 +234,7 @@ def create_app(
     *,
     hosts: Collection[str] | None = LOOPBACK,
     page: bool = True,
+    thread: PipelineThread | None = None,
 ) -> FastAPI:
     """Make the application.
 
@@ -235,9 +243,10 @@ def create_app(
     hosts (Optional[Collection[str]]): The names that requests may call the server by, in the header
         Host; None for all.
     page (bool): Whether to serve the page to try pipelines on.
+    thread (Optional[PipelineThread]): The thread that has loaded the pipelines; None for a new one.
     RETURNS (FastAPI): The application, an ASGI callable.
     """
-    service = Service(pipelines, settings or ServerSettings())
+    service = Service(pipelines, settings or ServerSettings(), thread)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

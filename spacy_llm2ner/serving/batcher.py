@@ -8,17 +8,18 @@ While it runs, the texts of the next batch gather.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import itertools
 import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..log import logger
 from .metrics import Metrics
+from .pipeline_thread import PipelineThread
 from .served import ChoiceError, Plan, ServedPipeline, described
 from .settings import ServerSettings
 
@@ -70,6 +71,7 @@ class Batcher:
     pipelines (Mapping[str, ServedPipeline]): The pipelines by name.
     settings (ServerSettings): The limits.
     metrics (Metrics): The counters.
+    thread (Optional[PipelineThread]): The thread that has loaded the pipelines; None for a new one.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Batcher:
         pipelines: Mapping[str, ServedPipeline],
         settings: ServerSettings,
         metrics: Metrics,
+        thread: PipelineThread | None = None,
     ) -> None:
         self.pipelines = pipelines
         self.settings = settings
@@ -86,20 +89,18 @@ class Batcher:
         self._seconds_per_token = _FIRST_GUESS
         self._closing = False
         self._changed = threading.Condition()
-        # The thread sees the context of the one that starts it, such as thinc's choice of a GPU.
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(
-            target=context.run, args=(self._work,), name="llm2ner-pipelines", daemon=True
-        )
+        self._thread = thread or PipelineThread()
+        self._working: Future[None] | None = None
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start to run texts."""
+        self._working = self._thread.start(self._work)
 
     @property
     def is_ready(self) -> bool:
         """Whether texts are taken."""
-        return self._thread.is_alive() and not self._closing
+        is_working = self._working is not None and not self._working.done()
+        return is_working and not self._closing
 
     @property
     def waiting(self) -> int:
@@ -166,8 +167,7 @@ class Batcher:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        self._thread.end(timeout)
 
     # In the thread ----------------------------------------------------------------------------
 
