@@ -317,8 +317,8 @@ def msgpack_functions_once() -> Iterator[None]:
     """Context for code that packs or unpacks many docs: what srsly looks up for each is kept.
 
     For each object, and so for each doc with span groups or user data, srsly 2 collects the
-    functions of its registries from all entry points that are installed: 0.3 ms here, more than all
-    else that happens to a short doc.
+    functions of its registries from all entry points that are installed, which takes longer than
+    all else that happens to a short doc.
     """
     from srsly import msgpack
 

@@ -149,7 +149,8 @@ def main() -> None:
         ),
     ]
     table = markdown_table((f"CoNLL-2003, {args.sentences:,} sentences", ""), rows)
-    write(args.name, {"arguments": {k: str(v) for k, v in vars(args).items()}, **found}, table)
+    given = {key: str(value).removeprefix(f"{ROOT}/") for key, value in vars(args).items()}
+    write(args.name, {"arguments": given, **found}, table)
 
 
 def _gain(scores: dict[str, float]) -> str:

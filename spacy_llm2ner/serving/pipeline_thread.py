@@ -17,8 +17,8 @@ class PipelineThread:
 
     Pipelines should be loaded in it, too: GNU OpenMP gives each thread that computes a team of its
     own, and as soon as there are more threads in all teams than CPUs, those without work go to
-    sleep at once. If torch has computed in another thread before, a short text takes 1.6 times as
-    long, because a forward pass wakes the team hundreds of times.
+    sleep at once. If torch has computed in another thread before, a short text takes much longer,
+    because a forward pass wakes the team hundreds of times.
 
     The functions see the context in which this object was made, and what they change in it, such as
     thinc's choice of a GPU. The thread starts with the first one.
