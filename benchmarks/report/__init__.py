@@ -1,0 +1,1 @@
+"""The page of `llm2ner evaluate` with thousands of texts, in a browser."""
